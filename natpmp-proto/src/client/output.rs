@@ -1,0 +1,164 @@
+//! Outputs: what to send, what to tell, and when to come back.
+
+use core::net::SocketAddrV4;
+use core::time::Duration;
+
+use super::ask::{Ask, Exchange, Key};
+use super::event::Event;
+use super::slot::Life;
+use super::{Client, UnmapAll};
+use crate::time::Instant;
+use crate::wire::{Encoded, Protocol, Request};
+
+/// What is to be done next, in this order: everything is sent, then everything is told, then there is time to wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Send this datagram, then poll again.
+    Transmit(Transmit),
+    /// Something happened; poll again.
+    Event(Event),
+    /// Nothing more at present. Poll again after the next input, or when this moment has come; `None`: only after an input or a command.
+    Wait(Option<Instant>),
+}
+
+/// A datagram to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// The gateway.
+    pub to: SocketAddrV4,
+    /// The packet.
+    pub payload: Encoded,
+    /// How often this request was sent before: 0 for the first time.
+    pub resends: u8,
+}
+
+/// Outputs.
+impl<const N: usize> Client<N> {
+    /// The next thing to do at `now`: lets time come to `now` first, then drains what is to be sent, then what is to be told.
+    #[must_use]
+    pub fn poll(&mut self, now: Instant) -> Output {
+        self.handle_timeout(now);
+        if let Some(transmit) = self.poll_transmit(now) {
+            return Output::Transmit(transmit);
+        }
+        match self.poll_event() {
+            Some(event) => Output::Event(event),
+            None => Output::Wait(self.poll_timeout()),
+        }
+    }
+
+    /// The datagram that is due at `now`, if any. Once returned it counts as sent.
+    #[must_use]
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
+        if self.in_flight.is_none() {
+            let (_, ask) = self.agenda().filter(|&(due, _)| due <= now)?;
+            self.in_flight = Some(Exchange::new(now, ask));
+        }
+        let schedule = self.schedule;
+        let exchange = self.in_flight.as_mut()?;
+        let resends = exchange.send(now, schedule)?;
+        let ask = exchange.ask;
+        if ask == Ask::ExternalAddress {
+            self.question_from = now + QUESTION_PAUSE;
+        }
+        let payload = self.request(ask).encode();
+        Some(Transmit { to: self.gateway, payload, resends })
+    }
+
+    /// The next thing to tell, if there is any.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<Event> {
+        if core::mem::take(&mut self.restart_news) {
+            return Some(Event::GatewayRestarted);
+        }
+        let quiet_until = self.quiet_until;
+        let told = self
+            .slots
+            .iter_mut()
+            .enumerate()
+            .find_map(|(index, slot)| slot.take_event(quiet_until).map(|event| (index, slot.has_ended(), event)));
+        if let Some((index, has_ended, event)) = told {
+            if has_ended && index < self.slots.len() {
+                self.slots.swap_remove(index);
+            }
+            return Some(event);
+        }
+        for protocol in Protocol::ALL {
+            let unmap_all = self.unmap_all_mut(protocol);
+            if let UnmapAll::Done(result) = *unmap_all {
+                *unmap_all = UnmapAll::Idle;
+                return Some(Event::UnmappedAll { protocol, result });
+            }
+        }
+        if core::mem::take(&mut self.external.news) {
+            return Some(Event::ExternalAddress(self.external.told()?));
+        }
+        None
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) and [`poll_transmit`](Self::poll_transmit) have something to do next;
+    /// `None` if nothing will happen by itself. It may lie in the past: then they have something to do now.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let request = match self.in_flight {
+            Some(exchange) => Some(exchange.deadline),
+            None => self.agenda().map(|(due, _)| due),
+        };
+        let ends = self.slots.iter().filter_map(|slot| slot.ends_at());
+        ends.chain(request).min()
+    }
+}
+
+impl<const N: usize> Client<N> {
+    /// What to ask next, and when. Of several things due at once: deletions of all, deletions, the external address,
+    /// then mappings in the order of their deadlines.
+    fn agenda(&self) -> Option<(Instant, Ask)> {
+        let [udp, tcp] = self.unmap_all;
+        let unmap_all = [(udp, Protocol::Udp), (tcp, Protocol::Tcp)]
+            .into_iter()
+            .filter(|&(state, _)| state == UnmapAll::Wanted)
+            .map(|(_, protocol)| (Instant::ZERO, Ask::UnmapAll(protocol)));
+        let unmap = self
+            .slots
+            .iter()
+            .filter(|slot| matches!(slot.life, Life::Closing { with_all: false, .. }))
+            .map(|slot| (Instant::ZERO, Ask::Unmap(slot.key)));
+        let external = self.external_due().map(|due| (due, Ask::ExternalAddress));
+        let map = self.slots.iter().filter_map(|slot| slot.due().map(|due| (due, Ask::Map(slot.key))));
+        unmap_all
+            .chain(unmap)
+            .chain(external)
+            .chain(map)
+            .min_by_key(|&(due, _)| due)
+            .map(|(due, ask)| (due.max(self.quiet_until), ask))
+    }
+
+    fn external_due(&self) -> Option<Instant> {
+        let asked = self.external.is_asked.then_some(Instant::ZERO);
+        let question = self.question.then_some(self.question_from);
+        let watched = self.external.is_watched.then_some(self.external.ask_at);
+        [asked, question, watched].into_iter().flatten().min()
+    }
+
+    fn request(&mut self, ask: Ask) -> Request {
+        match ask {
+            Ask::ExternalAddress => Request::ExternalAddress,
+            Ask::Map(key) => self.request_mapping(key),
+            Ask::Unmap(key) => Request::delete(key.protocol, key.internal_port),
+            Ask::UnmapAll(protocol) => Request::delete(protocol, 0),
+        }
+    }
+
+    fn request_mapping(&mut self, key: Key) -> Request {
+        let Key { protocol, internal_port } = key;
+        // A request in flight for a mapping has a slot: commands that take the slot take the request as well.
+        let (suggested_external_port, lifetime) = self.slot_mut(key).map_or((0, 1), |slot| {
+            slot.is_unanswered = true;
+            (slot.external_port, slot.lifetime)
+        });
+        Request::Map { protocol, internal_port, suggested_external_port, lifetime }
+    }
+}
+
+/// Announcements are checked by one question in this time.
+const QUESTION_PAUSE: Duration = Duration::from_secs(1);

@@ -1,0 +1,124 @@
+//! NAT-PMP ([RFC 6886](https://www.rfc-editor.org/rfc/rfc6886)) as a protocol state machine that does no IO.
+//!
+//! NAT-PMP lets a program behind a home router or a VPN learn its external address, and open UDP and TCP ports on it.
+//! This crate is the protocol and nothing else: no socket, no clock, no allocation, no `unsafe`, no standard library. It
+//! is driven by datagrams and by time, and says what to send, what happened, and when to come back. For sockets and
+//! threads see `natpmp-std`, for async programs `natpmp-smol`.
+//!
+//! # The model
+//! A [`Client`] holds what is wanted, and brings the gateway in line with it. There are four kinds of methods:
+//!
+//! | kind | methods |
+//! | --- | --- |
+//! | commands | [`map`](Client::map), [`keep`](Client::keep), [`unmap`](Client::unmap), [`unmap_all`](Client::unmap_all), [`refresh`](Client::refresh), [`request_external_address`](Client::request_external_address), [`watch_external_address`](Client::watch_external_address), [`set_gateway`](Client::set_gateway), [`network_changed`](Client::network_changed) |
+//! | inputs | [`handle_datagram`](Client::handle_datagram), [`handle_announcement`](Client::handle_announcement), [`handle_unreachable`](Client::handle_unreachable), [`handle_network_down`](Client::handle_network_down), [`handle_timeout`](Client::handle_timeout) |
+//! | outputs | [`poll`](Client::poll), or one by one [`poll_transmit`](Client::poll_transmit), [`poll_event`](Client::poll_event), [`poll_timeout`](Client::poll_timeout) |
+//! | getters | [`mapping`](Client::mapping), [`mappings`](Client::mappings), [`external_address`](Client::external_address), [`gateway`](Client::gateway) |
+//!
+//! Commands never block and send nothing by themselves: poll after each of them.
+//!
+//! # The loop that runs it
+//! This keeps a UDP port open for as long as it runs, whatever the gateway does. A socket that is connected to the
+//! gateway hears of port unreachable at once; one that is not takes the whole schedule to find out.
+//!
+//! ```no_run
+//! use std::io::ErrorKind;
+//! use std::net::{SocketAddr, UdpSocket};
+//! use std::time::Duration;
+//! use natpmp_proto::{Client, Config, Event, Instant, MapRequest, Output, Protocol};
+//!
+//! fn main() -> std::io::Result<()> {
+//!     let config = Config::new([192, 168, 1, 1].into()).seed(0x5eed);
+//!     let mut client: Client = Client::new(config);
+//!     let socket = UdpSocket::bind("0.0.0.0:0")?;
+//!     socket.connect(client.gateway())?;
+//!     let origin = std::time::Instant::now();
+//!     let now = || Instant::ZERO + origin.elapsed();
+//!
+//!     client.keep(now(), &MapRequest::new(Protocol::Udp, 4000)).expect("the table is empty");
+//!     let mut buffer = [0; 1100];
+//!     loop {
+//!         let deadline = match client.poll(now()) {
+//!             Output::Transmit(transmit) => {
+//!                 match socket.send(&transmit.payload) {
+//!                     Err(error) if error.kind() == ErrorKind::ConnectionRefused => client.handle_unreachable(now()),
+//!                     Err(_) => client.handle_network_down(now()),
+//!                     Ok(_) => {}
+//!                 }
+//!                 continue;
+//!             }
+//!             Output::Event(Event::Mapped(mapping)) => {
+//!                 println!("reachable on port {}", mapping.external_port);
+//!                 continue;
+//!             }
+//!             Output::Event(_) => continue,
+//!             Output::Wait(deadline) => deadline,
+//!         };
+//!         // A timeout of zero is refused by the system; the clock is read again after the wait.
+//!         let wait = deadline.map(|at| at.saturating_since(now()).max(Duration::from_millis(1)));
+//!         socket.set_read_timeout(wait)?;
+//!         match socket.recv_from(&mut buffer) {
+//!             Ok((length, SocketAddr::V4(from))) => {
+//!                 // What is not for us is dropped; the reason may be logged.
+//!                 let _ = client.handle_datagram(now(), from, &buffer[..length]);
+//!             }
+//!             Err(error) if error.kind() == ErrorKind::ConnectionRefused => client.handle_unreachable(now()),
+//!             _ => {}
+//!         }
+//!     }
+//! }
+//! ```
+//!
+//! To hear a gateway's restarts at once, read a second socket, bound to 224.0.0.1 port 5350, and pass what it receives to
+//! [`handle_announcement`](Client::handle_announcement).
+//!
+//! # Which section of the RFC lives where
+//! | section | subject | here |
+//! | --- | --- | --- |
+//! | 3.1 | requests, retries, giving up | [`Schedule`], [`Backoff`], [`client`] |
+//! | 3.2 | external address, announcements | [`wire`], [`Client::request_external_address`], [`Client::handle_announcement`] |
+//! | 3.3 | mappings and their renewal | [`MapRequest`], [`Client::keep`], [`Client::map`] |
+//! | 3.4 | deletions | [`Client::unmap`], [`Client::unmap_all`] |
+//! | 3.5 | result codes | [`wire::Refusal`] |
+//! | 3.6 | epoch | [`Epoch`] |
+//! | 3.7 | recreation after a restart | [`client`], [`Event::GatewayRestarted`] |
+//! | 3.8 | gateways without NAT-PMP | [`client::Error::is_unsupported`] |
+//!
+//! # Features
+//! - `serde`: [`Mapping`], [`MapRequest`] and [`Protocol`] can be stored.
+//! - `defmt`: events, errors and discard reasons can be logged by firmware.
+//!
+//! Depends on `heapless` and nothing else. Rust 1.85 or later.
+
+#![no_std]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::arithmetic_side_effects,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        reason = "a test that panics has failed, as it should"
+    )
+)]
+
+#[cfg(test)]
+extern crate std;
+
+mod address;
+pub mod client;
+mod epoch;
+mod mapping;
+mod random;
+mod retry;
+mod time;
+pub mod wire;
+
+pub use address::AddressKind;
+pub use client::{Client, Config, Event, Output};
+pub use epoch::Epoch;
+pub use mapping::{MapRequest, Mapping};
+pub use retry::{Backoff, Schedule};
+pub use time::Instant;
+pub use wire::Protocol;

@@ -1,0 +1,73 @@
+//! Randomness from a seed given by the caller: enough to spread clients in time, never for secrets.
+
+use core::time::Duration;
+
+/// A generator of the xorshift family with 32 bits of state.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Random {
+    state: u32,
+}
+
+impl Random {
+    /// Any seed will do; seeds that differ in any bit lead to different sequences as a rule.
+    pub(crate) const fn new(seed: u64) -> Self {
+        let [a, b, c, d, e, f, g, h] = seed.to_le_bytes();
+        let low = u32::from_le_bytes([a, b, c, d]);
+        let high = u32::from_le_bytes([e, f, g, h]);
+        let folded = low ^ high.rotate_left(16) ^ ODD;
+        // The one state that xorshift never leaves.
+        let state = if folded == 0 { ODD } else { folded };
+        Self { state }
+    }
+
+    /// Uniformly distributed from zero up to `limit` (in steps of a microsecond at the finest).
+    pub(crate) fn up_to(&mut self, limit: Duration) -> Duration {
+        let fraction = self.next();
+        // limit * fraction / 2^32, in microseconds and without 128 bits: limits here are minutes at most.
+        let micros = limit.as_secs().saturating_mul(1_000_000).saturating_add(limit.subsec_micros().into());
+        let high = (micros >> 16).saturating_mul(fraction.into()) >> 16;
+        let low = (micros & 0xffff).saturating_mul(fraction.into()) >> 32;
+        Duration::from_micros(high.saturating_add(low))
+    }
+
+    fn next(&mut self) -> u32 {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 17;
+        self.state ^= self.state << 5;
+        self.state.wrapping_mul(ODD)
+    }
+}
+
+const ODD: u32 = 0x9e37_79b1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_fill_the_range_evenly_and_never_leave_it() {
+        let limit = Duration::from_secs(5);
+        let mut buckets = [0u32; 10];
+        for seed in 0..1_000 {
+            let mut random = Random::new(seed);
+            for _ in 0..10 {
+                let value = random.up_to(limit);
+                assert!(value <= limit);
+                let index = usize::try_from(value.as_millis() / 500).unwrap_or(0).min(9);
+                if let Some(bucket) = buckets.get_mut(index) {
+                    *bucket += 1;
+                }
+            }
+        }
+        assert!(buckets.iter().all(|&count| (850..1_150).contains(&count)), "{buckets:?}");
+    }
+
+    #[test]
+    fn no_seed_gets_stuck() {
+        for seed in [0, 1, u64::MAX, u64::from(ODD), u64::from(ODD) << 16] {
+            let mut random = Random::new(seed);
+            let first = random.next();
+            assert_ne!(first, random.next(), "seed {seed}");
+        }
+    }
+}
