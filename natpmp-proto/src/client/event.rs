@@ -69,6 +69,22 @@ pub enum Event {
     GatewayRestarted,
 }
 
+impl Event {
+    /// The protocol and internal port of the mapping that it is about, if it is about one.
+    #[must_use]
+    pub const fn mapping_key(&self) -> Option<(Protocol, u16)> {
+        match *self {
+            Self::Mapped(mapping) | Self::Renewed(mapping) | Self::PortChanged { mapping, .. } => {
+                Some((mapping.protocol, mapping.internal_port))
+            }
+            Self::Failed { protocol, internal_port, .. }
+            | Self::Lost { protocol, internal_port, .. }
+            | Self::Ended { protocol, internal_port, .. } => Some((protocol, internal_port)),
+            Self::UnmappedAll { .. } | Self::ExternalAddress(_) | Self::GatewayRestarted => None,
+        }
+    }
+}
+
 /// Why a kept mapping is not open any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

@@ -1,0 +1,60 @@
+//! The `natpmp` command: port mappings from the shell.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::arithmetic_side_effects,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        reason = "a test that panics has failed, as it should"
+    )
+)]
+
+mod args;
+mod failure;
+mod hook;
+mod keep;
+mod logger;
+mod once;
+mod pages;
+mod port_file;
+mod report;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Args, Command};
+use failure::Failure;
+use report::Report;
+
+fn main() -> ExitCode {
+    // Clap itself ends the program with exit code 2 on bad usage.
+    let args = Args::parse();
+    logger::init(args.global.verbose);
+    let mut report = Report::new(args.global.json);
+    match run(&args, &mut report) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            report.failed(&failure);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn run(args: &Args, report: &mut Report) -> Result<(), Failure> {
+    let global = &args.global;
+    match &args.command {
+        Command::Gateway => once::gateway(global, report),
+        Command::ExternalAddress => once::external_address(global, report),
+        Command::Map { mapping } => once::map(global, mapping, report),
+        Command::Keep(keep) => keep::keep(global, keep, report),
+        Command::Unmap { protocol, internal_port } => once::unmap(global, *protocol, *internal_port, report),
+        Command::UnmapAll { protocol } => once::unmap_all(global, *protocol, report),
+        Command::Watch => watch::watch(global, report),
+        Command::Completions { shell } => pages::completions(*shell),
+        Command::Man => pages::man(),
+    }
+}

@@ -1,0 +1,116 @@
+//! The file that holds the external port.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use natpmp_std::Protocol;
+
+use crate::report::note;
+
+/// True at every moment, but for the time that a replacement takes: a reader sees the old content or the new one, never
+/// a part.
+#[derive(Debug)]
+pub(crate) struct PortFile {
+    path: PathBuf,
+    content: Option<String>,
+    has_failed: bool,
+}
+
+impl PortFile {
+    /// Begins with an empty file, which shows at once whether it can be written.
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+        let mut file = Self { path: path.to_owned(), content: None, has_failed: false };
+        file.write(String::new())?;
+        Ok(file)
+    }
+
+    /// `ports` has one entry for each protocol that is kept: the external port while it is open.
+    pub(crate) fn set(&mut self, ports: &[(Protocol, Option<u16>)]) {
+        if let Err(error) = self.write(content(ports)) {
+            if !std::mem::replace(&mut self.has_failed, true) {
+                note(&format!("warning: cannot write {}: {error}", self.path.display()));
+            }
+        } else {
+            self.has_failed = false;
+        }
+    }
+
+    fn write(&mut self, content: String) -> io::Result<()> {
+        if self.content.as_ref() == Some(&content) {
+            return Ok(());
+        }
+        let temporary = self.temporary();
+        let result = write_and_rename(&temporary, &self.path, content.as_bytes());
+        if result.is_err() {
+            // It may not exist.
+            let _ = fs::remove_file(&temporary);
+        }
+        result?;
+        self.content = Some(content);
+        Ok(())
+    }
+
+    /// In the same directory, since a file can be renamed atomically only within one file system.
+    fn temporary(&self) -> PathBuf {
+        let mut name = self.path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.new", std::process::id()));
+        self.path.with_file_name(name)
+    }
+}
+
+fn write_and_rename(temporary: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
+    if path.is_dir() || path.file_name().is_none() {
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory: name a file in it"));
+    }
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).open(temporary)?;
+    file.write_all(content)?;
+    drop(file);
+    fs::rename(temporary, path)
+}
+
+/// Nothing unless all are open; then one line, or one for each protocol if the ports differ.
+fn content(ports: &[(Protocol, Option<u16>)]) -> String {
+    let Some(ports) = ports.iter().map(|&(_, port)| port).collect::<Option<Vec<u16>>>() else {
+        return String::new();
+    };
+    let mut lines: Vec<String> = ports.iter().map(|port| format!("{port}\n")).collect();
+    lines.dedup();
+    lines.concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_empty_unless_all_that_is_kept_is_open() {
+        use Protocol::{Tcp, Udp};
+        for (ports, expected) in [
+            (&[(Udp, None)][..], ""),
+            (&[(Udp, Some(4000))], "4000\n"),
+            (&[(Udp, Some(4000)), (Tcp, None)], ""),
+            (&[(Udp, Some(4000)), (Tcp, Some(4000))], "4000\n"),
+            (&[(Udp, Some(4000)), (Tcp, Some(4001))], "4000\n4001\n"),
+        ] {
+            assert_eq!(content(ports), expected);
+        }
+    }
+
+    #[test]
+    fn it_is_replaced_and_no_other_file_is_left() {
+        let directory = std::env::temp_dir().join(format!("natpmp-port-file-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("port");
+        let mut file = PortFile::create(&path).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "");
+        file.set(&[(Protocol::Udp, Some(4000))]);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "4000\n");
+        file.set(&[(Protocol::Udp, None)]);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "");
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+        assert!(PortFile::create(&directory).is_err(), "a directory is no file");
+        assert!(PortFile::create(&directory.join("none/port")).is_err());
+        fs::remove_dir_all(&directory).unwrap();
+    }
+}

@@ -1,0 +1,117 @@
+//! What the command says: results on standard output, as text or as one JSON object a line; notes on standard error.
+
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use natpmp_std::{AddressKind, Protocol};
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+/// Writes results.
+#[derive(Debug)]
+pub(crate) struct Report {
+    is_json: bool,
+    /// Standard output is closed: whoever read it is gone.
+    pub(crate) is_closed: bool,
+}
+
+/// One result: the fields of its JSON object.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Line {
+    pub(crate) event: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) protocol: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) internal_port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) external_port: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) external_address: Option<Ipv4Addr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) lifetime: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) epoch: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) gateway: Option<SocketAddrV4>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<String>,
+}
+
+impl Line {
+    pub(crate) fn new(event: &'static str, gateway: SocketAddrV4) -> Self {
+        Self { event, gateway: Some(gateway), ..Self::default() }
+    }
+
+    pub(crate) fn of_mapping(mut self, protocol: Protocol, internal_port: u16) -> Self {
+        self.protocol = Some(name(protocol));
+        self.internal_port = Some(internal_port);
+        self
+    }
+}
+
+impl Report {
+    pub(crate) const fn new(is_json: bool) -> Self {
+        Self { is_json, is_closed: false }
+    }
+
+    /// A result: the JSON object, or `text`.
+    pub(crate) fn result(&mut self, line: &Line, text: &str) {
+        let text = if self.is_json { serde_json::to_string(line).unwrap_or_default() } else { text.to_owned() };
+        let mut stdout = io::stdout().lock();
+        self.is_closed |= writeln!(stdout, "{text}").and_then(|()| stdout.flush()).is_err();
+    }
+
+    /// What is a result in JSON, and a note for a person.
+    pub(crate) fn event(&mut self, line: &Line, text: &str) {
+        if self.is_json {
+            self.result(line, "");
+        } else {
+            note(text);
+        }
+    }
+
+    /// The end, if it is not a good one.
+    pub(crate) fn failed(&mut self, failure: &Failure) {
+        note(&format!("natpmp: {failure}"));
+        if self.is_json {
+            let mut line = Line { event: "failed", gateway: failure.gateway, ..Line::default() };
+            if let Some((protocol, internal_port)) = failure.mapping {
+                line = line.of_mapping(protocol, internal_port);
+            }
+            line.error = Some(failure.error().to_owned());
+            self.result(&line, "");
+        }
+    }
+}
+
+/// For the person who reads standard error. That nobody reads it is no reason to stop.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
+/// Says so if the internet cannot reach this address.
+pub(crate) fn warn_of_address(address: Ipv4Addr) {
+    let reason = match AddressKind::of(address) {
+        AddressKind::Public => return,
+        AddressKind::Private => "private: the gateway is itself behind another NAT",
+        AddressKind::Shared => "shared (100.64.0.0/10): the provider has a NAT of its own",
+        AddressKind::Unspecified => "no address: the gateway is not connected",
+        _ => "reserved: no host of the internet has it",
+    };
+    note(&format!(
+        "warning: the external address {address} is {reason}; ports will not be reachable from the internet"
+    ));
+}
+
+pub(crate) const fn name(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Udp => "udp",
+        Protocol::Tcp => "tcp",
+    }
+}
+
+/// `11.22.33.44:4000`, or `port 4000` where the address is not known.
+pub(crate) fn endpoint(address: Option<Ipv4Addr>, port: u16) -> String {
+    address.map_or_else(|| format!("port {port}"), |address| format!("{address}:{port}"))
+}

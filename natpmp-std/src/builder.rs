@@ -1,0 +1,151 @@
+use std::hash::{BuildHasher, RandomState};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+use std::time::Duration;
+
+use natpmp_proto::client::Config;
+use natpmp_proto::wire::{ANNOUNCEMENT_GROUP, ANNOUNCEMENT_PORT, GATEWAY_PORT};
+use natpmp_proto::{Backoff, Schedule};
+
+use crate::client::{Client, Handle};
+use crate::driver::{Addresses, Shared};
+use crate::{Error, discover_gateway, discover_gateway_on};
+
+/// How a [`Client`] is to be made. Everything has a default.
+///
+/// ```no_run
+/// use std::net::Ipv4Addr;
+/// use natpmp_std::{Client, Schedule};
+///
+/// // Behind a VPN: its gateway is not the default route, and packets must leave by its interface.
+/// let client = Client::builder()
+///     .gateway_address(Ipv4Addr::new(10, 2, 0, 1))
+///     .interface("wg0")
+///     .schedule(Schedule::QUICK)
+///     .build()?;
+/// # Ok::<(), natpmp_std::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Builder {
+    gateway: Option<SocketAddrV4>,
+    local: Option<Ipv4Addr>,
+    interface: Option<String>,
+    announcements: Option<SocketAddrV4>,
+    schedule: Schedule,
+    backoff: Backoff,
+    external_address_interval: Option<Duration>,
+    goodbye: Duration,
+}
+
+impl Builder {
+    pub(crate) const fn new() -> Self {
+        Self {
+            gateway: None,
+            local: None,
+            interface: None,
+            announcements: Some(SocketAddrV4::new(ANNOUNCEMENT_GROUP, ANNOUNCEMENT_PORT)),
+            schedule: Schedule::RFC,
+            backoff: Backoff::DEFAULT,
+            external_address_interval: None,
+            goodbye: Duration::from_secs(2),
+        }
+    }
+
+    /// The gateway's address and port; by default it is discovered (see [`discover_gateway`]).
+    pub const fn gateway(mut self, gateway: SocketAddrV4) -> Self {
+        self.gateway = Some(gateway);
+        self
+    }
+
+    /// The gateway's address, at port 5351.
+    pub const fn gateway_address(self, address: Ipv4Addr) -> Self {
+        self.gateway(SocketAddrV4::new(address, GATEWAY_PORT))
+    }
+
+    /// The local address to send from; by default the system chooses.
+    pub const fn local_address(mut self, address: Ipv4Addr) -> Self {
+        self.local = Some(address);
+        self
+    }
+
+    /// The interface to send and hear by, and whose gateway is discovered; by default the system chooses. On Linux only:
+    /// elsewhere every request fails with [`Error::NetworkDown`], and [`local_address`](Self::local_address) is to be used instead.
+    pub fn interface(mut self, name: impl Into<String>) -> Self {
+        self.interface = Some(name.into());
+        self
+    }
+
+    /// Whether announcements of the gateway are heard (RFC 6886, section 3.2.1); they are by default. If port 5350 cannot
+    /// be had the client works without, and says so: [`Client::announcement_error`].
+    pub const fn announcements(mut self, are_heard: bool) -> Self {
+        self.announcements = match are_heard {
+            true => Some(SocketAddrV4::new(ANNOUNCEMENT_GROUP, ANNOUNCEMENT_PORT)),
+            false => None,
+        };
+        self
+    }
+
+    /// The address to hear announcements on, if it is not 224.0.0.1:5350.
+    pub const fn announcement_address(mut self, address: SocketAddrV4) -> Self {
+        self.announcements = Some(address);
+        self
+    }
+
+    /// How patiently a request is pursued: [`Schedule::RFC`] by default, which takes 127.75 s to give up.
+    pub const fn schedule(mut self, schedule: Schedule) -> Self {
+        self.schedule = schedule;
+        self
+    }
+
+    /// The pause before what failed is tried again; from 2 s to 64 s by default.
+    pub const fn backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self
+    }
+
+    /// How often the external address is asked for while a callback or a [watcher](Client::watch_external_address) is to
+    /// be told of its changes; 300 s by default.
+    pub const fn external_address_interval(mut self, interval: Duration) -> Self {
+        self.external_address_interval = Some(interval);
+        self
+    }
+
+    /// How long [`KeptMapping::stop`](crate::KeptMapping::stop) and the drop of the last handle wait for a deletion to be
+    /// answered; 2 s by default.
+    pub const fn goodbye(mut self, bound: Duration) -> Self {
+        self.goodbye = bound;
+        self
+    }
+
+    /// Starts the client. It sends nothing yet.
+    ///
+    /// # Errors
+    /// [`Error::Discover`] if no gateway was given and none is found; [`Error::Start`] if the system has no thread or no
+    /// descriptor left. A network that is down is no error here.
+    pub fn build(self) -> Result<Client, Error> {
+        let gateway = match self.gateway {
+            Some(gateway) => gateway,
+            None => SocketAddrV4::new(self.discover()?, GATEWAY_PORT),
+        };
+        let mut config = Config::for_gateway(gateway)
+            .schedule(self.schedule)
+            .backoff(self.backoff)
+            .seed(RandomState::new().hash_one(gateway));
+        if let Some(interval) = self.external_address_interval {
+            config = config.external_address_interval(interval);
+        }
+        let addresses = Addresses { local: self.local, interface: self.interface, announcements: self.announcements };
+        let (shared, worker) = Shared::start(config, addresses).map_err(Error::Start)?;
+        let handle = Handle::new(shared, worker, self.schedule.total(), self.goodbye);
+        Ok(Client { handle: Arc::new(handle) })
+    }
+
+    fn discover(&self) -> Result<Ipv4Addr, Error> {
+        let found = match &self.interface {
+            Some(interface) => discover_gateway_on(interface)?,
+            None => discover_gateway()?,
+        };
+        Ok(found.address)
+    }
+}
