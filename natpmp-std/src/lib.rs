@@ -74,3 +74,8 @@ pub use subscription::Subscription;
 pub use natpmp_proto::client::{Ending, Error as MachineError, Event, LossCause};
 pub use natpmp_proto::wire::Refusal;
 pub use natpmp_proto::{AddressKind, Backoff, MapRequest, Mapping, Protocol, Schedule};
+
+/// The examples of the README compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
