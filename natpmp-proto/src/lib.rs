@@ -109,6 +109,7 @@ extern crate std;
 mod address;
 pub mod client;
 mod epoch;
+pub mod gateway;
 mod mapping;
 mod random;
 mod retry;

@@ -30,6 +30,18 @@ impl Random {
         Duration::from_micros(high.saturating_add(low))
     }
 
+    /// Uniformly distributed from `low` to `high`, both included.
+    pub(crate) fn between(&mut self, low: u16, high: u16) -> u16 {
+        let span = u64::from(high.saturating_sub(low)).saturating_add(1);
+        let offset = u64::from(self.next()).saturating_mul(span) >> 32;
+        low.saturating_add(u16::try_from(offset).unwrap_or(0))
+    }
+
+    /// A value that depends on the seed.
+    pub(crate) const fn state(&self) -> u32 {
+        self.state
+    }
+
     fn next(&mut self) -> u32 {
         self.state ^= self.state << 13;
         self.state ^= self.state >> 17;

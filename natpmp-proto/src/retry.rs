@@ -46,6 +46,11 @@ impl Schedule {
         Self { first_ms: millis(first), longest_ms: millis(longest), patience_ms: millis(patience) }
     }
 
+    /// The same, given up after the first wait.
+    pub(crate) const fn once(self) -> Self {
+        Self { patience_ms: if self.first_ms < self.patience_ms { self.first_ms } else { self.patience_ms }, ..self }
+    }
+
     /// How long to wait for an answer after the `send`-th send (counted from 1); `None` when there is no such send.
     #[must_use]
     pub fn wait_after(self, send: u8) -> Option<Duration> {

@@ -115,13 +115,15 @@ pub(super) struct Exchange {
     nothing_after: u8,
     /// The end of the schedule was met late once, as after a sleep, and the schedule began anew.
     is_forgiven: bool,
+    /// An announcement began the schedule anew, which it may do once.
+    is_nudged: bool,
     /// When it is sent again, or given up if it was sent for the last time.
     pub(super) deadline: Instant,
 }
 
 impl Exchange {
     pub(super) fn new(now: Instant, ask: Ask) -> Self {
-        Self { ask, sends: 0, nothing_after: 0, is_forgiven: false, deadline: now }
+        Self { ask, sends: 0, nothing_after: 0, is_forgiven: false, is_nudged: false, deadline: now }
     }
 
     /// Counts a send if one is due, and says how many there were before.
@@ -156,7 +158,8 @@ impl Exchange {
         self.deadline = now;
     }
 
-    /// There is reason to hope for an answer: brings the next send forward to the first wait after the last send.
+    /// There is reason to hope for an answer: begins the schedule anew, the first send no earlier than the first wait after
+    /// the last one.
     pub(super) fn hurry(&mut self, now: Instant, schedule: Schedule) {
         let wait = schedule.wait_after(self.sends).unwrap_or(Duration::ZERO);
         let first = schedule.wait_after(1).unwrap_or(Duration::ZERO);
@@ -164,8 +167,16 @@ impl Exchange {
         let since_send = wait.saturating_sub(left);
         let soonest = now + first.saturating_sub(since_send);
         if self.sends > 1 && soonest < self.deadline {
-            self.sends = 1;
+            self.sends = 0;
             self.deadline = soonest;
+        }
+    }
+
+    /// The gateway seems to be there: as [`hurry`](Self::hurry), but only out of a long wait, and once. Anybody can send announcements.
+    pub(super) fn nudge(&mut self, now: Instant, schedule: Schedule) {
+        if !self.is_nudged && self.deadline.saturating_since(now) > SHORT_WAIT {
+            self.is_nudged = true;
+            self.hurry(now, schedule);
         }
     }
 
@@ -186,3 +197,6 @@ impl Exchange {
 
 /// A deadline met so much too late means that the machine slept, or was stopped.
 const SLEPT: Duration = Duration::from_secs(10);
+
+/// A wait that need not be cut short.
+const SHORT_WAIT: Duration = Duration::from_secs(1);

@@ -3,10 +3,10 @@
 use core::net::SocketAddrV4;
 use core::time::Duration;
 
-use super::Client;
 use super::ask::{Ask, Key, Meaning};
 use super::event::{Discard, Error, Heard, LossCause};
-use super::slot::Life;
+use super::slot::{Life, Slot};
+use super::{Client, UnmapAll};
 use crate::epoch::Epoch;
 use crate::time::Instant;
 use crate::wire::{DecodeError, Protocol, Refusal, Response};
@@ -45,7 +45,7 @@ impl<const N: usize> Client<N> {
                 Ok(Heard::Announcement { epoch, address })
             }
             Ok(_) => Err(Discard::NotAwaited),
-            Err(DecodeError::Pcp { opcode: PCP_ANNOUNCE, .. }) => {
+            Err(DecodeError::Pcp { opcode: PCP_ANNOUNCE, result: Some(0) }) => {
                 self.ask_soon(now);
                 self.renew_soon(now);
                 Ok(Heard::PcpAnnouncement)
@@ -70,20 +70,18 @@ impl<const N: usize> Client<N> {
         for slot in &mut self.slots {
             slot.lapse(now);
         }
-        let unmapping = self.in_flight.and_then(|exchange| match exchange.ask {
-            Ask::Unmap(key) => Some(key),
-            _ => None,
-        });
-        if let Some(key) = unmapping.filter(|&key| self.slot(key).is_none_or(|slot| slot.has_ended())) {
-            self.drop_exchange(Ask::Unmap(key));
+        let asked = self.in_flight.and_then(|exchange| exchange.ask.key());
+        if asked.is_some_and(|key| self.slot(key).is_none_or(Slot::has_ended)) {
+            self.in_flight = None;
         }
-        let schedule = self.schedule;
+        let Some(ask) = self.in_flight.map(|exchange| exchange.ask) else { return };
+        let schedule = self.schedule(ask);
         let Some(exchange) = &mut self.in_flight else { return };
         if !exchange.is_over(now, schedule) {
             return;
         }
-        match exchange.ask {
-            ask @ Ask::Map(_) if exchange.heard_nothing_only() => self.finish(now, ask, Err(Error::GrantedNothing)),
+        match ask {
+            Ask::Map(_) if exchange.heard_nothing_only() => self.finish(now, ask, Err(Error::GrantedNothing)),
             _ => self.give_up(now, Error::NoAnswer),
         }
     }
@@ -204,25 +202,26 @@ impl<const N: usize> Client<N> {
         }
         self.question = true;
         if self.question_from <= now {
-            self.attend(now);
+            self.quiet_until = Instant::ZERO;
+        }
+        if let Some(exchange) = &mut self.in_flight {
+            exchange.nudge(now, self.schedule);
         }
     }
 
     /// Renews all that is kept, spread over 5 s, at most once a minute.
     fn renew_soon(&mut self, now: Instant) {
-        if self.is_round_ahead(now) {
-            return;
-        }
-        let at = now.max(self.round_from) + self.random.up_to(RECREATION_SPREAD);
-        self.round_from = at + ROUND_PAUSE;
+        let at = match self.round_at.filter(|&at| now < at) {
+            Some(planned) => planned,
+            None => {
+                let earliest = self.round_at.map_or(now, |last| now.max(last + ROUND_PAUSE));
+                earliest + self.random.up_to(RECREATION_SPREAD)
+            }
+        };
+        self.round_at = Some(at);
         for slot in self.slots.iter_mut().filter(|slot| slot.is_kept()) {
             slot.ask_by(at);
         }
-    }
-
-    /// The last round that was planned has not begun yet.
-    fn is_round_ahead(&self, now: Instant) -> bool {
-        self.round_from.saturating_since(now) > ROUND_PAUSE
     }
 
     fn give_up_if_in_flight(&mut self, now: Instant, error: Error) {
@@ -231,20 +230,30 @@ impl<const N: usize> Client<N> {
         }
     }
 
-    /// The gateway cannot be asked anything at present: all that waits for it shares the verdict.
+    /// The gateway cannot be asked anything at present: all that waits for it shares the verdict. Only deletions are sent
+    /// at least once (section 3.4).
     fn give_up(&mut self, now: Instant, error: Error) {
         let asked = self.in_flight.take().map(|exchange| exchange.ask);
         self.quiet_until = now + self.pause(self.silences);
         self.silences = self.silences.saturating_add(1);
         for slot in &mut self.slots {
-            let is_asked = asked.and_then(Ask::key) == Some(slot.key);
+            let is_asked = match slot.life {
+                Life::Closing { with_all: true, .. } => asked == Some(Ask::UnmapAll(slot.key.protocol)),
+                _ => asked.and_then(Ask::key) == Some(slot.key),
+            };
             let is_due = slot.due().is_some_and(|due| due <= now);
-            if is_asked || is_due || !slot.is_wanted() {
+            if is_asked || is_due {
                 slot.failed(error);
             }
+            slot.is_last_try = true;
         }
-        for unmap_all in &mut self.unmap_all {
-            unmap_all.end(Err(error));
+        for protocol in Protocol::ALL {
+            let unmap_all = self.unmap_all_mut(protocol);
+            if asked == Some(Ask::UnmapAll(protocol)) {
+                unmap_all.end(Err(error));
+            } else if *unmap_all == UnmapAll::Wanted {
+                *unmap_all = UnmapAll::LastTry;
+            }
         }
         let is_watched = self.external.is_watched && self.external.ask_at <= now;
         if self.external.is_asked || is_watched {

@@ -65,8 +65,8 @@ pub struct Client<const N: usize = 8> {
     /// An announcement is to be checked by a question to the gateway, but not before `question_from`.
     question: bool,
     question_from: Instant,
-    /// A PCP announcement causes the next round of renewals then at the earliest.
-    round_from: Instant,
+    /// When the last round of renewals was, or the next one will be, that a PCP announcement caused.
+    round_at: Option<Instant>,
     restart_news: bool,
 }
 
@@ -79,7 +79,7 @@ struct External {
     is_asked: bool,
     /// Changes are to be told.
     is_watched: bool,
-    news: bool,
+    news: Option<Result<Ipv4Addr, Error>>,
     /// In milliseconds, while it is watched.
     interval_ms: u32,
     /// When to ask next, while it is watched.
@@ -91,6 +91,8 @@ struct External {
 enum UnmapAll {
     Idle,
     Wanted,
+    /// The gateway does not answer: it is sent once, and given up.
+    LastTry,
     Done(Result<(), Error>),
 }
 
@@ -113,7 +115,7 @@ impl<const N: usize> Client<N> {
             unmap_all: [UnmapAll::Idle; 2],
             question: false,
             question_from: Instant::ZERO,
-            round_from: Instant::ZERO,
+            round_at: None,
             restart_news: false,
         }
     }
@@ -205,11 +207,9 @@ impl<const N: usize> Client<N> {
     pub fn watch_external_address(&mut self, now: Instant, is_watched: bool) {
         self.external.is_watched = is_watched;
         self.external.ask_at = now;
-        // The first answer is news, whatever was known.
-        self.external.news = false;
         if is_watched {
-            self.external.address = None;
-            self.external.error = None;
+            // The first answer is told, whatever was known.
+            self.external.is_asked = true;
             self.attend(now);
         }
     }
@@ -237,7 +237,7 @@ impl<const N: usize> Client<N> {
     }
 
     /// The link, the own address or the routing changed: whatever was learned about the gateway's silence and epoch is
-    /// forgotten (section 3.1), and all that is kept is renewed now, as is the request in flight.
+    /// forgotten (section 3.1), all that is kept is renewed now, and the schedule of the request in flight begins anew.
     pub fn network_changed(&mut self, now: Instant) {
         self.epoch = None;
         self.silences = 0;
@@ -247,7 +247,7 @@ impl<const N: usize> Client<N> {
         }
         self.external.ask_at = now;
         if let Some(exchange) = &mut self.in_flight {
-            exchange.start_over(now);
+            exchange.hurry(now, self.schedule);
         }
     }
 }
@@ -265,8 +265,9 @@ impl<const N: usize> Client<N> {
         if self.slot(key).is_none() {
             self.push(Slot::new(key, Life::Closed { ask_at: now, cause: LossCause::Expired }))?;
         }
+        let is_asked = self.in_flight.is_some_and(|exchange| exchange.ask == Ask::Map(key));
         if let Some(slot) = self.slot_mut(key) {
-            slot.want(now, request, hold);
+            slot.want(now, request, hold, is_asked);
         }
         self.drop_exchange(Ask::Unmap(key));
         self.attend(now);
@@ -301,6 +302,19 @@ impl<const N: usize> Client<N> {
         }
     }
 
+    /// How patiently this is asked for: a deletion that waited behind a silence is sent once (section 3.4).
+    fn schedule(&self, ask: Ask) -> Schedule {
+        let is_last_try = match ask {
+            Ask::Unmap(key) => self.slot(key).is_some_and(|slot| slot.is_last_try),
+            Ask::UnmapAll(protocol) => {
+                let [udp, tcp] = self.unmap_all;
+                UnmapAll::LastTry == if protocol == Protocol::Udp { udp } else { tcp }
+            }
+            Ask::ExternalAddress | Ask::Map(_) => false,
+        };
+        if is_last_try { self.schedule.once() } else { self.schedule }
+    }
+
     /// Stops waiting for an answer that is not wanted any more.
     fn drop_exchange(&mut self, ask: Ask) {
         if self.in_flight.is_some_and(|exchange| exchange.ask == ask) {
@@ -311,13 +325,13 @@ impl<const N: usize> Client<N> {
 
 impl External {
     const fn new(interval: Duration) -> Self {
-        let millis = interval.as_secs().saturating_mul(1_000);
+        let millis = interval.as_secs().saturating_mul(1_000).saturating_add(interval.subsec_millis() as u64);
         Self {
             address: None,
             error: None,
             is_asked: false,
             is_watched: false,
-            news: false,
+            news: None,
             interval_ms: clamp(millis),
             ask_at: Instant::ZERO,
         }
@@ -333,19 +347,20 @@ impl External {
             Ok(address) => (self.address, self.error) = (Some(address), None),
             Err(error) => self.error = Some(error),
         }
-        self.news |= self.is_asked || (self.is_watched && is_new);
+        if self.is_asked || (self.is_watched && is_new) {
+            self.news = Some(answer);
+        }
         self.is_asked = false;
-    }
-
-    /// What there is to tell.
-    fn told(&self) -> Option<Result<Ipv4Addr, Error>> {
-        self.error.map(Err).or(self.address.map(Ok))
     }
 }
 
 impl UnmapAll {
+    fn is_wanted(self) -> bool {
+        matches!(self, Self::Wanted | Self::LastTry)
+    }
+
     fn end(&mut self, result: Result<(), Error>) {
-        if *self == Self::Wanted {
+        if self.is_wanted() {
             *self = Self::Done(result);
         }
     }

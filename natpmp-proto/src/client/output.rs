@@ -3,9 +3,9 @@
 use core::net::SocketAddrV4;
 use core::time::Duration;
 
-use super::ask::{Ask, Exchange, Key};
+use super::ask::{Ask, Exchange};
 use super::event::Event;
-use super::slot::Life;
+use super::slot::{Life, Slot};
 use super::{Client, UnmapAll};
 use crate::time::Instant;
 use crate::wire::{Encoded, Protocol, Request};
@@ -28,7 +28,7 @@ pub struct Transmit {
     pub to: SocketAddrV4,
     /// The packet.
     pub payload: Encoded,
-    /// How often this request was sent before: 0 for the first time.
+    /// How often this request was sent before in the present run of its schedule: 0 for the first time.
     pub resends: u8,
 }
 
@@ -54,14 +54,13 @@ impl<const N: usize> Client<N> {
             let (_, ask) = self.agenda().filter(|&(due, _)| due <= now)?;
             self.in_flight = Some(Exchange::new(now, ask));
         }
-        let schedule = self.schedule;
-        let exchange = self.in_flight.as_mut()?;
-        let resends = exchange.send(now, schedule)?;
-        let ask = exchange.ask;
+        let ask = self.in_flight?.ask;
+        let schedule = self.schedule(ask);
+        let resends = self.in_flight.as_mut()?.send(now, schedule)?;
         if ask == Ask::ExternalAddress {
             self.question_from = now + QUESTION_PAUSE;
         }
-        let payload = self.request(ask).encode();
+        let payload = self.request(ask)?.encode();
         Some(Transmit { to: self.gateway, payload, resends })
     }
 
@@ -90,10 +89,7 @@ impl<const N: usize> Client<N> {
                 return Some(Event::UnmappedAll { protocol, result });
             }
         }
-        if core::mem::take(&mut self.external.news) {
-            return Some(Event::ExternalAddress(self.external.told()?));
-        }
-        None
+        self.external.news.take().map(Event::ExternalAddress)
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) and [`poll_transmit`](Self::poll_transmit) have something to do next;
@@ -116,21 +112,17 @@ impl<const N: usize> Client<N> {
         let [udp, tcp] = self.unmap_all;
         let unmap_all = [(udp, Protocol::Udp), (tcp, Protocol::Tcp)]
             .into_iter()
-            .filter(|&(state, _)| state == UnmapAll::Wanted)
+            .filter(|(state, _)| state.is_wanted())
             .map(|(_, protocol)| (Instant::ZERO, Ask::UnmapAll(protocol)));
         let unmap = self
             .slots
             .iter()
             .filter(|slot| matches!(slot.life, Life::Closing { with_all: false, .. }))
             .map(|slot| (Instant::ZERO, Ask::Unmap(slot.key)));
-        let external = self.external_due().map(|due| (due, Ask::ExternalAddress));
-        let map = self.slots.iter().filter_map(|slot| slot.due().map(|due| (due, Ask::Map(slot.key))));
-        unmap_all
-            .chain(unmap)
-            .chain(external)
-            .chain(map)
-            .min_by_key(|&(due, _)| due)
-            .map(|(due, ask)| (due.max(self.quiet_until), ask))
+        let external = self.external_due().map(|due| (due.max(self.quiet_until), Ask::ExternalAddress));
+        let map = |slot: &Slot| slot.due().map(|due| (due.max(self.quiet_until), Ask::Map(slot.key)));
+        let map = self.slots.iter().filter_map(map);
+        unmap_all.chain(unmap).chain(external).chain(map).min_by_key(|&(due, _)| due)
     }
 
     fn external_due(&self) -> Option<Instant> {
@@ -140,23 +132,13 @@ impl<const N: usize> Client<N> {
         [asked, question, watched].into_iter().flatten().min()
     }
 
-    fn request(&mut self, ask: Ask) -> Request {
-        match ask {
+    fn request(&mut self, ask: Ask) -> Option<Request> {
+        Some(match ask {
             Ask::ExternalAddress => Request::ExternalAddress,
-            Ask::Map(key) => self.request_mapping(key),
+            Ask::Map(key) => self.slot_mut(key)?.request(),
             Ask::Unmap(key) => Request::delete(key.protocol, key.internal_port),
             Ask::UnmapAll(protocol) => Request::delete(protocol, 0),
-        }
-    }
-
-    fn request_mapping(&mut self, key: Key) -> Request {
-        let Key { protocol, internal_port } = key;
-        // A request in flight for a mapping has a slot: commands that take the slot take the request as well.
-        let (suggested_external_port, lifetime) = self.slot_mut(key).map_or((0, 1), |slot| {
-            slot.is_unanswered = true;
-            (slot.external_port, slot.lifetime)
-        });
-        Request::Map { protocol, internal_port, suggested_external_port, lifetime }
+        })
     }
 }
 

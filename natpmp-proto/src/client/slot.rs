@@ -16,12 +16,17 @@ use super::ask::Key;
 use super::event::{Ending, Error, Event, LossCause};
 use crate::mapping::{MapRequest, Mapping};
 use crate::time::Instant;
+use crate::wire::Request;
 
 #[derive(Clone, Debug)]
 pub(super) struct Slot {
     pub(super) key: Key,
     /// To be suggested: the caller's wish at first, later the port that was assigned (section 3.3).
     pub(super) external_port: u16,
+    /// Whether that port was assigned at any time.
+    was_assigned: bool,
+    /// The caller changed the wish while it was asked for: the answer will be to the old one.
+    is_outdated: bool,
     /// The port that events have told as open; 0 if none.
     told_port: u16,
     /// In seconds, as asked for.
@@ -34,6 +39,8 @@ pub(super) struct Slot {
     pub(super) failures: u8,
     /// A request for it went out that was not answered: the gateway may have granted it, whatever was heard.
     pub(super) is_unanswered: bool,
+    /// It waited for its deletion behind a silence: that is sent once, and given up.
+    pub(super) is_last_try: bool,
     /// A renewal was asked for by the caller. What is kept is renewed anyway.
     refresh_wanted: bool,
     pub(super) news: News,
@@ -74,6 +81,8 @@ impl Slot {
         Self {
             key,
             external_port: 0,
+            was_assigned: false,
+            is_outdated: false,
             told_port: 0,
             lifetime: MapRequest::LONGEST_LIFETIME,
             interval: None,
@@ -81,21 +90,26 @@ impl Slot {
             life,
             failures: 0,
             is_unanswered: false,
+            is_last_try: false,
             refresh_wanted: false,
             news: News::default(),
             error: None,
         }
     }
 
-    /// Takes on what the caller wants, to be asked for at once. What was kept stays kept.
-    pub(super) fn want(&mut self, now: Instant, request: &MapRequest, hold: Hold) {
+    /// Takes on what the caller wants, to be asked for at once. What was kept stays kept. `is_asked`: a request for it is
+    /// in flight.
+    pub(super) fn want(&mut self, now: Instant, request: &MapRequest, hold: Hold, is_asked: bool) {
+        let before = (self.external_port, self.lifetime);
         self.lifetime = request.requested_lifetime();
         self.interval = request.chosen_refresh_interval();
         let is_kept = self.hold == Hold::Kept && self.is_wanted();
         self.hold = if is_kept { Hold::Kept } else { hold };
         if !matches!(self.life, Life::Open { .. }) {
             self.external_port = request.suggested_external_port();
+            self.was_assigned = false;
         }
+        self.is_outdated |= is_asked && before != (self.external_port, self.lifetime);
         if !self.is_wanted() {
             self.life = Life::Closed { ask_at: now, cause: LossCause::Expired };
         }
@@ -143,6 +157,17 @@ impl Slot {
         self.hold == Hold::Kept && self.is_wanted()
     }
 
+    /// The request for it, which counts as sent.
+    pub(super) fn request(&mut self) -> Request {
+        self.is_unanswered = true;
+        Request::Map {
+            protocol: self.key.protocol,
+            internal_port: self.key.internal_port,
+            suggested_external_port: self.external_port,
+            lifetime: self.lifetime,
+        }
+    }
+
     /// The gateway granted it.
     pub(super) fn granted(&mut self, now: Instant, external_port: u16, lifetime: u32) {
         // A lease longer than asked for is not trusted.
@@ -155,11 +180,16 @@ impl Slot {
         let expires = now + Duration::from_secs(lifetime.into());
         self.life = Life::Open { lifetime, expires, renew_at: now + pause };
         self.external_port = external_port;
+        self.was_assigned = true;
         self.failures = 0;
         self.is_unanswered = false;
         self.refresh_wanted = false;
-        self.news = News { granted: true, failed: false };
         self.error = None;
+        if core::mem::take(&mut self.is_outdated) {
+            self.ask_now(now);
+        } else {
+            self.news = News { granted: true, failed: false };
+        }
     }
 
     /// An attempt failed; a kept mapping is tried again after `pause`, or earlier if the lease ends earlier: at half of
@@ -225,6 +255,8 @@ impl Slot {
 
     /// It is to be deleted.
     pub(super) fn unmap(&mut self, now: Instant, with_all: bool) {
+        self.news = News::default();
+        self.is_last_try = false;
         let longest = now + Duration::from_secs(self.lifetime.into());
         let give_up_at = match self.life {
             Life::Open { expires, .. } if !self.is_unanswered => expires,
@@ -262,7 +294,7 @@ impl Slot {
         let told_port = self.told_port;
         match self.life {
             Life::Ended(ending) => {
-                let external_port = self.external_port;
+                let external_port = if self.was_assigned { self.external_port } else { 0 };
                 return Some(Event::Ended { protocol, internal_port, external_port, ending });
             }
             Life::Closed { cause, .. } if told_port != 0 => {

@@ -60,7 +60,8 @@ impl<const N: usize> Client<N> {
         self.gateway
     }
 
-    /// The external address, as the gateway said it last; `None` if it was not asked, or has none.
+    /// The external address, as the gateway said it last; `None` if it was not asked since it was set or since
+    /// [`watch_external_address`](Self::watch_external_address) was switched on, or has none.
     #[must_use]
     pub const fn external_address(&self) -> Option<Ipv4Addr> {
         self.external.address

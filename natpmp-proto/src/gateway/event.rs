@@ -1,0 +1,191 @@
+use core::fmt;
+use core::net::{Ipv4Addr, SocketAddrV4};
+
+use crate::time::Instant;
+use crate::wire::{DecodeError, Encoded, Protocol, Refusal, encode_unsupported_opcode};
+
+/// A mapping as the NAT is to have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct NatMapping {
+    /// Of the traffic mapped.
+    pub protocol: Protocol,
+    /// Where it goes: the client's address and its own port.
+    pub internal: SocketAddrV4,
+    /// Where it comes in: the port on the gateway's external address.
+    pub external_port: u16,
+}
+
+/// What the NAT is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NatRequest {
+    /// Take on this mapping. It may have it already, from before a change of the external address: then it is to be
+    /// brought up to date.
+    Install(NatMapping),
+    /// Drop this mapping and all connections on it.
+    Remove(NatMapping),
+}
+
+impl NatRequest {
+    /// The mapping that it is about.
+    #[must_use]
+    pub const fn mapping(&self) -> &NatMapping {
+        match self {
+            Self::Install(mapping) | Self::Remove(mapping) => mapping,
+        }
+    }
+}
+
+/// Why the NAT did not do what was requested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum NatFailure {
+    /// It does not work at present: the client is told result 3.
+    Network,
+    /// It has no room for another mapping: the client is told result 4.
+    Resources,
+}
+
+impl NatFailure {
+    pub(super) const fn refusal(self) -> Refusal {
+        match self {
+            Self::Network => Refusal::NetworkFailure,
+            Self::Resources => Refusal::OutOfResources,
+        }
+    }
+}
+
+impl fmt::Display for NatFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Network => "the NAT does not work at present",
+            Self::Resources => "the NAT has no room for another mapping",
+        })
+    }
+}
+
+impl core::error::Error for NatFailure {}
+
+/// What is to be done about a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply<'a> {
+    /// It is answered at once: send this to where it came from, from the address it was sent to.
+    Now(Answer<'a>),
+    /// The NAT is to be asked first: the answer comes from [`Gateway::handle_nat`](super::Gateway::handle_nat).
+    AfterNat,
+}
+
+/// An answer to be sent at once. It is never larger than 16 bytes or its request, whichever is larger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer<'a> {
+    kind: Kind<'a>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind<'a> {
+    Response(crate::wire::Response),
+    /// An opcode that is not defined: the whole request comes back (section 3.5).
+    Echo(&'a [u8]),
+}
+
+impl<'a> Answer<'a> {
+    pub(super) const fn new(response: crate::wire::Response) -> Self {
+        Self { kind: Kind::Response(response) }
+    }
+
+    pub(super) const fn echo(request: &'a [u8]) -> Self {
+        Self { kind: Kind::Echo(request) }
+    }
+
+    /// Writes the packet to the front of `buffer`, and returns it; `None` if the buffer is too small. One of 16 bytes or
+    /// of the request's size is not.
+    #[must_use]
+    pub fn write<'b>(&self, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
+        match self.kind {
+            Kind::Echo(request) => encode_unsupported_opcode(request, buffer),
+            Kind::Response(response) => {
+                let packet = response.encode();
+                let (front, _) = buffer.split_at_mut_checked(packet.len())?;
+                for (to, from) in front.iter_mut().zip(packet.iter()) {
+                    *to = *from;
+                }
+                Some(front)
+            }
+        }
+    }
+}
+
+/// An answer that comes later, or an announcement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// A client, or 224.0.0.1 port 5350: then it is to be sent out of each internal interface.
+    pub to: SocketAddrV4,
+    /// The packet.
+    pub payload: Encoded,
+}
+
+/// What happened, for a log or to keep a copy of the table. No more than 8 events wait to be polled; the oldest go first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GatewayEvent {
+    /// A mapping is open.
+    Opened(GatewayMapping),
+    /// The lease of an open mapping began anew.
+    Renewed(GatewayMapping),
+    /// A mapping is gone.
+    Closed {
+        /// As it was.
+        mapping: GatewayMapping,
+        /// Why.
+        cause: CloseCause,
+    },
+    /// A request was refused.
+    Refused {
+        /// Who asked.
+        client: Ipv4Addr,
+        /// For which protocol.
+        protocol: Protocol,
+        /// For which port of its own.
+        internal_port: u16,
+        /// What it was told.
+        refusal: Refusal,
+    },
+    /// Events were lost, since nobody polled them.
+    Missed,
+}
+
+/// Why a mapping is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum CloseCause {
+    /// It was deleted by its client, or its lease ended, or the table was cleared.
+    Removed,
+    /// The NAT did not take it on, or lost it.
+    NatFailed,
+}
+
+/// A mapping in the gateway's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct GatewayMapping {
+    /// The mapping.
+    pub mapping: NatMapping,
+    /// When its lease ends; `None` if the administrator made it.
+    pub expires: Option<Instant>,
+}
+
+/// Why a datagram was not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Discard {
+    /// NAT is switched off: nothing is answered (section 3.8).
+    SwitchedOff,
+    /// It comes from no address that a client can have: the external address, a group, or none (section 3.3).
+    NotFromClient,
+    /// It cannot be answered: too short, a response (section 3.5), or an unknown opcode with less than the 4 bytes that a
+    /// result takes.
+    Unanswerable(DecodeError),
+    /// Too many deletions of all mappings are under way; the client will ask again.
+    Busy,
+}

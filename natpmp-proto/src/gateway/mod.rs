@@ -1,0 +1,327 @@
+//! The gateway's side of NAT-PMP: a machine that holds the table of mappings, and answers for it.
+//!
+//! # Rules
+//! - It never says yes before the NAT has it. A request for a mapping makes [`Gateway::poll_nat`] ask the NAT; its outcome goes to
+//!   [`Gateway::handle_nat`], and only that brings the answer. What the NAT does not take leaves no trace.
+//! - A request that is repeated while the NAT is asked is not passed on twice: it only says again where to answer.
+//! - A mapping is known by its client's address, protocol and internal port (section 3.3). Its external port is reserved
+//!   for the same client in the other protocol.
+//! - A lease begins when the NAT has the mapping, and anew with every request for it. It ends with the second that follows, so that
+//!   no client is cut off early.
+//! - Nothing is answered that a client cannot have asked, no answer is larger than 16 bytes or its request, and no client
+//!   can take the whole table.
+//!
+//! # Which mapping is where
+//! ```text
+//!  ToInstall -poll_nat-> Installing -ok-> Open -deleted, lease ended-> ToRemove -poll_nat-> Removing -ok-> (gone)
+//! ```
+//! A mapping that is wanted again on its way out goes back to `ToInstall` when the NAT has removed it; one that is deleted
+//! on its way in goes on to `ToRemove` when the NAT has it.
+//!
+//! # Decided here, where the RFC leaves room
+//! - A request with an unknown opcode and less than 4 bytes has no room for a result: it is not answered.
+//! - Internal port 0 with a lifetime, and internal port 0 with an external port in a deletion, are refused (result 2): the
+//!   one cannot be mapped, and the other may not have meant *all*.
+//! - A packet of PCP is answered as one of another version (section 3.5).
+
+mod announce;
+mod config;
+mod event;
+mod nat;
+mod request;
+mod table;
+
+use core::net::{Ipv4Addr, SocketAddrV4};
+
+use crate::random::Random;
+use crate::time::Instant;
+use crate::wire::Protocol;
+
+use announce::Announcing;
+use table::{Entry, Key, Phase, Table};
+
+pub use config::{GatewayConfig, PortRange, TooManyRanges};
+pub use event::{
+    Answer, CloseCause, Discard, GatewayEvent, GatewayMapping, NatFailure, NatMapping, NatRequest, Reply, Transmit,
+};
+
+/// The gateway machine, with room for `N` mappings, 1 to 65,534. It does no IO, no NAT, and asks no clock.
+///
+/// It is large for a large `N`, about 46 bytes a mapping: give it a `static`, or a place on the heap that was made there.
+///
+/// ```
+/// use natpmp_proto::Instant;
+/// use natpmp_proto::gateway::{Gateway, GatewayConfig, NatRequest, Reply};
+///
+/// let mut gateway: Gateway<16> = Gateway::new(GatewayConfig::new());
+/// let now = Instant::ZERO;
+/// gateway.start(now, 0);
+/// gateway.set_external_address(now, Some([11, 22, 33, 44].into()));
+///
+/// // A client asks for UDP port 4000: the NAT comes first, then the answer.
+/// let client = "192.168.1.2:50000".parse().unwrap();
+/// let request = [0, 1, 0, 0, 0x0f, 0xa0, 0x0f, 0xa0, 0, 0, 0, 120];
+/// assert_eq!(gateway.handle_datagram(now, client, &request), Ok(Reply::AfterNat));
+/// let nat_request = gateway.poll_nat().unwrap();
+/// let NatRequest::Install(mapping) = nat_request else { panic!("to be installed") };
+/// // … the NAT takes it on …
+/// let answer = gateway.handle_nat(now, &nat_request, Ok(())).unwrap();
+/// assert_eq!((answer.to, mapping.external_port), (client, 4000));
+/// ```
+#[derive(Debug)]
+pub struct Gateway<const N: usize> {
+    config: GatewayConfig,
+    table: Table<N>,
+    random: Random,
+    external_address: Option<Ipv4Addr>,
+    /// The epoch was `epoch` at this moment.
+    epoch_at: Instant,
+    epoch: u32,
+    announcing: Option<Announcing>,
+    is_on: bool,
+    is_mapping_allowed: bool,
+    deletions: heapless::Vec<DeletionOfAll, MOST_DELETIONS>,
+    events: heapless::Deque<GatewayEvent, MOST_EVENTS>,
+}
+
+/// A deletion of all mappings of a client and protocol, which waits for the NAT.
+#[derive(Clone, Copy, Debug)]
+struct DeletionOfAll {
+    client: SocketAddrV4,
+    protocol: Protocol,
+    left: u16,
+    /// One that the administrator made stays (section 3.4).
+    has_static: bool,
+}
+
+/// Commands.
+impl<const N: usize> Gateway<N> {
+    /// A gateway with an empty table and no external address yet, switched on. Begin with [`start`](Self::start).
+    #[must_use]
+    pub const fn new(config: GatewayConfig) -> Self {
+        let random = Random::new(config.seed);
+        Self {
+            table: Table::new(random.state()),
+            config,
+            random,
+            external_address: None,
+            epoch_at: Instant::ZERO,
+            epoch: 0,
+            announcing: None,
+            is_on: true,
+            is_mapping_allowed: true,
+            deletions: heapless::Vec::new(),
+            events: heapless::Deque::new(),
+        }
+    }
+
+    /// The gateway has booted. `epoch` is 0 unless its mappings are restored from storage: then it goes on from what was stored,
+    /// and the time since (section 3.6). Announces.
+    pub fn start(&mut self, now: Instant, epoch: u32) {
+        self.epoch_at = now;
+        self.epoch = epoch;
+        self.announce(now);
+    }
+
+    /// Takes on a mapping that was in the table before a restart, for what is left of its lease in seconds. The NAT is asked to
+    /// install it.
+    ///
+    /// `false` if the table is full, its port is taken or not allowed, or the lease has ended.
+    pub fn restore(&mut self, mapping: &NatMapping, lifetime: u32) -> bool {
+        if lifetime == 0 || !self.config.allows(mapping.external_port) {
+            return false;
+        }
+        self.add(mapping, lifetime.min(self.config.longest_lifetime)).is_some()
+    }
+
+    /// A mapping that the administrator makes: no lease, no deletion by its client (section 3.4). Any port will do, also
+    /// one outside of the range or denied. The NAT is asked to install it.
+    ///
+    /// `false` if the table is full, or the port or the client's port are taken.
+    pub fn add_static(&mut self, mapping: &NatMapping) -> bool {
+        let added = self.add(mapping, u32::MAX).and_then(|index| self.table.get_mut(index));
+        match added {
+            Some(entry) => {
+                entry.set_static(true);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Removes a mapping, whoever made it. `false` if there is none.
+    pub fn remove(&mut self, protocol: Protocol, internal: SocketAddrV4) -> bool {
+        let key = Key { client: *internal.ip(), protocol, internal_port: internal.port() };
+        let Some(index) = self.table.find(&key) else { return false };
+        self.doom(index);
+        true
+    }
+
+    /// Removes all mappings but those that the administrator made; the epoch begins again at 0 (section 3.6). Announces.
+    pub fn clear(&mut self, now: Instant) {
+        let mut from = 0;
+        while let Some(index) = self.table.next_used(from) {
+            if self.table.get(index).is_some_and(|entry| !entry.is_static()) {
+                self.doom(index);
+            }
+            from = index.saturating_add(1);
+        }
+        self.start(now, 0);
+    }
+
+    /// The external address is this from now on, or there is none. If it is a new one, announces, and asks the NAT to
+    /// bring all mappings up to date.
+    pub fn set_external_address(&mut self, now: Instant, address: Option<Ipv4Addr>) {
+        if self.external_address == address {
+            return;
+        }
+        self.external_address = address;
+        if address.is_none() {
+            return;
+        }
+        self.announce(now);
+        let mut from = 0;
+        while let Some(index) = self.table.next_used(from) {
+            if self.table.get(index).is_some_and(|entry| entry.phase == Phase::Open) {
+                self.table.enqueue(index, Phase::ToInstall);
+                if let Some(entry) = self.table.get_mut(index) {
+                    entry.term = 0;
+                }
+            }
+            from = index.saturating_add(1);
+        }
+    }
+
+    /// Whether clients may make mappings. If not, they are told result 2 (section 3.5); what they have stays until its lease ends.
+    pub fn allow_mapping(&mut self, is_allowed: bool) {
+        self.is_mapping_allowed = is_allowed;
+    }
+
+    /// Whether NAT is on. While it is off, nothing is answered or announced (section 3.8): close the socket, so that
+    /// clients get port unreachable. Announces when it is switched on.
+    pub fn switch(&mut self, now: Instant, is_on: bool) {
+        if is_on && !self.is_on {
+            self.announce(now);
+        }
+        self.is_on = is_on;
+    }
+}
+
+/// Outputs that need no time.
+impl<const N: usize> Gateway<N> {
+    /// The next thing that happened, if there is any.
+    #[must_use]
+    pub fn poll_event(&mut self) -> Option<GatewayEvent> {
+        self.events.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) or [`poll_transmit`](Self::poll_transmit) have something to do next;
+    /// `None` if nothing will happen by itself. It may lie in the past: then they have something to do now.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let look = self.table.first_look().map(|(_, seconds)| Instant::from_secs(seconds.into()));
+        [look, self.next_announcement()].into_iter().flatten().min()
+    }
+}
+
+/// Getters.
+impl<const N: usize> Gateway<N> {
+    /// Seconds since the table was last empty by accident (section 3.6).
+    #[must_use]
+    pub fn epoch(&self, now: Instant) -> u32 {
+        let elapsed = now.saturating_since(self.epoch_at).as_secs();
+        self.epoch.saturating_add(u32::try_from(elapsed).unwrap_or(u32::MAX))
+    }
+
+    /// The external address.
+    #[must_use]
+    pub const fn external_address(&self) -> Option<Ipv4Addr> {
+        self.external_address
+    }
+
+    /// All mappings that the NAT has, in no particular order.
+    pub fn mappings(&self) -> impl Iterator<Item = GatewayMapping> {
+        let open = |entry: &Entry| matches!(entry.phase, Phase::Open) || (entry.phase_is_install() && entry.term == 0);
+        self.table.iter().filter(move |(_, entry)| open(entry)).map(|(key, entry)| mapping_of(key, entry))
+    }
+
+    /// How many mappings there are, those that wait for the NAT among them.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether there is no mapping at all.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many mappings there can be: `N`.
+    #[must_use]
+    pub const fn capacity(&self) -> usize {
+        N
+    }
+}
+
+/// Shared by commands, requests and outcomes.
+impl<const N: usize> Gateway<N> {
+    fn add(&mut self, mapping: &NatMapping, lifetime: u32) -> Option<u16> {
+        let NatMapping { protocol, internal, external_port } = *mapping;
+        let key = Key { client: *internal.ip(), protocol, internal_port: internal.port() };
+        if self.table.find(&key).is_some() || !self.table.is_port_free(external_port, protocol, key.client) {
+            return None;
+        }
+        let index = self.table.insert(&key, external_port)?;
+        self.table.get_mut(index)?.term = lifetime;
+        self.table.enqueue(index, Phase::ToInstall);
+        Some(index)
+    }
+
+    /// It is to go, as soon as the NAT has done what it does.
+    fn doom(&mut self, index: u16) {
+        let Some(entry) = self.table.get_mut(index) else { return };
+        entry.set_wanted(false);
+        if entry.phase == Phase::Open {
+            self.table.enqueue(index, Phase::ToRemove);
+        }
+    }
+
+    fn tell(&mut self, event: GatewayEvent) {
+        if self.events.is_full() {
+            self.events.pop_front();
+            if let Some(oldest) = self.events.front_mut() {
+                *oldest = GatewayEvent::Missed;
+            }
+        }
+        // There is room now.
+        let _ = self.events.push_back(event);
+    }
+}
+
+impl Entry {
+    fn phase_is_install(&self) -> bool {
+        matches!(self.phase, Phase::ToInstall | Phase::Installing)
+    }
+}
+
+fn nat_mapping(key: Key, entry: &Entry) -> NatMapping {
+    let internal = SocketAddrV4::new(key.client, key.internal_port);
+    NatMapping { protocol: key.protocol, internal, external_port: entry.external_port }
+}
+
+fn mapping_of(key: Key, entry: &Entry) -> GatewayMapping {
+    let expires = (!entry.is_static()).then(|| Instant::from_secs(entry.expires.into()));
+    GatewayMapping { mapping: nat_mapping(key, entry), expires }
+}
+
+/// Whole seconds on the caller's clock; 32 bits of them are 136 years.
+fn seconds(now: Instant) -> u32 {
+    u32::try_from(now.as_micros() / 1_000_000).unwrap_or(u32::MAX)
+}
+
+const MOST_DELETIONS: usize = 8;
+const MOST_EVENTS: usize = 8;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,152 @@
+//! What the NAT is asked, and what comes of it.
+
+use core::net::SocketAddrV4;
+
+use super::event::{CloseCause, GatewayEvent, NatFailure, NatMapping, NatRequest, Transmit};
+use super::table::{Key, Owed, Phase};
+use super::{Gateway, mapping_of, nat_mapping, seconds};
+use crate::time::Instant;
+use crate::wire::{Refusal, Response};
+
+impl<const N: usize> Gateway<N> {
+    /// What the NAT is to do next, if there is anything. Its outcome goes to [`handle_nat`](Self::handle_nat); several may be
+    /// under way at a time, and come back in any order.
+    #[must_use]
+    pub fn poll_nat(&mut self) -> Option<NatRequest> {
+        let index = self.table.dequeue()?;
+        let entry = self.table.get_mut(index)?;
+        let is_install = entry.phase == Phase::ToInstall;
+        entry.phase = if is_install { Phase::Installing } else { Phase::Removing };
+        let entry = self.table.get(index)?;
+        let mapping = nat_mapping(self.table.key_of(entry)?, entry);
+        Some(if is_install { NatRequest::Install(mapping) } else { NatRequest::Remove(mapping) })
+    }
+
+    /// The NAT has done what `request` asked for, or has failed: the answer to whoever waits for it, if anybody does.
+    ///
+    /// A mapping that could not be installed is gone; the client is told result 3 or 4. One that could not be removed stays
+    /// as it was, is tried again after 10 s, and whoever deleted it is told result 3. An outcome that nobody asked for is
+    /// ignored.
+    #[must_use]
+    pub fn handle_nat(
+        &mut self,
+        now: Instant,
+        request: &NatRequest,
+        outcome: Result<(), NatFailure>,
+    ) -> Option<Transmit> {
+        let NatMapping { protocol, internal, external_port } = *request.mapping();
+        let key = Key { client: *internal.ip(), protocol, internal_port: internal.port() };
+        let index = self.table.find(&key)?;
+        let entry = self.table.get(index).filter(|entry| entry.external_port == external_port)?;
+        let answer = match (request, entry.phase, outcome) {
+            (NatRequest::Install(_), Phase::Installing, Ok(())) => self.installed(now, &key, index),
+            (NatRequest::Install(_), Phase::Installing, Err(failure)) => self.not_installed(now, &key, index, failure),
+            (NatRequest::Remove(_), Phase::Removing, Ok(())) => self.removed(now, &key, index),
+            (NatRequest::Remove(_), Phase::Removing, Err(_)) => self.not_removed(now, &key, index),
+            _ => None,
+        };
+        answer.map(|(to, response)| Transmit { to, payload: response.encode() })
+    }
+
+    fn installed(&mut self, now: Instant, key: &Key, index: u16) -> Option<(SocketAddrV4, Response)> {
+        let entry = self.table.get_mut(index)?;
+        let lifetime = entry.term;
+        if entry.is_static() {
+            entry.phase = Phase::Open;
+            entry.expires = u32::MAX;
+        } else {
+            if lifetime > 0 {
+                entry.expires = seconds(now).saturating_add(lifetime).saturating_add(1);
+            }
+            let expires = entry.expires;
+            self.table.add_look(index, expires);
+        }
+        let entry = self.table.get_mut(index)?;
+        let (owed, is_wanted, reply_port) = (entry.owed(), entry.is_wanted(), entry.reply_port);
+        if !is_wanted {
+            self.table.enqueue(index, Phase::ToRemove);
+            return None;
+        }
+        entry.owe(Owed::Nothing, 0);
+        let (external_port, mapping) = (entry.external_port, mapping_of(*key, entry));
+        if lifetime > 0 {
+            self.tell(GatewayEvent::Opened(mapping));
+        }
+        let granted = if mapping.expires.is_none() { self.config.longest_lifetime } else { lifetime };
+        let response = self.granted(now, key.protocol, key.internal_port, external_port, granted);
+        (owed == Owed::Mapping).then_some((SocketAddrV4::new(key.client, reply_port), response))
+    }
+
+    fn not_installed(
+        &mut self,
+        now: Instant,
+        key: &Key,
+        index: u16,
+        failure: NatFailure,
+    ) -> Option<(SocketAddrV4, Response)> {
+        let was_open = self.table.get(index).is_some_and(|entry| entry.term == 0);
+        let answer = self.forget(now, key, index, Some(failure));
+        if was_open {
+            // Its client believes it open: the loss is told as a loss of state is (section 3.6).
+            self.start(now, 0);
+        }
+        answer
+    }
+
+    fn removed(&mut self, now: Instant, key: &Key, index: u16) -> Option<(SocketAddrV4, Response)> {
+        if self.table.get(index)?.is_wanted() {
+            self.table.enqueue(index, Phase::ToInstall);
+            return None;
+        }
+        self.forget(now, key, index, None)
+    }
+
+    fn not_removed(&mut self, now: Instant, key: &Key, index: u16) -> Option<(SocketAddrV4, Response)> {
+        let entry = self.table.get_mut(index)?;
+        let reply_to = SocketAddrV4::new(key.client, entry.reply_port);
+        if entry.is_wanted() {
+            // It is there, as it is wanted to be.
+            entry.phase = Phase::Installing;
+            return self.installed(now, key, index);
+        }
+        let owed = entry.owed();
+        entry.owe(Owed::Nothing, 0);
+        let retry_at = seconds(now).saturating_add(REMOVAL_RETRY);
+        entry.expires = retry_at;
+        self.table.add_look(index, retry_at);
+        match owed {
+            Owed::Deletion => Some((reply_to, self.refusal(now, key, Refusal::NetworkFailure))),
+            Owed::DeletionOfAll => {
+                let (to, _) = self.settle(now, key.client, index)?;
+                Some((to, self.failure(now, key.protocol.opcode(), Refusal::NetworkFailure, Some(0))))
+            }
+            Owed::Mapping | Owed::Nothing => None,
+        }
+    }
+
+    /// It is gone: the answer to whoever waits for that, or for it.
+    fn forget(
+        &mut self,
+        now: Instant,
+        key: &Key,
+        index: u16,
+        failure: Option<NatFailure>,
+    ) -> Option<(SocketAddrV4, Response)> {
+        let entry = self.table.get(index)?;
+        let (owed, reply_to) = (entry.owed(), SocketAddrV4::new(key.client, entry.reply_port));
+        let mapping = mapping_of(*key, entry);
+        let settled = if owed == Owed::DeletionOfAll { self.settle(now, key.client, index) } else { None };
+        self.table.remove(index);
+        let cause = if failure.is_some() { CloseCause::NatFailed } else { CloseCause::Removed };
+        self.tell(GatewayEvent::Closed { mapping, cause });
+        match (owed, failure) {
+            (Owed::Mapping, Some(failure)) => Some((reply_to, self.refusal(now, key, failure.refusal()))),
+            (Owed::Deletion, _) => Some((reply_to, self.deleted(now, key.protocol, key.internal_port))),
+            (Owed::DeletionOfAll, _) => settled,
+            (Owed::Mapping | Owed::Nothing, _) => None,
+        }
+    }
+}
+
+/// In seconds.
+const REMOVAL_RETRY: u32 = 10;

@@ -1,0 +1,278 @@
+//! Requests of clients, and the leases' end.
+
+use core::net::{Ipv4Addr, SocketAddrV4};
+
+use super::event::{Answer, Discard, GatewayEvent, Reply};
+use super::table::{Key, Owed, Phase};
+use super::{DeletionOfAll, Gateway, mapping_of, seconds};
+use crate::time::Instant;
+use crate::wire::{DecodeError, Failure, FailureDetail, Protocol, Refusal, Request, Response};
+
+/// Inputs.
+impl<const N: usize> Gateway<N> {
+    /// A datagram came from `from` to port 5351 of an internal address. What comes from the external side must not be passed in.
+    ///
+    /// # Errors
+    /// The reason why it is not answered.
+    pub fn handle_datagram<'a>(
+        &mut self,
+        now: Instant,
+        from: SocketAddrV4,
+        bytes: &'a [u8],
+    ) -> Result<Reply<'a>, Discard> {
+        if !self.is_on {
+            return Err(Discard::SwitchedOff);
+        }
+        if !self.may_be_client(from) {
+            return Err(Discard::NotFromClient);
+        }
+        match Request::decode(bytes) {
+            Ok(Request::ExternalAddress) => Ok(now_reply(self.answer_external_address(now))),
+            Ok(Request::Map { protocol, internal_port, suggested_external_port, lifetime }) => {
+                let key = Key { client: *from.ip(), protocol, internal_port };
+                if lifetime != 0 {
+                    Ok(self.map(now, from, key, suggested_external_port, lifetime))
+                } else if internal_port != 0 {
+                    Ok(self.unmap(now, from, key))
+                } else if suggested_external_port == 0 {
+                    self.unmap_all(now, from, protocol)
+                } else {
+                    Ok(self.refuse(now, &key, Refusal::NotAuthorized))
+                }
+            }
+            Err(DecodeError::OtherVersion { .. } | DecodeError::Pcp { .. }) => {
+                Ok(now_reply(self.failure(now, 0, Refusal::UnsupportedVersion, None)))
+            }
+            Err(DecodeError::UnsupportedOpcode { .. }) if bytes.len() >= RESULT_LENGTH => {
+                Ok(Reply::Now(Answer::echo(bytes)))
+            }
+            Err(error) => Err(Discard::Unanswerable(error)),
+        }
+    }
+
+    /// Time has come to `now`: leases end. To be called when [`poll_timeout`](Self::poll_timeout) says so, and harmless at any time.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let now = seconds(now);
+        while let Some((index, look)) = self.table.first_look().filter(|&(_, look)| look <= now) {
+            let expires = self.table.get(index).map_or(look, |entry| entry.expires);
+            if expires > look {
+                self.table.move_look(index, expires);
+            } else {
+                self.doom(index);
+            }
+        }
+    }
+}
+
+impl<const N: usize> Gateway<N> {
+    /// Sections 3.2, 3.3 and 3.5.
+    fn answer_external_address(&self, now: Instant) -> Response {
+        match self.external_address {
+            Some(address) => Response::ExternalAddress { epoch: self.epoch(now), address },
+            None => self.failure(now, 0, Refusal::NetworkFailure, None),
+        }
+    }
+
+    fn map(&mut self, now: Instant, from: SocketAddrV4, key: Key, suggested: u16, lifetime: u32) -> Reply<'static> {
+        if !self.is_mapping_allowed || key.internal_port == 0 {
+            return self.refuse(now, &key, Refusal::NotAuthorized);
+        }
+        if self.external_address.is_none() {
+            return self.refuse(now, &key, Refusal::NetworkFailure);
+        }
+        let lifetime = self.config.granted(lifetime);
+        if let Some(index) = self.table.find(&key) {
+            return self.map_again(now, from, index, lifetime);
+        }
+        let Some(index) = self.make(&key, suggested) else {
+            return self.refuse(now, &key, Refusal::OutOfResources);
+        };
+        self.table.enqueue(index, Phase::ToInstall);
+        if let Some(entry) = self.table.get_mut(index) {
+            entry.term = lifetime;
+            entry.owe(Owed::Mapping, from.port());
+        }
+        Reply::AfterNat
+    }
+
+    /// A mapping that exists is granted again, on the port it has (section 3.3).
+    fn map_again(&mut self, now: Instant, from: SocketAddrV4, index: u16, lifetime: u32) -> Reply<'static> {
+        let settled = self.table.get(index).is_some_and(|entry| entry.owed() == Owed::DeletionOfAll);
+        let Some(entry) = self.table.get_mut(index) else { return Reply::AfterNat };
+        if entry.phase == Phase::Open {
+            if !entry.is_static() {
+                self.renew(now, index, lifetime);
+            }
+            return self.table.get(index).map_or(Reply::AfterNat, |entry| {
+                now_reply(self.granted(now, entry.protocol(), entry.internal_port, entry.external_port, lifetime))
+            });
+        }
+        if !entry.is_static() {
+            entry.term = lifetime;
+        }
+        entry.set_wanted(true);
+        entry.owe(Owed::Mapping, from.port());
+        if settled {
+            self.settle(now, *from.ip(), index);
+        }
+        Reply::AfterNat
+    }
+
+    /// The lease begins anew.
+    fn renew(&mut self, now: Instant, index: u16, lifetime: u32) {
+        let expires = seconds(now).saturating_add(lifetime).saturating_add(1);
+        let Some(entry) = self.table.get_mut(index) else { return };
+        entry.expires = expires;
+        // A later end is found when the heap looks next; an earlier one must not be missed.
+        if expires < entry.term {
+            self.table.move_look(index, expires);
+        }
+        let told = self.table.get(index).and_then(|entry| Some(mapping_of(self.table.key_of(entry)?, entry)));
+        if let Some(mapping) = told {
+            self.tell(GatewayEvent::Renewed(mapping));
+        }
+    }
+
+    /// A new mapping, on the suggested port if that can be.
+    fn make(&mut self, key: &Key, suggested: u16) -> Option<u16> {
+        if self.table.count_of(key.client) >= self.config.limit(N) || self.table.len() >= N {
+            return None;
+        }
+        let is_free =
+            |port: &u16| self.config.allows(*port) && self.table.is_port_free(*port, key.protocol, key.client);
+        let wished = [suggested, key.internal_port].into_iter().find(is_free);
+        let port = match wished {
+            Some(port) => port,
+            None => self.any_port(key)?,
+        };
+        self.table.insert(key, port)
+    }
+
+    /// Any port that is allowed and free, from a random one on.
+    fn any_port(&mut self, key: &Key) -> Option<u16> {
+        let (low, high) = (self.config.ports.low(), self.config.ports.high());
+        let start = self.random.between(low, high);
+        (start..=high)
+            .chain(low..start)
+            .find(|&port| self.config.allows(port) && self.table.is_port_free(port, key.protocol, key.client))
+    }
+
+    /// Section 3.4.
+    fn unmap(&mut self, now: Instant, from: SocketAddrV4, key: Key) -> Reply<'static> {
+        let Some(index) = self.table.find(&key) else {
+            return now_reply(self.deleted(now, key.protocol, key.internal_port));
+        };
+        let Some(entry) = self.table.get_mut(index) else { return Reply::AfterNat };
+        if entry.is_static() {
+            return self.refuse(now, &key, Refusal::NotAuthorized);
+        }
+        if entry.owed() != Owed::DeletionOfAll {
+            entry.owe(Owed::Deletion, from.port());
+        }
+        self.doom(index);
+        Reply::AfterNat
+    }
+
+    fn unmap_all(&mut self, now: Instant, from: SocketAddrV4, protocol: Protocol) -> Result<Reply<'static>, Discard> {
+        let client = *from.ip();
+        let pending = self.deletion(client, protocol);
+        if pending.is_none() && self.deletions.is_full() {
+            return Err(Discard::Busy);
+        }
+        let (mut left, mut has_static) = (pending.map_or(0, |deletion| deletion.left), false);
+        let mut next = self.table.first_of(client);
+        while let Some(index) = next {
+            next = self.table.next_of(index);
+            let Some(entry) = self.table.get_mut(index).filter(|entry| entry.protocol() == protocol) else { continue };
+            if entry.is_static() {
+                has_static = true;
+            } else {
+                if entry.owed() != Owed::DeletionOfAll {
+                    entry.owe(Owed::DeletionOfAll, from.port());
+                    left = left.saturating_add(1);
+                }
+                self.doom(index);
+            }
+        }
+        let deletion = DeletionOfAll { client: from, protocol, left, has_static };
+        if left == 0 {
+            return Ok(now_reply(self.deleted_all(now, &deletion)));
+        }
+        self.deletions.retain(|deletion| (*deletion.client.ip(), deletion.protocol) != (client, protocol));
+        // There is room: that was seen to above.
+        let _ = self.deletions.push(deletion);
+        Ok(Reply::AfterNat)
+    }
+
+    /// One mapping has had its part in a deletion of all: the answer, if it was the last.
+    pub(super) fn settle(&mut self, now: Instant, client: Ipv4Addr, index: u16) -> Option<(SocketAddrV4, Response)> {
+        let protocol = self.table.get(index)?.protocol();
+        let deletion = self
+            .deletions
+            .iter_mut()
+            .find(|deletion| *deletion.client.ip() == client && deletion.protocol == protocol)?;
+        deletion.left = deletion.left.saturating_sub(1);
+        if deletion.left > 0 {
+            return None;
+        }
+        let done = *deletion;
+        self.deletions.retain(|deletion| deletion.left > 0);
+        Some((done.client, self.deleted_all(now, &done)))
+    }
+
+    fn deletion(&self, client: Ipv4Addr, protocol: Protocol) -> Option<DeletionOfAll> {
+        self.deletions.iter().find(|deletion| *deletion.client.ip() == client && deletion.protocol == protocol).copied()
+    }
+
+    fn deleted_all(&self, now: Instant, deletion: &DeletionOfAll) -> Response {
+        if deletion.has_static {
+            self.failure(now, deletion.protocol.opcode(), Refusal::NotAuthorized, Some(0))
+        } else {
+            self.deleted(now, deletion.protocol, 0)
+        }
+    }
+
+    pub(super) fn deleted(&self, now: Instant, protocol: Protocol, internal_port: u16) -> Response {
+        self.granted(now, protocol, internal_port, 0, 0)
+    }
+
+    pub(super) fn granted(
+        &self,
+        now: Instant,
+        protocol: Protocol,
+        internal_port: u16,
+        external_port: u16,
+        lifetime: u32,
+    ) -> Response {
+        Response::Map { protocol, epoch: self.epoch(now), internal_port, external_port, lifetime }
+    }
+
+    pub(super) fn failure(&self, now: Instant, opcode: u8, refusal: Refusal, internal_port: Option<u16>) -> Response {
+        let detail = Some(FailureDetail { epoch: self.epoch(now), internal_port });
+        Response::Failure(Failure { opcode, refusal, detail })
+    }
+
+    pub(super) fn refusal(&mut self, now: Instant, key: &Key, refusal: Refusal) -> Response {
+        let Key { client, protocol, internal_port } = *key;
+        self.tell(GatewayEvent::Refused { client, protocol, internal_port, refusal });
+        self.failure(now, protocol.opcode(), refusal, Some(internal_port))
+    }
+
+    fn refuse(&mut self, now: Instant, key: &Key, refusal: Refusal) -> Reply<'static> {
+        now_reply(self.refusal(now, key, refusal))
+    }
+
+    /// Section 3.3: not from the external side, and from somebody to whom an answer can be sent.
+    fn may_be_client(&self, from: SocketAddrV4) -> bool {
+        let ip = *from.ip();
+        let is_host = !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast();
+        is_host && from.port() != 0 && self.external_address != Some(ip)
+    }
+}
+
+fn now_reply(response: Response) -> Reply<'static> {
+    Reply::Now(Answer::new(response))
+}
+
+/// Where a result ends in an answer.
+const RESULT_LENGTH: usize = 4;

@@ -1,0 +1,368 @@
+//! The mappings of a gateway, found without a scan: by client, protocol and internal port, and by external port.
+//!
+//! All memory is in the arrays below, 46 bytes a mapping. An index of 16 bits stands for a reference, `NONE` for none.
+//!
+//! - `entries`: the mappings. Those not in use form a list; beyond `fresh` none was ever used.
+//! - `by_key`, `by_port`: hash tables of chains through the entries. `by_client`: the same through `clients`, which has a
+//!   record for each client that has mappings: how many, and the first of their list.
+//! - `heap`: the entries whose lease runs, the earliest look first. A look may be due before the lease ends: a renewal
+//!   moves the end only, and the look finds out and is put off. So a renewal costs nothing here.
+//! - `queue`: the entries that the NAT is to be asked about, first come, first served.
+
+mod clients;
+mod heap;
+mod queue;
+
+use core::net::Ipv4Addr;
+
+use crate::wire::Protocol;
+
+use clients::Client;
+
+#[derive(Debug)]
+pub(super) struct Table<const N: usize> {
+    entries: [Entry; N],
+    by_key: [u16; N],
+    by_port: [u16; N],
+    free: u16,
+    fresh: u16,
+    len: u16,
+    clients: [Client; N],
+    by_client: [u16; N],
+    free_client: u16,
+    fresh_client: u16,
+    heap: [u16; N],
+    heap_len: u16,
+    queue_first: u16,
+    queue_last: u16,
+    seed: u32,
+}
+
+/// What a mapping is known by (section 3.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    pub(super) client: Ipv4Addr,
+    pub(super) protocol: Protocol,
+    pub(super) internal_port: u16,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    /// End of the lease, in seconds on the caller's clock.
+    pub(super) expires: u32,
+    /// While the lease runs: when the heap looks at it, in seconds. While the NAT is asked: the lifetime to be granted,
+    /// in seconds; 0 if the lease goes on as it was.
+    pub(super) term: u32,
+    client: u16,
+    pub(super) internal_port: u16,
+    pub(super) external_port: u16,
+    /// The client's port that an answer is owed to.
+    pub(super) reply_port: u16,
+    next_by_key: u16,
+    next_by_port: u16,
+    next_of_client: u16,
+    previous_of_client: u16,
+    /// The place in the heap, the next in the queue, or the next that is free.
+    link: u16,
+    pub(super) phase: Phase,
+    marks: u8,
+}
+
+/// Where a mapping stands with the NAT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The NAT has it.
+    Open,
+    /// The NAT is to be asked for it, or to change it.
+    ToInstall,
+    /// The NAT was asked for it.
+    Installing,
+    /// The NAT is to be asked to remove it.
+    ToRemove,
+    /// The NAT was asked to remove it.
+    Removing,
+}
+
+/// What its client waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owed {
+    Nothing,
+    /// The answer to a request for it.
+    Mapping,
+    /// The answer to its deletion.
+    Deletion,
+    /// Its part in a deletion of all.
+    DeletionOfAll,
+}
+
+impl<const N: usize> Table<N> {
+    pub(super) const fn new(seed: u32) -> Self {
+        const { assert!(N > 0 && N < NONE as usize, "a gateway holds from 1 to 65,534 mappings") };
+        Self {
+            entries: [Entry::UNUSED; N],
+            by_key: [NONE; N],
+            by_port: [NONE; N],
+            free: NONE,
+            fresh: 0,
+            len: 0,
+            clients: [Client::UNUSED; N],
+            by_client: [NONE; N],
+            free_client: NONE,
+            fresh_client: 0,
+            heap: [NONE; N],
+            heap_len: 0,
+            queue_first: NONE,
+            queue_last: NONE,
+            seed,
+        }
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    pub(super) fn find(&self, key: &Key) -> Option<u16> {
+        let mut index = *self.by_key.get(self.key_bucket(key))?;
+        while let Some(entry) = self.get(index) {
+            if self.key_of(entry) == Some(*key) {
+                return Some(index);
+            }
+            index = entry.next_by_key;
+        }
+        None
+    }
+
+    /// Whether `port` may be given to `client` for `protocol`: nobody has it, or only the client itself for the other
+    /// protocol, for which it is the reserved companion (section 3.3).
+    pub(super) fn is_port_free(&self, port: u16, protocol: Protocol, client: Ipv4Addr) -> bool {
+        let mut index = self.by_port.get(self.port_bucket(port)).copied().unwrap_or(NONE);
+        while let Some(entry) = self.get(index) {
+            let is_companion = entry.protocol() != protocol && self.client_of(entry) == Some(client);
+            if entry.external_port == port && !is_companion {
+                return false;
+            }
+            index = entry.next_by_port;
+        }
+        true
+    }
+
+    /// Takes on a mapping, whose phase is [`Phase::ToInstall`] but which is in no queue yet; `None` if all are taken.
+    pub(super) fn insert(&mut self, key: &Key, external_port: u16) -> Option<u16> {
+        let index = self.take_unused()?;
+        let Some(client) = self.add_to_client(key.client, index) else {
+            self.give_back(index);
+            return None;
+        };
+        let (key_bucket, port_bucket) = (self.key_bucket(key), self.port_bucket(external_port));
+        let next_by_key = core::mem::replace(self.by_key.get_mut(key_bucket)?, index);
+        let next_by_port = core::mem::replace(self.by_port.get_mut(port_bucket)?, index);
+        let entry = self.get_mut(index)?;
+        entry.client = client;
+        entry.internal_port = key.internal_port;
+        entry.external_port = external_port;
+        entry.next_by_key = next_by_key;
+        entry.next_by_port = next_by_port;
+        entry.set_protocol(key.protocol);
+        self.len = self.len.saturating_add(1);
+        Some(index)
+    }
+
+    /// Forgets a mapping that is in no queue.
+    pub(super) fn remove(&mut self, index: u16) {
+        self.cancel_look(index);
+        let Some(&entry) = self.get(index) else { return };
+        if let Some(key) = self.key_of(&entry) {
+            let bucket = self.key_bucket(&key);
+            self.unchain(index, Chain::ByKey, bucket);
+        }
+        self.unchain(index, Chain::ByPort, self.port_bucket(entry.external_port));
+        self.take_from_client(index);
+        self.give_back(index);
+        self.len = self.len.saturating_sub(1);
+    }
+
+    pub(super) fn get(&self, index: u16) -> Option<&Entry> {
+        self.entries.get(usize::from(index))
+    }
+
+    pub(super) fn get_mut(&mut self, index: u16) -> Option<&mut Entry> {
+        self.entries.get_mut(usize::from(index))
+    }
+
+    pub(super) fn key_of(&self, entry: &Entry) -> Option<Key> {
+        let client = self.client_of(entry)?;
+        Some(Key { client, protocol: entry.protocol(), internal_port: entry.internal_port })
+    }
+
+    /// All mappings, in no particular order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Key, &Entry)> {
+        self.entries.iter().filter(|entry| entry.is_used()).filter_map(|entry| Some((self.key_of(entry)?, entry)))
+    }
+
+    /// The index of the first mapping at or after `index`.
+    pub(super) fn next_used(&self, index: u16) -> Option<u16> {
+        (index..self.fresh).find(|&index| self.get(index).is_some_and(Entry::is_used))
+    }
+
+    fn take_unused(&mut self) -> Option<u16> {
+        let index = if self.free == NONE { self.fresh } else { self.free };
+        let entry = self.entries.get_mut(usize::from(index))?;
+        if self.free == NONE {
+            self.fresh = self.fresh.saturating_add(1);
+        } else {
+            self.free = entry.link;
+        }
+        *entry = Entry { marks: USED | WANTED, ..Entry::UNUSED };
+        Some(index)
+    }
+
+    fn give_back(&mut self, index: u16) {
+        let free = self.free;
+        if let Some(entry) = self.get_mut(index) {
+            *entry = Entry { link: free, ..Entry::UNUSED };
+            self.free = index;
+        }
+    }
+
+    fn unchain(&mut self, index: u16, chain: Chain, bucket: usize) {
+        let Some(next) = self.get_mut(index).map(|entry| *entry.next(chain)) else { return };
+        let head = match chain {
+            Chain::ByKey => self.by_key.get_mut(bucket),
+            Chain::ByPort => self.by_port.get_mut(bucket),
+        };
+        let Some(head) = head else { return };
+        if *head == index {
+            *head = next;
+            return;
+        }
+        let mut before = *head;
+        while let Some(entry) = self.get_mut(before) {
+            let link = entry.next(chain);
+            if *link == index {
+                *link = next;
+                return;
+            }
+            before = *link;
+        }
+    }
+
+    fn key_bucket(&self, key: &Key) -> usize {
+        let port = u32::from(key.internal_port) << 8 | u32::from(key.protocol.opcode());
+        self.bucket(key.client.to_bits() ^ port.wrapping_mul(MIX))
+    }
+
+    fn port_bucket(&self, port: u16) -> usize {
+        self.bucket(port.into())
+    }
+
+    /// One of `N` buckets, evenly, in a way that depends on the seed: clients cannot choose to collide.
+    fn bucket(&self, value: u32) -> usize {
+        let mut hash = (value ^ self.seed).wrapping_mul(MIX);
+        hash = (hash ^ (hash >> 15)).wrapping_mul(MIX);
+        hash ^= hash >> 16;
+        let scaled = u64::from(hash).wrapping_mul(N as u64) >> 32;
+        usize::try_from(scaled).unwrap_or(0)
+    }
+}
+
+impl Entry {
+    const UNUSED: Self = Self {
+        expires: 0,
+        term: 0,
+        client: NONE,
+        internal_port: 0,
+        external_port: 0,
+        reply_port: 0,
+        next_by_key: NONE,
+        next_by_port: NONE,
+        next_of_client: NONE,
+        previous_of_client: NONE,
+        link: NONE,
+        phase: Phase::ToInstall,
+        marks: 0,
+    };
+
+    pub(super) const fn protocol(&self) -> Protocol {
+        if self.marks & TCP == 0 { Protocol::Udp } else { Protocol::Tcp }
+    }
+
+    /// Its client wants it; otherwise it is to go.
+    pub(super) const fn is_wanted(&self) -> bool {
+        self.marks & WANTED != 0
+    }
+
+    pub(super) const fn set_wanted(&mut self, is_wanted: bool) {
+        self.mark(WANTED, is_wanted);
+    }
+
+    /// The administrator made it.
+    pub(super) const fn is_static(&self) -> bool {
+        self.marks & STATIC != 0
+    }
+
+    pub(super) const fn set_static(&mut self, is_static: bool) {
+        self.mark(STATIC, is_static);
+    }
+
+    pub(super) const fn owed(&self) -> Owed {
+        match self.marks & OWED {
+            OWED_MAPPING => Owed::Mapping,
+            OWED_DELETION => Owed::Deletion,
+            OWED => Owed::DeletionOfAll,
+            _ => Owed::Nothing,
+        }
+    }
+
+    pub(super) const fn owe(&mut self, owed: Owed, reply_port: u16) {
+        self.marks = self.marks & !OWED
+            | match owed {
+                Owed::Nothing => 0,
+                Owed::Mapping => OWED_MAPPING,
+                Owed::Deletion => OWED_DELETION,
+                Owed::DeletionOfAll => OWED,
+            };
+        self.reply_port = reply_port;
+    }
+
+    const fn is_used(&self) -> bool {
+        self.marks & USED != 0
+    }
+
+    const fn set_protocol(&mut self, protocol: Protocol) {
+        self.mark(TCP, matches!(protocol, Protocol::Tcp));
+    }
+
+    const fn mark(&mut self, bit: u8, is_set: bool) {
+        self.marks = if is_set { self.marks | bit } else { self.marks & !bit };
+    }
+
+    fn next(&mut self, chain: Chain) -> &mut u16 {
+        match chain {
+            Chain::ByKey => &mut self.next_by_key,
+            Chain::ByPort => &mut self.next_by_port,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chain {
+    ByKey,
+    ByPort,
+}
+
+/// Stands for no index.
+const NONE: u16 = u16::MAX;
+
+const MIX: u32 = 0x9e37_79b1;
+
+/// Bits of [`Entry::marks`].
+const USED: u8 = 1;
+const TCP: u8 = 2;
+const WANTED: u8 = 4;
+const STATIC: u8 = 8;
+const OWED_MAPPING: u8 = 16;
+const OWED_DELETION: u8 = 32;
+const OWED: u8 = OWED_MAPPING | OWED_DELETION;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+use std::collections::HashMap;
+use std::vec::Vec;
+
+use super::*;
+
+fn key(client: u8, protocol: Protocol, internal_port: u16) -> Key {
+    Key { client: Ipv4Addr::new(10, 0, 0, client), protocol, internal_port }
+}
+
+#[test]
+fn a_mapping_takes_no_more_than_48_bytes() {
+    let growth = size_of::<Table<1000>>() - size_of::<Table<0x10>>();
+    assert!(growth <= 48 * (1000 - 16), "{growth}");
+}
+
+/// Against a plain map, through tens of thousands of random operations on a small table that is often full.
+#[test]
+fn it_agrees_with_a_plain_map_through_any_history() {
+    const N: usize = 12;
+    for seed in 1..40u32 {
+        let mut table: Table<N> = Table::new(seed);
+        let mut model: HashMap<(u8, u8, u16), (u16, u16, u32)> = HashMap::new();
+        let mut random = seed;
+        let mut next = |limit: u32| {
+            random ^= random << 13;
+            random ^= random >> 17;
+            random ^= random << 5;
+            random % limit
+        };
+        for _ in 0..1_500 {
+            let protocol = Protocol::ALL[next(2) as usize];
+            let (client, port) = (next(4) as u8, next(6) as u16);
+            let key = key(client, protocol, port);
+            let id = (client, protocol.opcode(), port);
+            match (table.find(&key), next(4)) {
+                (None, _) => {
+                    assert!(!model.contains_key(&id));
+                    let external = 100 + next(8) as u16;
+                    let is_free = model.iter().all(|(&(other, opcode, _), &(_, taken, _))| {
+                        taken != external || (other == client && opcode != protocol.opcode())
+                    });
+                    assert_eq!(table.is_port_free(external, protocol, key.client), is_free);
+                    if !is_free {
+                        continue;
+                    }
+                    let inserted = table.insert(&key, external);
+                    assert_eq!(inserted.is_some(), model.len() < N, "full is full");
+                    if let Some(index) = inserted {
+                        let look = next(50);
+                        table.add_look(index, look);
+                        model.insert(id, (index, external, look));
+                    }
+                }
+                (Some(index), 0) => {
+                    assert_eq!(model.remove(&id).map(|entry| entry.0), Some(index));
+                    table.remove(index);
+                }
+                (Some(index), 1) => {
+                    let look = next(50);
+                    table.move_look(index, look);
+                    model.get_mut(&id).unwrap().2 = look;
+                }
+                (Some(index), _) => {
+                    table.cancel_look(index);
+                    let look = next(50);
+                    table.add_look(index, look);
+                    model.get_mut(&id).unwrap().2 = look;
+                }
+            }
+            check(&table, &model);
+        }
+    }
+}
+
+fn check<const N: usize>(table: &Table<N>, model: &HashMap<(u8, u8, u16), (u16, u16, u32)>) {
+    assert_eq!(table.len(), model.len());
+    assert_eq!(table.iter().count(), model.len());
+    assert_eq!(table.first_look().map(|(_, look)| look), model.values().map(|entry| entry.2).min());
+    for client in 0..4 {
+        let address = Ipv4Addr::new(10, 0, 0, client);
+        let expected = model.keys().filter(|id| id.0 == client).count();
+        assert_eq!(usize::from(table.count_of(address)), expected);
+        let listed: Vec<u16> = std::iter::successors(table.first_of(address), |&index| table.next_of(index)).collect();
+        assert_eq!(listed.len(), expected);
+    }
+}
+
+#[test]
+fn the_queue_gives_what_came_first() {
+    let mut table: Table<4> = Table::new(7);
+    let indices: Vec<u16> =
+        (0..3).map(|port| table.insert(&key(1, Protocol::Udp, port), 100 + port).unwrap()).collect();
+    for &index in &indices {
+        table.enqueue(index, Phase::ToInstall);
+    }
+    assert_eq!(table.dequeue(), Some(indices[0]));
+    table.enqueue(indices[0], Phase::ToRemove);
+    assert_eq!(
+        [table.dequeue(), table.dequeue(), table.dequeue()],
+        [Some(indices[1]), Some(indices[2]), Some(indices[0])]
+    );
+    assert_eq!(table.dequeue(), None);
+}
