@@ -51,6 +51,14 @@ impl Schedule {
         Self { patience_ms: if self.first_ms < self.patience_ms { self.first_ms } else { self.patience_ms }, ..self }
     }
 
+    /// The same, but no more patient than another one.
+    pub(crate) const fn at_most(self, other: Self) -> Self {
+        Self {
+            patience_ms: if self.patience_ms < other.patience_ms { self.patience_ms } else { other.patience_ms },
+            ..self
+        }
+    }
+
     /// How long to wait for an answer after the `send`-th send (counted from 1); `None` when there is no such send.
     #[must_use]
     pub fn wait_after(self, send: u8) -> Option<Duration> {

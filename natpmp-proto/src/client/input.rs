@@ -81,6 +81,7 @@ impl<const N: usize> Client<N> {
             return;
         }
         match ask {
+            Ask::ExternalAddress if !self.external.is_asked => self.leave_question(now),
             Ask::Map(_) if exchange.heard_nothing_only() => self.finish(now, ask, Err(Error::GrantedNothing)),
             _ => self.give_up(now, Error::NoAnswer),
         }
@@ -201,9 +202,6 @@ impl<const N: usize> Client<N> {
             return;
         }
         self.question = true;
-        if self.question_from <= now {
-            self.quiet_until = Instant::ZERO;
-        }
         if let Some(exchange) = &mut self.in_flight {
             exchange.nudge(now, self.schedule);
         }
@@ -211,14 +209,12 @@ impl<const N: usize> Client<N> {
 
     /// Renews all that is kept, spread over 5 s, at most once a minute.
     fn renew_soon(&mut self, now: Instant) {
-        let at = match self.round_at.filter(|&at| now < at) {
-            Some(planned) => planned,
-            None => {
-                let earliest = self.round_at.map_or(now, |last| now.max(last + ROUND_PAUSE));
-                earliest + self.random.up_to(RECREATION_SPREAD)
-            }
-        };
-        self.round_at = Some(at);
+        if self.round_at <= now {
+            let is_first = self.round_at == Instant::ZERO;
+            let earliest = if is_first { now } else { now.max(self.round_at + ROUND_PAUSE) };
+            self.round_at = earliest + self.random.up_to(RECREATION_SPREAD);
+        }
+        let at = self.round_at;
         for slot in self.slots.iter_mut().filter(|slot| slot.is_kept()) {
             slot.ask_by(at);
         }
@@ -228,6 +224,24 @@ impl<const N: usize> Client<N> {
         if self.in_flight.is_some() {
             self.give_up(now, error);
         }
+    }
+
+    /// A question that nobody waits for found no answer. That is no verdict on the gateway: it was not pursued for long, and
+    /// a forged announcement may have caused it.
+    fn leave_question(&mut self, now: Instant) {
+        self.in_flight = None;
+        self.question = false;
+        let pause = self.pause(self.silences);
+        self.silences = self.silences.saturating_add(1);
+        self.put_off_address(now + pause);
+        if self.external.is_watched {
+            self.external.learn(Err(Error::NoAnswer));
+        }
+    }
+
+    fn put_off_address(&mut self, at: Instant) {
+        let is_alive = self.slots.iter().any(|slot| slot.mapping().is_some());
+        self.external.ask_at = at + if is_alive { ADDRESS_PAUSE } else { Duration::ZERO };
     }
 
     /// The gateway cannot be asked anything at present: all that waits for it shares the verdict. Only deletions are sent
@@ -245,6 +259,10 @@ impl<const N: usize> Client<N> {
             if is_asked || is_due {
                 slot.failed(error);
             }
+            if is_asked {
+                // Behind all others that are due: a gateway may be silent about this one only.
+                slot.put_off(self.quiet_until);
+            }
             slot.is_last_try = true;
         }
         for protocol in Protocol::ALL {
@@ -258,6 +276,9 @@ impl<const N: usize> Client<N> {
         let is_watched = self.external.is_watched && self.external.ask_at <= now;
         if self.external.is_asked || is_watched {
             self.external.learn(Err(error));
+        }
+        if asked == Some(Ask::ExternalAddress) {
+            self.put_off_address(self.quiet_until);
         }
         self.question = false;
     }
@@ -274,5 +295,8 @@ const PCP_ANNOUNCE: u8 = 0x80;
 
 /// Section 3.7.
 const RECREATION_SPREAD: Duration = Duration::from_secs(5);
+
+/// A gateway that grants mappings and does not tell its address is not pestered for it.
+const ADDRESS_PAUSE: Duration = Duration::from_secs(60);
 
 const ROUND_PAUSE: Duration = Duration::from_secs(60);

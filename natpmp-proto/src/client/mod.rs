@@ -65,8 +65,8 @@ pub struct Client<const N: usize = 8> {
     /// An announcement is to be checked by a question to the gateway, but not before `question_from`.
     question: bool,
     question_from: Instant,
-    /// When the last round of renewals was, or the next one will be, that a PCP announcement caused.
-    round_at: Option<Instant>,
+    /// When the last round of renewals was, or the next one will be, that a PCP announcement caused; zero before the first.
+    round_at: Instant,
     restart_news: bool,
 }
 
@@ -115,7 +115,7 @@ impl<const N: usize> Client<N> {
             unmap_all: [UnmapAll::Idle; 2],
             question: false,
             question_from: Instant::ZERO,
-            round_at: None,
+            round_at: Instant::ZERO,
             restart_news: false,
         }
     }
@@ -302,7 +302,8 @@ impl<const N: usize> Client<N> {
         }
     }
 
-    /// How patiently this is asked for: a deletion that waited behind a silence is sent once (section 3.4).
+    /// How patiently this is asked for: a deletion that waited behind a silence is sent once (section 3.4), and a question
+    /// that nobody waits for does not hold up renewals for long.
     fn schedule(&self, ask: Ask) -> Schedule {
         let is_last_try = match ask {
             Ask::Unmap(key) => self.slot(key).is_some_and(|slot| slot.is_last_try),
@@ -310,6 +311,7 @@ impl<const N: usize> Client<N> {
                 let [udp, tcp] = self.unmap_all;
                 UnmapAll::LastTry == if protocol == Protocol::Udp { udp } else { tcp }
             }
+            Ask::ExternalAddress if !self.external.is_asked => return self.schedule.at_most(Schedule::QUICK),
             Ask::ExternalAddress | Ask::Map(_) => false,
         };
         if is_last_try { self.schedule.once() } else { self.schedule }

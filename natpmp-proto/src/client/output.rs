@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::ask::{Ask, Exchange};
 use super::event::Event;
-use super::slot::{Life, Slot};
+use super::slot::Life;
 use super::{Client, UnmapAll};
 use crate::time::Instant;
 use crate::wire::{Encoded, Protocol, Request};
@@ -106,8 +106,8 @@ impl<const N: usize> Client<N> {
 }
 
 impl<const N: usize> Client<N> {
-    /// What to ask next, and when. Of several things due at once: deletions of all, deletions, the external address,
-    /// then mappings in the order of their deadlines.
+    /// What to ask next, and when. Deletions wait for nothing, and a question that checks an announcement waits for its
+    /// turn only; all else waits for the end of the pause. Of what the pause held up, that which was due first goes first.
     fn agenda(&self) -> Option<(Instant, Ask)> {
         let [udp, tcp] = self.unmap_all;
         let unmap_all = [(udp, Protocol::Udp), (tcp, Protocol::Tcp)]
@@ -119,17 +119,16 @@ impl<const N: usize> Client<N> {
             .iter()
             .filter(|slot| matches!(slot.life, Life::Closing { with_all: false, .. }))
             .map(|slot| (Instant::ZERO, Ask::Unmap(slot.key)));
-        let external = self.external_due().map(|due| (due.max(self.quiet_until), Ask::ExternalAddress));
-        let map = |slot: &Slot| slot.due().map(|due| (due.max(self.quiet_until), Ask::Map(slot.key)));
-        let map = self.slots.iter().filter_map(map);
-        unmap_all.chain(unmap).chain(external).chain(map).min_by_key(|&(due, _)| due)
-    }
+        let question = self.question.then_some((self.question_from, Ask::ExternalAddress));
+        let at_once = unmap_all.chain(unmap).chain(question).map(|(due, ask)| (due, due, ask));
 
-    fn external_due(&self) -> Option<Instant> {
         let asked = self.external.is_asked.then_some(Instant::ZERO);
-        let question = self.question.then_some(self.question_from);
         let watched = self.external.is_watched.then_some(self.external.ask_at);
-        [asked, question, watched].into_iter().flatten().min()
+        let external = asked.or(watched).map(|due| (due, Ask::ExternalAddress));
+        let map = self.slots.iter().filter_map(|slot| slot.due().map(|due| (due, Ask::Map(slot.key))));
+        let after_pause = external.into_iter().chain(map).map(|(due, ask)| (due.max(self.quiet_until), due, ask));
+
+        at_once.chain(after_pause).min_by_key(|&(due, was_due, _)| (due, was_due)).map(|(due, _, ask)| (due, ask))
     }
 
     fn request(&mut self, ask: Ask) -> Option<Request> {

@@ -31,8 +31,8 @@ pub(super) struct Slot {
     told_port: u16,
     /// In seconds, as asked for.
     pub(super) lifetime: u32,
-    /// In seconds, if renewal is not left to the lifetime.
-    interval: Option<u32>,
+    /// In seconds; 0 if renewal is left to the lifetime.
+    interval: u32,
     pub(super) hold: Hold,
     pub(super) life: Life,
     /// Refusals in a row.
@@ -85,7 +85,7 @@ impl Slot {
             is_outdated: false,
             told_port: 0,
             lifetime: MapRequest::LONGEST_LIFETIME,
-            interval: None,
+            interval: 0,
             hold: Hold::Once,
             life,
             failures: 0,
@@ -102,7 +102,7 @@ impl Slot {
     pub(super) fn want(&mut self, now: Instant, request: &MapRequest, hold: Hold, is_asked: bool) {
         let before = (self.external_port, self.lifetime);
         self.lifetime = request.requested_lifetime();
-        self.interval = request.chosen_refresh_interval();
+        self.interval = request.chosen_refresh_interval().unwrap_or(0);
         let is_kept = self.hold == Hold::Kept && self.is_wanted();
         self.hold = if is_kept { Hold::Kept } else { hold };
         if !matches!(self.life, Life::Open { .. }) {
@@ -128,6 +128,13 @@ impl Slot {
         match &mut self.life {
             Life::Closed { ask_at: due, .. } | Life::Open { renew_at: due, .. } => *due = latest.min(*due),
             Life::Closing { .. } | Life::Ended(_) => {}
+        }
+    }
+
+    /// Makes what is due wait until `at`.
+    pub(super) fn put_off(&mut self, at: Instant) {
+        if let Life::Closed { ask_at: due, .. } | Life::Open { renew_at: due, .. } = &mut self.life {
+            *due = at.max(*due);
         }
     }
 
@@ -173,10 +180,10 @@ impl Slot {
         // A lease longer than asked for is not trusted.
         let lifetime = lifetime.min(self.lifetime);
         let half = Duration::from_millis(u64::from(lifetime).saturating_mul(500));
-        let pause = self
-            .interval
-            .filter(|&interval| interval < lifetime)
-            .map_or(half, |interval| Duration::from_secs(interval.into()));
+        let pause = match self.interval {
+            interval if (1..lifetime).contains(&interval) => Duration::from_secs(interval.into()),
+            _ => half,
+        };
         let expires = now + Duration::from_secs(lifetime.into());
         self.life = Life::Open { lifetime, expires, renew_at: now + pause };
         self.external_port = external_port;

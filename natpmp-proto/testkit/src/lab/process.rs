@@ -1,0 +1,243 @@
+//! Programs started by a test: their output line by line, signals to them, and their end, each waited for within a bound.
+
+use std::fmt;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::wait::wait_until;
+
+/// A program that a test started; killed when dropped.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    output: Arc<Output>,
+    started: Instant,
+    /// Lines of standard output before this one have been looked at.
+    next: usize,
+}
+
+impl Running {
+    /// Starts a command with its output captured and nothing on its standard input.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn spawn(mut command: Command) -> Self {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let output = Arc::new(Output::default());
+        output.capture(child.stdout.take().expect("asked for"), |seen| &mut seen.stdout);
+        output.capture(child.stderr.take().expect("asked for"), |seen| &mut seen.stderr);
+        Self { child, output, started: Instant::now(), next: 0 }
+    }
+
+    /// The next line of standard output that fits; those before it are passed over for good.
+    ///
+    /// # Panics
+    /// If none came within `limit`, with all that the program said.
+    pub fn line(&mut self, limit: Duration, fits: impl Fn(&str) -> bool) -> String {
+        self.find(limit, |line| fits(line).then(|| line.to_owned()))
+            .unwrap_or_else(|| panic!("no such line within {limit:?}\n{}", self.output.seen()))
+    }
+
+    /// The next JSON object whose `event` is `name`; events before it are passed over for good.
+    ///
+    /// # Panics
+    /// If none came within `limit`, with all that the program said.
+    pub fn event(&mut self, limit: Duration, name: &str) -> Value {
+        self.event_where(limit, name, |_| true)
+    }
+
+    /// The next JSON object whose `event` is `name` and that fits; events before it are passed over for good.
+    ///
+    /// # Panics
+    /// If none came within `limit`, with all that the program said.
+    pub fn event_where(&mut self, limit: Duration, name: &str, fits: impl Fn(&Value) -> bool) -> Value {
+        self.find(limit, |line| event(line, name).filter(|value| fits(value)))
+            .unwrap_or_else(|| panic!("no such event {name:?} within {limit:?}\n{}", self.output.seen()))
+    }
+
+    /// The next JSON object whose `event` is `name`, if one comes within `limit`; events before it are passed over for good.
+    #[must_use]
+    pub fn try_event(&mut self, limit: Duration, name: &str) -> Option<Value> {
+        self.find(limit, |line| event(line, name))
+    }
+
+    /// How long ago it was started.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Interrupts it, as Ctrl-C does.
+    pub fn interrupt(&self) {
+        self.signal(Signal::INT);
+    }
+
+    /// Asks it to end, as `kill` does.
+    pub fn terminate(&self) {
+        self.signal(Signal::TERM);
+    }
+
+    /// Stops it where it is, as Ctrl-Z does, until [`Running::resume`].
+    pub fn suspend(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// Whether it has not ended yet.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// If it has not ended within `limit`, with all that it said.
+    #[must_use]
+    pub fn finish(mut self, limit: Duration) -> Finished {
+        let mut status = None;
+        let ended = wait_until(limit, || {
+            status = self.child.try_wait().expect("it is our child");
+            status.is_some()
+        });
+        assert!(ended, "still running after {limit:?}\n{}", self.output.seen());
+        let took = self.started.elapsed();
+        // A child that it left behind may keep the pipes open: that must not hold the test up.
+        let _ = wait_until(Duration::from_secs(1), || self.output.lock().open == 0);
+        let seen = std::mem::take(&mut *self.output.lock());
+        Finished { code: status.and_then(|status| status.code()), took, stdout: seen.stdout, stderr: seen.stderr }
+    }
+
+    fn find<T>(&mut self, limit: Duration, fits: impl Fn(&str) -> Option<T>) -> Option<T> {
+        let deadline = Instant::now() + limit;
+        let output = Arc::clone(&self.output);
+        let mut seen = output.lock();
+        loop {
+            while let Some(line) = seen.stdout.get(self.next) {
+                self.next += 1;
+                if let Some(found) = fits(line) {
+                    return Some(found);
+                }
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || seen.open == 0 {
+                return None;
+            }
+            seen = output.more.wait_timeout(seen, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let _ = kill_process(Pid::from_child(&self.child), signal);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a program left behind.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    /// Its exit code, if no signal ended it.
+    pub code: Option<i32>,
+    /// How long it ran.
+    pub took: Duration,
+    /// The lines of its standard output.
+    pub stdout: Vec<String>,
+    /// The lines of its standard error.
+    pub stderr: Vec<String>,
+}
+
+impl Finished {
+    /// The first JSON object on its standard output whose `event` is `name`.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn event(&self, name: &str) -> Value {
+        self.events(name).next().unwrap_or_else(|| panic!("no event {name:?}\n{self}"))
+    }
+
+    /// All of them.
+    pub fn events<'a>(&'a self, name: &'a str) -> impl Iterator<Item = Value> + 'a {
+        self.stdout.iter().filter_map(move |line| event(line, name))
+    }
+}
+
+impl fmt::Display for Finished {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "exit code {:?} after {:?}", self.code, self.took)?;
+        transcript(f, &self.stdout, &self.stderr)
+    }
+}
+
+fn event(line: &str, name: &str) -> Option<Value> {
+    let value: Value = serde_json::from_str(line).ok()?;
+    (value.get("event")?.as_str()? == name).then_some(value)
+}
+
+/// What a program has said so far, filled by one thread for each stream.
+#[derive(Debug, Default)]
+struct Output {
+    seen: Mutex<Seen>,
+    more: Condvar,
+}
+
+impl Output {
+    fn capture(self: &Arc<Self>, stream: impl Read + Send + 'static, which: fn(&mut Seen) -> &mut Vec<String>) {
+        self.lock().open += 1;
+        let output = Arc::clone(self);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                which(&mut output.lock()).push(line);
+                output.more.notify_all();
+            }
+            output.lock().open -= 1;
+            output.more.notify_all();
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn seen(&self) -> String {
+        self.lock().to_string()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    stdout: Vec<String>,
+    stderr: Vec<String>,
+    /// How many streams may still say something.
+    open: usize,
+}
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        transcript(f, &self.stdout, &self.stderr)
+    }
+}
+
+fn transcript(f: &mut fmt::Formatter<'_>, stdout: &[String], stderr: &[String]) -> fmt::Result {
+    for (name, lines) in [("standard output", stdout), ("standard error", stderr)] {
+        writeln!(f, "--- {name}")?;
+        lines.iter().try_for_each(|line| writeln!(f, "{line}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,25 @@
+//! Test support for the `natpmp` crates; not published.
+//!
+//! - [`gateway`]: a gateway with the faults met in the field, on a virtual network or on a real socket.
+//! - [`net`]: a virtual network in virtual time, and the run of clients against gateways on it.
+//! - [`world`]: scenarios, written once, for every adapter.
+//! - `lab`: network namespaces with the real peers (Linux).
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "test support: a broken assumption should end the test at once"
+)]
+
+#[cfg(target_os = "linux")]
+pub mod lab;
+
+pub mod gateway;
+pub mod net;
+mod random;
+pub mod world;
+
+pub use random::Random;
