@@ -95,6 +95,7 @@
     test,
     allow(
         clippy::arithmetic_side_effects,
+        clippy::cast_possible_truncation,
         clippy::unwrap_used,
         clippy::expect_used,
         clippy::panic,

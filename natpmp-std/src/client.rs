@@ -1,6 +1,7 @@
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -225,12 +226,14 @@ pub(crate) struct Handle {
     pub(crate) shared: Arc<Shared>,
     worker: Mutex<Option<JoinHandle<()>>>,
     patience: Duration,
-    pub(crate) goodbye: Duration,
+    goodbye: Duration,
+    /// A deletion was waited for in vain: there is no point in waiting again.
+    is_silent: AtomicBool,
 }
 
 impl Handle {
     pub(crate) fn new(shared: Arc<Shared>, worker: JoinHandle<()>, patience: Duration, goodbye: Duration) -> Self {
-        Self { shared, worker: Mutex::new(Some(worker)), patience, goodbye }
+        Self { shared, worker: Mutex::new(Some(worker)), patience, goodbye, is_silent: AtomicBool::new(false) }
     }
 
     /// Gives a command, and waits for what comes of it.
@@ -244,17 +247,19 @@ impl Handle {
         self.answer(outcome)
     }
 
-    /// The same, but waits no longer than `bound`.
-    pub(crate) fn ask_within(
+    /// The same for a deletion, but waits no longer than the goodbye.
+    pub(crate) fn ask_to_end(
         &self,
-        bound: Duration,
         awaited: Awaited,
         command: impl FnOnce(&mut Core, Instant) -> Result<(), Error>,
     ) -> Result<Answer, Error> {
         let receiver = self.send(awaited, command)?;
-        match receiver.recv_timeout(bound) {
+        match receiver.recv_timeout(self.goodbye) {
             Ok(outcome) => self.answer(outcome),
-            Err(RecvTimeoutError::Timeout) => Err(Error::NoAnswer { gateway: self.gateway(), waited: bound }),
+            Err(RecvTimeoutError::Timeout) => {
+                self.is_silent.store(true, Ordering::Relaxed);
+                Err(Error::NoAnswer { gateway: self.gateway(), waited: self.goodbye })
+            }
             Err(RecvTimeoutError::Disconnected) => Err(Error::Stopped),
         }
     }
@@ -301,7 +306,8 @@ impl Handle {
 /// Waits for deletions that are under way, within the bound.
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.shared.leave(self.goodbye);
+        let is_silent = self.is_silent.load(Ordering::Relaxed);
+        self.shared.leave(if is_silent { Duration::ZERO } else { self.goodbye });
         let worker = self.worker.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(worker) = worker {
             // A worker that panicked has nothing more to say.

@@ -122,7 +122,7 @@ impl KeptMapping {
         self.is_stopped = true;
         let (protocol, port, owner) = (self.protocol, self.internal_port, self.owner);
         let mut is_gone = false;
-        let result = self.handle.ask_within(self.handle.goodbye, Awaited::Ending(protocol, port), |core, now| {
+        let result = self.handle.ask_to_end(Awaited::Ending(protocol, port), |core, now| {
             core.callbacks.remove(protocol, port);
             is_gone = !core.owners.remove(protocol, port, owner) || core.machine.mapping(protocol, port).is_none();
             match is_gone {

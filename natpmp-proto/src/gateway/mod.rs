@@ -92,6 +92,8 @@ struct DeletionOfAll {
     left: u16,
     /// One that the administrator made stays (section 3.4).
     has_static: bool,
+    /// One could not be removed.
+    has_failed: bool,
 }
 
 /// Commands.
@@ -124,7 +126,7 @@ impl<const N: usize> Gateway<N> {
     }
 
     /// Takes on a mapping that was in the table before a restart, for what is left of its lease in seconds. The NAT is asked to
-    /// install it.
+    /// install it: call this once there is an [external address](Self::set_external_address).
     ///
     /// `false` if the table is full, its port is taken or not allowed, or the lease has ended.
     pub fn restore(&mut self, mapping: &NatMapping, lifetime: u32) -> bool {
@@ -153,6 +155,9 @@ impl<const N: usize> Gateway<N> {
     pub fn remove(&mut self, protocol: Protocol, internal: SocketAddrV4) -> bool {
         let key = Key { client: *internal.ip(), protocol, internal_port: internal.port() };
         let Some(index) = self.table.find(&key) else { return false };
+        if let Some(entry) = self.table.get_mut(index) {
+            entry.set_static(false);
+        }
         self.doom(index);
         true
     }
@@ -182,11 +187,13 @@ impl<const N: usize> Gateway<N> {
         self.announce(now);
         let mut from = 0;
         while let Some(index) = self.table.next_used(from) {
-            if self.table.get(index).is_some_and(|entry| entry.phase == Phase::Open) {
+            let phase = self.table.get(index).map(|entry| entry.phase);
+            if phase == Some(Phase::Open) {
                 self.table.enqueue(index, Phase::ToInstall);
-                if let Some(entry) = self.table.get_mut(index) {
-                    entry.term = 0;
-                }
+            }
+            if let Some(entry) = self.table.get_mut(index) {
+                entry.set_standing(entry.is_standing() || phase == Some(Phase::Open));
+                entry.set_outdated(matches!(phase, Some(Phase::Installing | Phase::Removing)));
             }
             from = index.saturating_add(1);
         }
@@ -241,8 +248,8 @@ impl<const N: usize> Gateway<N> {
 
     /// All mappings that the NAT has, in no particular order.
     pub fn mappings(&self) -> impl Iterator<Item = GatewayMapping> {
-        let open = |entry: &Entry| matches!(entry.phase, Phase::Open) || (entry.phase_is_install() && entry.term == 0);
-        self.table.iter().filter(move |(_, entry)| open(entry)).map(|(key, entry)| mapping_of(key, entry))
+        let stands = |entry: &Entry| entry.phase == Phase::Open || entry.is_standing();
+        self.table.iter().filter(move |(_, entry)| stands(entry)).map(|(key, entry)| mapping_of(key, entry))
     }
 
     /// How many mappings there are, those that wait for the NAT among them.
@@ -269,7 +276,11 @@ impl<const N: usize> Gateway<N> {
     fn add(&mut self, mapping: &NatMapping, lifetime: u32) -> Option<u16> {
         let NatMapping { protocol, internal, external_port } = *mapping;
         let key = Key { client: *internal.ip(), protocol, internal_port: internal.port() };
-        if self.table.find(&key).is_some() || !self.table.is_port_free(external_port, protocol, key.client) {
+        if external_port == 0
+            || key.internal_port == 0
+            || self.table.find(&key).is_some()
+            || !self.table.is_port_free(external_port, protocol, key.client)
+        {
             return None;
         }
         let index = self.table.insert(&key, external_port)?;
@@ -296,12 +307,6 @@ impl<const N: usize> Gateway<N> {
         }
         // There is room now.
         let _ = self.events.push_back(event);
-    }
-}
-
-impl Entry {
-    fn phase_is_install(&self) -> bool {
-        matches!(self.phase, Phase::ToInstall | Phase::Installing)
     }
 }
 

@@ -45,35 +45,42 @@ impl<const N: usize> Gateway<N> {
             (NatRequest::Remove(_), Phase::Removing, Err(_)) => self.not_removed(now, &key, index),
             _ => None,
         };
-        answer.map(|(to, response)| Transmit { to, payload: response.encode() })
+        // With NAT switched off nothing is answered (section 3.8).
+        answer.filter(|_| self.is_on).map(|(to, response)| Transmit { to, payload: response.encode() })
     }
 
     fn installed(&mut self, now: Instant, key: &Key, index: u16) -> Option<(SocketAddrV4, Response)> {
         let entry = self.table.get_mut(index)?;
-        let lifetime = entry.term;
-        if entry.is_static() {
-            entry.phase = Phase::Open;
-            entry.expires = u32::MAX;
-        } else {
-            if lifetime > 0 {
-                entry.expires = seconds(now).saturating_add(lifetime).saturating_add(1);
-            }
-            let expires = entry.expires;
-            self.table.add_look(index, expires);
+        if entry.is_wanted() && entry.is_outdated() {
+            entry.set_outdated(false);
+            self.table.enqueue(index, Phase::ToInstall);
+            return None;
         }
-        let entry = self.table.get_mut(index)?;
-        let (owed, is_wanted, reply_port) = (entry.owed(), entry.is_wanted(), entry.reply_port);
+        let (owed, is_wanted, was_standing) = (entry.owed(), entry.is_wanted(), entry.is_standing());
+        let (reply_port, lifetime) = (entry.reply_port, entry.term);
+        entry.set_standing(false);
         if !is_wanted {
             self.table.enqueue(index, Phase::ToRemove);
             return None;
         }
         entry.owe(Owed::Nothing, 0);
-        let (external_port, mapping) = (entry.external_port, mapping_of(*key, entry));
-        if lifetime > 0 {
+        if entry.is_static() {
+            entry.phase = Phase::Open;
+        } else {
+            // What was only brought up to date goes on with the lease it has.
+            if owed == Owed::Mapping || !was_standing {
+                entry.expires = seconds(now).saturating_add(lifetime).saturating_add(1);
+            }
+            let expires = entry.expires;
+            self.table.add_look(index, expires);
+        }
+        let entry = self.table.get(index)?;
+        let mapping = mapping_of(*key, entry);
+        if !was_standing {
             self.tell(GatewayEvent::Opened(mapping));
         }
-        let granted = if mapping.expires.is_none() { self.config.longest_lifetime } else { lifetime };
-        let response = self.granted(now, key.protocol, key.internal_port, external_port, granted);
+        let external_port = mapping.mapping.external_port;
+        let response = self.granted(now, key.protocol, key.internal_port, external_port, lifetime);
         (owed == Owed::Mapping).then_some((SocketAddrV4::new(key.client, reply_port), response))
     }
 
@@ -84,9 +91,10 @@ impl<const N: usize> Gateway<N> {
         index: u16,
         failure: NatFailure,
     ) -> Option<(SocketAddrV4, Response)> {
-        let was_open = self.table.get(index).is_some_and(|entry| entry.term == 0);
+        let entry = self.table.get(index)?;
+        let is_missed = entry.is_wanted() && entry.owed() != Owed::Mapping && !entry.is_static();
         let answer = self.forget(now, key, index, Some(failure));
-        if was_open {
+        if is_missed {
             // Its client believes it open: the loss is told as a loss of state is (section 3.6).
             self.start(now, 0);
         }
@@ -94,7 +102,9 @@ impl<const N: usize> Gateway<N> {
     }
 
     fn removed(&mut self, now: Instant, key: &Key, index: u16) -> Option<(SocketAddrV4, Response)> {
-        if self.table.get(index)?.is_wanted() {
+        let entry = self.table.get_mut(index)?;
+        if entry.is_wanted() {
+            entry.set_outdated(false);
             self.table.enqueue(index, Phase::ToInstall);
             return None;
         }
@@ -106,7 +116,6 @@ impl<const N: usize> Gateway<N> {
         let reply_to = SocketAddrV4::new(key.client, entry.reply_port);
         if entry.is_wanted() {
             // It is there, as it is wanted to be.
-            entry.phase = Phase::Installing;
             return self.installed(now, key, index);
         }
         let owed = entry.owed();
@@ -116,10 +125,7 @@ impl<const N: usize> Gateway<N> {
         self.table.add_look(index, retry_at);
         match owed {
             Owed::Deletion => Some((reply_to, self.refusal(now, key, Refusal::NetworkFailure))),
-            Owed::DeletionOfAll => {
-                let (to, _) = self.settle(now, key.client, index)?;
-                Some((to, self.failure(now, key.protocol.opcode(), Refusal::NetworkFailure, Some(0))))
-            }
+            Owed::DeletionOfAll => self.settle(now, key.client, index, true),
             Owed::Mapping | Owed::Nothing => None,
         }
     }
@@ -135,7 +141,7 @@ impl<const N: usize> Gateway<N> {
         let entry = self.table.get(index)?;
         let (owed, reply_to) = (entry.owed(), SocketAddrV4::new(key.client, entry.reply_port));
         let mapping = mapping_of(*key, entry);
-        let settled = if owed == Owed::DeletionOfAll { self.settle(now, key.client, index) } else { None };
+        let settled = if owed == Owed::DeletionOfAll { self.settle(now, key.client, index, false) } else { None };
         self.table.remove(index);
         let cause = if failure.is_some() { CloseCause::NatFailed } else { CloseCause::Removed };
         self.tell(GatewayEvent::Closed { mapping, cause });

@@ -99,6 +99,7 @@ impl<const N: usize> Gateway<N> {
     fn map_again(&mut self, now: Instant, from: SocketAddrV4, index: u16, lifetime: u32) -> Reply<'static> {
         let settled = self.table.get(index).is_some_and(|entry| entry.owed() == Owed::DeletionOfAll);
         let Some(entry) = self.table.get_mut(index) else { return Reply::AfterNat };
+        entry.set_wanted(true);
         if entry.phase == Phase::Open {
             if !entry.is_static() {
                 self.renew(now, index, lifetime);
@@ -107,13 +108,10 @@ impl<const N: usize> Gateway<N> {
                 now_reply(self.granted(now, entry.protocol(), entry.internal_port, entry.external_port, lifetime))
             });
         }
-        if !entry.is_static() {
-            entry.term = lifetime;
-        }
-        entry.set_wanted(true);
+        entry.term = lifetime;
         entry.owe(Owed::Mapping, from.port());
         if settled {
-            self.settle(now, *from.ip(), index);
+            self.settle(now, *from.ip(), index, false);
         }
         Reply::AfterNat
     }
@@ -194,7 +192,8 @@ impl<const N: usize> Gateway<N> {
                 self.doom(index);
             }
         }
-        let deletion = DeletionOfAll { client: from, protocol, left, has_static };
+        let has_failed = pending.is_some_and(|deletion| deletion.has_failed);
+        let deletion = DeletionOfAll { client: from, protocol, left, has_static, has_failed };
         if left == 0 {
             return Ok(now_reply(self.deleted_all(now, &deletion)));
         }
@@ -205,13 +204,20 @@ impl<const N: usize> Gateway<N> {
     }
 
     /// One mapping has had its part in a deletion of all: the answer, if it was the last.
-    pub(super) fn settle(&mut self, now: Instant, client: Ipv4Addr, index: u16) -> Option<(SocketAddrV4, Response)> {
+    pub(super) fn settle(
+        &mut self,
+        now: Instant,
+        client: Ipv4Addr,
+        index: u16,
+        has_failed: bool,
+    ) -> Option<(SocketAddrV4, Response)> {
         let protocol = self.table.get(index)?.protocol();
         let deletion = self
             .deletions
             .iter_mut()
             .find(|deletion| *deletion.client.ip() == client && deletion.protocol == protocol)?;
         deletion.left = deletion.left.saturating_sub(1);
+        deletion.has_failed |= has_failed;
         if deletion.left > 0 {
             return None;
         }
@@ -225,8 +231,11 @@ impl<const N: usize> Gateway<N> {
     }
 
     fn deleted_all(&self, now: Instant, deletion: &DeletionOfAll) -> Response {
-        if deletion.has_static {
-            self.failure(now, deletion.protocol.opcode(), Refusal::NotAuthorized, Some(0))
+        let opcode = deletion.protocol.opcode();
+        if deletion.has_failed {
+            self.failure(now, opcode, Refusal::NetworkFailure, Some(0))
+        } else if deletion.has_static {
+            self.failure(now, opcode, Refusal::NotAuthorized, Some(0))
         } else {
             self.deleted(now, deletion.protocol, 0)
         }

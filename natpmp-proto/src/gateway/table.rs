@@ -51,7 +51,7 @@ pub(super) struct Entry {
     /// End of the lease, in seconds on the caller's clock.
     pub(super) expires: u32,
     /// While the lease runs: when the heap looks at it, in seconds. While the NAT is asked: the lifetime to be granted,
-    /// in seconds; 0 if the lease goes on as it was.
+    /// in seconds.
     pub(super) term: u32,
     client: u16,
     pub(super) internal_port: u16,
@@ -248,7 +248,7 @@ impl<const N: usize> Table<N> {
 
     fn key_bucket(&self, key: &Key) -> usize {
         let port = u32::from(key.internal_port) << 8 | u32::from(key.protocol.opcode());
-        self.bucket(key.client.to_bits() ^ port.wrapping_mul(MIX))
+        self.bucket(self.hash(key.client.to_bits()).wrapping_add(port))
     }
 
     fn port_bucket(&self, port: u16) -> usize {
@@ -257,11 +257,14 @@ impl<const N: usize> Table<N> {
 
     /// One of `N` buckets, evenly, in a way that depends on the seed: clients cannot choose to collide.
     fn bucket(&self, value: u32) -> usize {
+        let scaled = u64::from(self.hash(value)).wrapping_mul(N as u64) >> 32;
+        usize::try_from(scaled).unwrap_or(0)
+    }
+
+    fn hash(&self, value: u32) -> u32 {
         let mut hash = (value ^ self.seed).wrapping_mul(MIX);
         hash = (hash ^ (hash >> 15)).wrapping_mul(MIX);
-        hash ^= hash >> 16;
-        let scaled = u64::from(hash).wrapping_mul(N as u64) >> 32;
-        usize::try_from(scaled).unwrap_or(0)
+        hash ^ (hash >> 16)
     }
 }
 
@@ -324,6 +327,24 @@ impl Entry {
         self.reply_port = reply_port;
     }
 
+    /// The NAT had it before it was asked to bring it up to date: its lease goes on.
+    pub(super) const fn is_standing(&self) -> bool {
+        self.marks & STANDING != 0
+    }
+
+    pub(super) const fn set_standing(&mut self, is_standing: bool) {
+        self.mark(STANDING, is_standing);
+    }
+
+    /// The external address changed while the NAT was at it.
+    pub(super) const fn is_outdated(&self) -> bool {
+        self.marks & OUTDATED != 0
+    }
+
+    pub(super) const fn set_outdated(&mut self, is_outdated: bool) {
+        self.mark(OUTDATED, is_outdated);
+    }
+
     const fn is_used(&self) -> bool {
         self.marks & USED != 0
     }
@@ -363,6 +384,8 @@ const STATIC: u8 = 8;
 const OWED_MAPPING: u8 = 16;
 const OWED_DELETION: u8 = 32;
 const OWED: u8 = OWED_MAPPING | OWED_DELETION;
+const STANDING: u8 = 64;
+const OUTDATED: u8 = 128;
 
 #[cfg(test)]
 mod tests;

@@ -266,11 +266,15 @@ impl<'a> Keeper<'a> {
     fn end(mut self) -> Result<(), Failure> {
         let mut result = Ok(());
         let port = self.args.mapping.internal_port;
-        for index in 0..self.held.len() {
-            let Some(held) = self.held.get_mut(index) else { break };
-            let (protocol, open) = (held.protocol, held.open);
-            let Some(kept) = held.kept.take() else { continue };
-            let outcome = kept.stop();
+        let stops: Vec<_> = self
+            .held
+            .iter_mut()
+            .filter_map(|held| Some((held.protocol, held.open, held.kept.take()?)))
+            // At a gateway that is gone, each waits in vain: all at the same time.
+            .map(|(protocol, open, kept)| (protocol, open, thread::spawn(move || kept.stop())))
+            .collect();
+        for (protocol, open, stop) in stops {
+            let outcome = stop.join().unwrap_or(Err(natpmp_std::Error::Stopped));
             self.set_open(protocol, None);
             match outcome {
                 Ok(ending) => self.ended(protocol, open, ending),

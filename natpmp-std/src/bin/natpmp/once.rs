@@ -157,7 +157,8 @@ impl<'a> Asker<'a> {
 
     /// Asks with what is left of the patience.
     fn ask<T>(&self, question: impl FnOnce(&Client) -> Result<T, Error>) -> Result<T, Error> {
-        let left = self.deadline.saturating_duration_since(Instant::now()).max(SHORTEST);
+        let shortest = SHORTEST.min(self.global.patience());
+        let left = self.deadline.saturating_duration_since(Instant::now()).max(shortest);
         let builder = self.global.builder().gateway(self.gateway);
         question(&builder.announcements(false).schedule(Schedule::within(left)).build()?)
     }
@@ -186,5 +187,5 @@ pub(crate) fn warn_of_own_address(address: Option<Ipv4Addr>) {
     }
 }
 
-/// What the last of several questions has at least.
+/// What the last of several questions has at least, if the first one had as much.
 const SHORTEST: Duration = Duration::from_millis(500);

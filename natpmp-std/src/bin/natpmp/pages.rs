@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use clap::CommandFactory;
 use clap_complete::Shell;
+use clap_mangen::Man;
 
 use crate::args::Args;
 use crate::failure::Failure;
@@ -15,12 +16,33 @@ pub(crate) fn completions(shell: Shell) -> Result<(), Failure> {
 }
 
 pub(crate) fn man() -> Result<(), Failure> {
-    let mut page = Vec::new();
-    let command = Args::command().flatten_help(true);
-    clap_mangen::Man::new(command)
-        .render(&mut page)
-        .map_err(|error| Failure::other("cannot make the manual page", error, ""))?;
+    let page = page().map_err(|error| Failure::other("cannot make the manual page", error, ""))?;
     print(&page)
+}
+
+/// One page for the command and all subcommands, each with its own arguments.
+fn page() -> io::Result<Vec<u8>> {
+    let command = Args::command();
+    let main = Man::new(command.clone());
+    let mut page = Vec::new();
+    main.render_title(&mut page)?;
+    main.render_name_section(&mut page)?;
+    main.render_synopsis_section(&mut page)?;
+    main.render_description_section(&mut page)?;
+    main.render_options_section(&mut page)?;
+    for subcommand in command.get_subcommands() {
+        let name = subcommand.get_name();
+        let man = Man::new(subcommand.clone().disable_help_flag(true).bin_name(format!("natpmp {name}")));
+        let mut section = Vec::new();
+        man.render_synopsis_section(&mut section)?;
+        man.render_description_section(&mut section)?;
+        man.render_options_section(&mut section)?;
+        writeln!(page, ".SH NATPMP {}", name.to_uppercase())?;
+        page.extend(String::from_utf8_lossy(&section).replace(".SH ", ".SS ").bytes());
+    }
+    main.render_extra_section(&mut page)?;
+    main.render_version_section(&mut page)?;
+    Ok(page)
 }
 
 fn print(text: &[u8]) -> Result<(), Failure> {

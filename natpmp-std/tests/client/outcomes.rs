@@ -1,0 +1,197 @@
+//! The outcomes that callers tell apart.
+
+use std::error::Error as _;
+use std::io::ErrorKind;
+use std::net::Ipv4Addr;
+use std::time::Instant;
+
+use natpmp_proto::client::MapError;
+use natpmp_std::{
+    CAPACITY, Client, Error, KeptMapping, MachineError, MapRequest, Mapping, Protocol, Refusal, Schedule,
+};
+use natpmp_testkit::gateway::{Grant, Reach};
+
+use super::{SHORT, TCP, UDP, builder, client, eventually, forget, gateway, in_time, leases, reach, requests, turn};
+
+/// C03, C20: every call waits for the whole schedule, and says for how long it did.
+#[test]
+fn a_silent_gateway_is_no_answer_when_the_schedule_is_used_up() {
+    let gateway = gateway(|knobs| knobs.reach = Reach::Silent);
+    let client = builder(&gateway).schedule(SHORT).build().unwrap();
+    let sends = (1..).map_while(|send| SHORT.wait_after(send)).count();
+    for (name, call) in CALLS {
+        forget(&gateway);
+        let began = Instant::now();
+        let error = call(&client).expect_err(name);
+        assert!(began.elapsed() >= SHORT.total(), "{name}");
+        let Error::NoAnswer { gateway: asked, waited } = error else { panic!("{name}: {error:?}") };
+        assert_eq!((asked, waited), (gateway.address(), SHORT.total()), "{name}");
+        assert!(error.is_unsupported());
+        assert_eq!(requests(&gateway).len(), sends, "{name}");
+        let text = error.to_string();
+        assert!(text.contains(&gateway.address().to_string()) && text.contains("0.1"), "{text}");
+    }
+}
+
+/// C04, C20: the RFC's schedule would take two minutes.
+#[test]
+fn a_closed_port_is_port_unreachable_at_once() {
+    let gateway = gateway(|knobs| knobs.reach = Reach::Closed);
+    // Has the socket closed by now.
+    reach(&gateway, Reach::Closed);
+    let client = builder(&gateway).schedule(Schedule::RFC).build().unwrap();
+    for (name, call) in CALLS {
+        let client = client.clone();
+        let error = in_time(move || call(&client)).expect_err(name);
+        assert!(
+            matches!(error, Error::PortUnreachable { gateway: asked } if asked == gateway.address()),
+            "{name}: {error:?}"
+        );
+        assert!(error.is_unsupported());
+    }
+    reach(&gateway, Reach::Open);
+    for (name, call) in CALLS {
+        call(&client).expect(name);
+    }
+}
+
+/// C15, C20: only the codes for another version and another opcode mean a gateway without NAT-PMP.
+#[test]
+fn every_result_code_is_its_own_refusal() {
+    let gateway = gateway(|_| {});
+    let client = client(&gateway);
+    for code in [1, 2, 3, 4, 5, 6, 255, 256, 65_535] {
+        turn(&gateway, |knobs| {
+            (knobs.refuse_map, knobs.refuse_unmap, knobs.refuse_address) = (Some(code), Some(code), Some(code));
+        });
+        for (name, call) in CALLS {
+            let error = call(&client).expect_err(name);
+            let Error::Refused { gateway: asked, refusal } = error else { panic!("{name}, {code}: {error:?}") };
+            assert_eq!((asked, refusal), (gateway.address(), Refusal::from_code(code)), "{name}");
+            assert_eq!(error.is_unsupported(), matches!(code, 1 | 5), "{name}, {code}");
+            assert!(error.to_string().contains(&format!("result {code}")), "{error}");
+        }
+    }
+}
+
+/// C26
+#[test]
+fn a_grant_of_no_port_or_no_time_is_refused_without_a_code() {
+    for no_port in [true, false] {
+        let gateway = gateway(|knobs| {
+            (knobs.grants_port_zero, knobs.grant) =
+                if no_port { (true, Grant::Asked) } else { (false, Grant::Exactly(0)) };
+        });
+        let error = client(&gateway).map(&UDP).expect_err("it is no mapping");
+        assert!(matches!(error, Error::Refused { refusal: None, .. }), "{error:?}");
+        assert!(!error.is_unsupported());
+    }
+}
+
+#[test]
+fn a_local_address_that_this_host_does_not_have_is_network_down() {
+    let gateway = gateway(|_| {});
+    let client = builder(&gateway).local_address(NOBODY).build().unwrap();
+    assert_eq!(client.local_address(), None);
+    for (name, call) in CALLS {
+        let error = call(&client).expect_err(name);
+        let Error::NetworkDown { gateway: asked, kind } = error else { panic!("{name}: {error:?}") };
+        assert_eq!((asked, kind), (gateway.address(), ErrorKind::AddrNotAvailable), "{name}");
+        assert!(!error.is_unsupported());
+    }
+    assert_eq!(requests(&gateway), []);
+}
+
+#[test]
+fn an_interface_that_this_host_does_not_have_is_network_down_and_has_no_gateway() {
+    let gateway = gateway(|_| {});
+    let client = builder(&gateway).interface(NO_INTERFACE).build().unwrap();
+    assert!(matches!(client.external_address(), Err(Error::NetworkDown { .. })));
+    let error = Client::builder().interface(NO_INTERFACE).build().expect_err("it has no gateway");
+    assert!(matches!(error, Error::Discover(_)), "{error:?}");
+    assert!(error.source().is_some());
+}
+
+#[test]
+fn a_kept_mapping_outlives_a_network_that_is_down() {
+    let gateway = gateway(|_| {});
+    let client = builder(&gateway).local_address(NOBODY).build().unwrap();
+    let kept = client.keep(&UDP).unwrap();
+    eventually("it failed", || kept.state().last_error == Some(MachineError::NetworkDown));
+    assert!(matches!(kept.refresh(), Err(Error::NetworkDown { .. })));
+    assert!(kept.state().next_attempt_in.is_some(), "it is tried again");
+}
+
+#[test]
+fn the_local_address_is_the_one_that_is_sent_from() {
+    let gateway = gateway(|_| {});
+    assert_eq!(client(&gateway).local_address(), Some(Ipv4Addr::LOCALHOST));
+    let client = builder(&gateway).local_address(Ipv4Addr::LOCALHOST).build().unwrap();
+    client.external_address().unwrap();
+    assert_eq!(client.local_address(), Some(Ipv4Addr::LOCALHOST));
+    assert_eq!(gateway.client().map(|address| *address.ip()), Some(Ipv4Addr::LOCALHOST));
+}
+
+#[test]
+fn a_request_for_no_time_or_an_interval_of_none_is_a_bad_argument_and_asks_nobody() {
+    let gateway = gateway(|_| {});
+    let client = client(&gateway);
+    let nothing = Mapping { protocol: Protocol::Udp, internal_port: 4_000, external_port: 4_000, lifetime: 0 };
+    for (request, expected) in
+        [(UDP.lifetime(0), MapError::ZeroLifetime), (UDP.refresh_interval(0), MapError::ZeroRefreshInterval)]
+    {
+        let errors = [
+            client.map(&request).expect_err("map"),
+            client.keep(&request).map(drop).expect_err("keep"),
+            client.keep_with(&request, |_| {}).map(drop).expect_err("keep with a callback"),
+        ];
+        for error in errors {
+            assert!(matches!(error, Error::BadArgument(found) if found == expected), "{error:?}");
+            assert!(error.source().is_some());
+        }
+    }
+    assert!(matches!(client.refresh(&nothing), Err(Error::BadArgument(MapError::ZeroLifetime))));
+    assert_eq!(requests(&gateway), []);
+    // It was not taken on: it can be kept still.
+    drop(client.keep(&UDP).unwrap());
+}
+
+#[test]
+fn one_mapping_too_many_is_a_bad_argument_and_changes_nothing() {
+    let gateway = gateway(|_| {});
+    let client = client(&gateway);
+    let capacity = u16::try_from(CAPACITY).unwrap();
+    let mut kept: Vec<KeptMapping> =
+        (0..capacity).map(|index| client.keep(&MapRequest::new(Protocol::Udp, 10_000 + index)).unwrap()).collect();
+    let full = |error: &Error| matches!(error, Error::BadArgument(MapError::TableFull { capacity: CAPACITY }));
+    assert!(client.map(&TCP).is_err_and(|error| full(&error)));
+    assert!(client.keep(&TCP).is_err_and(|error| full(&error)));
+    assert!(client.keep_with(&TCP, |_| {}).is_err_and(|error| full(&error)));
+    assert!(client.unmap(Protocol::Tcp, 4_000).is_err_and(|error| full(&error)));
+    client.external_address().unwrap();
+    eventually("all are open", || leases(&gateway) == CAPACITY);
+    kept.pop().unwrap().stop().unwrap();
+    client.map(&TCP).unwrap();
+    drop(kept);
+    in_time(move || drop(client));
+    assert_eq!(leases(&gateway), 1, "the one that was mapped, and is not kept");
+}
+
+type Call = fn(&Client) -> Result<(), Error>;
+
+/// Every call that asks the gateway.
+const CALLS: [(&str, Call); 5] = [
+    ("external address", |client| client.external_address().map(drop)),
+    ("map", |client| client.map(&UDP).map(drop)),
+    ("refresh", |client| {
+        let stored = Mapping { protocol: Protocol::Udp, internal_port: 4_001, external_port: 4_001, lifetime: 60 };
+        client.refresh(&stored).map(drop)
+    }),
+    ("unmap", |client| client.unmap(Protocol::Udp, 4_002).map(drop)),
+    ("unmap all", |client| client.unmap_all(Protocol::Udp)),
+];
+
+/// An address for documentation, which no host has.
+const NOBODY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
+
+const NO_INTERFACE: &str = "no-such-if";
