@@ -47,7 +47,7 @@ enum Step {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// G04, G05, G07, G08, G09, G10, G12, G13, G14, G15, G16, G17, G18, G19, G20, G23
     #[test]
@@ -175,15 +175,16 @@ fn when() -> impl Strategy<Value = When> {
 
 /// Any bytes, and bytes that are almost requests.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
-    let almost = (prop_oneof![5 => Just(0u8), 1 => any::<u8>()], prop_oneof![4 => 0u8..5, 1 => any::<u8>()], 0usize..64)
-        .prop_flat_map(|(version, opcode, length)| {
-            vec(prop_oneof![2 => Just(0u8), 1 => any::<u8>()], length).prop_map(move |mut bytes| {
-                for (byte, value) in bytes.iter_mut().zip([version, opcode]) {
-                    *byte = value;
-                }
-                bytes
-            })
-        });
+    let almost =
+        (prop_oneof![5 => Just(0u8), 1 => any::<u8>()], prop_oneof![4 => 0u8..5, 1 => any::<u8>()], 0usize..64)
+            .prop_flat_map(|(version, opcode, length)| {
+                vec(prop_oneof![2 => Just(0u8), 1 => any::<u8>()], length).prop_map(move |mut bytes| {
+                    for (byte, value) in bytes.iter_mut().zip([version, opcode]) {
+                        *byte = value;
+                    }
+                    bytes
+                })
+            });
     prop_oneof![3 => almost, 1 => vec(any::<u8>(), 0..64)]
 }
 

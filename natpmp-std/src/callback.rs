@@ -57,6 +57,10 @@ impl Callbacks {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.told.is_empty()
+    }
+
     /// Tells the callbacks what the event changed for them.
     pub(crate) fn tell(&mut self, event: &Event, external_address: Option<Ipv4Addr>) {
         let Some(runner) = &self.runner else { return };

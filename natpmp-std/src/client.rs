@@ -182,9 +182,13 @@ impl Client {
     }
 
     /// Whether changes of the external address are told as events: it is asked for now, after every announcement, and
-    /// every 300 s or at the [interval chosen](Builder::external_address_interval).
+    /// every 300 s or at the [interval chosen](Builder::external_address_interval). While there are callbacks it is
+    /// watched for them in any case.
     pub fn watch_external_address(&self, is_watched: bool) {
-        self.handle.shared.command(|core, now| core.machine.watch_external_address(now, is_watched));
+        self.handle.shared.command(|core, now| {
+            let is_watched = is_watched || !core.callbacks.is_empty();
+            core.machine.watch_external_address(now, is_watched);
+        });
     }
 
     /// The link, the own address or the routing changed: all that is kept is renewed now.
@@ -203,9 +207,15 @@ impl Client {
             if core.owners.owner(protocol, port).is_some() {
                 return Err(Error::AlreadyKept);
             }
-            core.machine.keep(now, request)?;
+            let has_callback = callback.is_some();
             if let Some(callback) = callback {
                 core.callbacks.add(protocol, port, callback).map_err(Error::Start)?;
+            }
+            if let Err(error) = core.machine.keep(now, request) {
+                core.callbacks.remove(protocol, port);
+                return Err(error.into());
+            }
+            if has_callback {
                 core.machine.watch_external_address(now, true);
             }
             Ok(core.owners.add(protocol, port))

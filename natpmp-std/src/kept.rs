@@ -76,15 +76,17 @@ impl KeptMapping {
         })
     }
 
-    /// Waits until the mapping is open, for no longer than `timeout`; `None` if it is not open by then.
+    /// Waits until the mapping is open, for no longer than `timeout`; `None` if it is not open by then, or was unmapped by
+    /// another call.
     #[must_use]
     pub fn wait_open(&self, timeout: Duration) -> Option<Mapping> {
         // Subscribed before looking, so that nothing is missed between.
         let mut events = self.handle.shared.command(|core, _| core.events.subscribe());
         let deadline = Instant::now().checked_add(timeout);
         loop {
-            if let Some(mapping) = self.state().mapping {
-                return Some(mapping);
+            let state = self.state();
+            if state.mapping.is_some() || state.next_attempt_in.is_none() {
+                return state.mapping;
             }
             match deadline {
                 None => events.next()?,

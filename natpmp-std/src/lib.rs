@@ -35,6 +35,7 @@
 //! # Features
 //! - `serde`: [`Mapping`] and [`MapRequest`] can be stored.
 //! - `discovery`: [`discover_gateway`] on other systems than Linux, where it needs no feature.
+//! - `gateway`: a gateway on real sockets, with a NAT behind it.
 //! - `cli`: the `natpmp` command.
 //!
 //! Depends on `natpmp-proto`, `mio`, `socket2` and `log`. Rust 1.85 or later.
@@ -58,6 +59,8 @@ mod client;
 mod discovery;
 mod driver;
 mod error;
+#[cfg(feature = "gateway")]
+pub mod gateway;
 mod kept;
 mod subscription;
 

@@ -193,7 +193,7 @@ impl<const N: usize> Gateway<N> {
             }
             if let Some(entry) = self.table.get_mut(index) {
                 entry.set_standing(entry.is_standing() || phase == Some(Phase::Open));
-                entry.set_outdated(matches!(phase, Some(Phase::Installing | Phase::Removing)));
+                entry.set_outdated(phase == Some(Phase::Installing));
             }
             from = index.saturating_add(1);
         }

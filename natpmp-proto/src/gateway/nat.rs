@@ -17,6 +17,7 @@ impl<const N: usize> Gateway<N> {
         let entry = self.table.get_mut(index)?;
         let is_install = entry.phase == Phase::ToInstall;
         entry.phase = if is_install { Phase::Installing } else { Phase::Removing };
+        entry.set_outdated(false);
         let entry = self.table.get(index)?;
         let mapping = nat_mapping(self.table.key_of(entry)?, entry);
         Some(if is_install { NatRequest::Install(mapping) } else { NatRequest::Remove(mapping) })
@@ -52,7 +53,6 @@ impl<const N: usize> Gateway<N> {
     fn installed(&mut self, now: Instant, key: &Key, index: u16) -> Option<(SocketAddrV4, Response)> {
         let entry = self.table.get_mut(index)?;
         if entry.is_wanted() && entry.is_outdated() {
-            entry.set_outdated(false);
             self.table.enqueue(index, Phase::ToInstall);
             return None;
         }
@@ -92,7 +92,8 @@ impl<const N: usize> Gateway<N> {
         failure: NatFailure,
     ) -> Option<(SocketAddrV4, Response)> {
         let entry = self.table.get(index)?;
-        let is_missed = entry.is_wanted() && entry.owed() != Owed::Mapping && !entry.is_static();
+        let is_missed =
+            entry.is_wanted() && entry.owed() != Owed::Mapping && (!entry.is_static() || entry.is_standing());
         let answer = self.forget(now, key, index, Some(failure));
         if is_missed {
             // Its client believes it open: the loss is told as a loss of state is (section 3.6).
@@ -102,9 +103,7 @@ impl<const N: usize> Gateway<N> {
     }
 
     fn removed(&mut self, now: Instant, key: &Key, index: u16) -> Option<(SocketAddrV4, Response)> {
-        let entry = self.table.get_mut(index)?;
-        if entry.is_wanted() {
-            entry.set_outdated(false);
+        if self.table.get(index)?.is_wanted() {
             self.table.enqueue(index, Phase::ToInstall);
             return None;
         }
@@ -115,8 +114,10 @@ impl<const N: usize> Gateway<N> {
         let entry = self.table.get_mut(index)?;
         let reply_to = SocketAddrV4::new(key.client, entry.reply_port);
         if entry.is_wanted() {
-            // It is there, as it is wanted to be.
-            return self.installed(now, key, index);
+            // It is there, but the external address may have changed since: it is brought up to date.
+            entry.set_standing(true);
+            self.table.enqueue(index, Phase::ToInstall);
+            return None;
         }
         let owed = entry.owed();
         entry.owe(Owed::Nothing, 0);

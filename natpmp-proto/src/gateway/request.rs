@@ -99,8 +99,9 @@ impl<const N: usize> Gateway<N> {
     fn map_again(&mut self, now: Instant, from: SocketAddrV4, index: u16, lifetime: u32) -> Reply<'static> {
         let settled = self.table.get(index).is_some_and(|entry| entry.owed() == Owed::DeletionOfAll);
         let Some(entry) = self.table.get_mut(index) else { return Reply::AfterNat };
+        let was_wanted = entry.is_wanted();
         entry.set_wanted(true);
-        if entry.phase == Phase::Open {
+        if entry.phase == Phase::Open && was_wanted {
             if !entry.is_static() {
                 self.renew(now, index, lifetime);
             }
@@ -108,8 +109,15 @@ impl<const N: usize> Gateway<N> {
                 now_reply(self.granted(now, entry.protocol(), entry.internal_port, entry.external_port, lifetime))
             });
         }
-        entry.term = lifetime;
-        entry.owe(Owed::Mapping, from.port());
+        if entry.phase == Phase::Open {
+            // Its removal failed, and the external address may have changed since: it is brought up to date.
+            entry.set_standing(true);
+            self.table.enqueue(index, Phase::ToInstall);
+        }
+        if let Some(entry) = self.table.get_mut(index) {
+            entry.term = lifetime;
+            entry.owe(Owed::Mapping, from.port());
+        }
         if settled {
             self.settle(now, *from.ip(), index, false);
         }

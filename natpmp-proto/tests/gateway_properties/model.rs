@@ -362,6 +362,8 @@ impl Run {
                         if row.is_wanted { vec![refusal] } else { vec![None, refusal] }
                     }
                     Some((to, Awaited::Deletion)) => vec![Some((to, self.deletion(key)))],
+                    // Nobody can have been told of a static one that never was.
+                    None if row.is_wanted && row.is_static && !row.is_held => vec![None],
                     None if row.is_wanted => {
                         // G06, G19: its client is not there to be told.
                         self.epoch = (self.now, 0);
@@ -386,12 +388,10 @@ impl Run {
             }
             (false, Err(_)) => {
                 if row.is_wanted {
-                    // It stands as it is wanted, unless it is to be brought up to date.
-                    let answer =
-                        if row.made_for == self.addresses { self.open(key, &mut row, false) } else { None };
-                    row.is_queued = answer.is_none();
+                    // It stands, but may have been made for another address: it is brought up to date.
+                    row.is_queued = true;
                     self.rows.insert(*key, row);
-                    return vec![answer];
+                    return vec![None];
                 }
                 let answer = match row.awaiting.take() {
                     Some((to, Awaited::Deletion)) => Some((to, self.refusal(key, 3))),
@@ -640,9 +640,9 @@ impl Run {
     }
 
     fn is_free(&self, port: u16, key: &Key) -> bool {
-        self.rows.iter().all(|(other, row)| {
-            row.external != Some(port) || other == key || (other.0 == key.0 && other.1 != key.1)
-        })
+        self.rows
+            .iter()
+            .all(|(other, row)| row.external != Some(port) || other == key || (other.0 == key.0 && other.1 != key.1))
     }
 
     fn epoch(&self) -> u32 {

@@ -96,6 +96,10 @@ fn it_is_told_of_a_change_of_the_address_that_nobody_announced() {
     let told = Told::default();
     let _kept = client.keep_with(&UDP, told.callback()).unwrap();
     told.next(1);
+    // Whoever else watched it does so no more; the callback does.
+    client.watch_external_address(true);
+    client.watch_external_address(false);
+    client.external_address().unwrap();
     gateway.with(|gateway, now| gateway.change_address(now, Some(ELSEWHERE)));
     assert_eq!(told.next(2), [(Some(4_000), HERE), (Some(4_000), Some(ELSEWHERE))]);
 }

@@ -61,6 +61,19 @@ fn waiting_for_a_mapping_to_open_ends_when_it_is_open_or_the_time_is_over() {
 }
 
 #[test]
+fn waiting_for_a_mapping_to_open_ends_when_another_call_unmaps_it() {
+    let gateway = gateway(|knobs| knobs.refuse_map = Some(2));
+    let client = client(&gateway);
+    let kept = client.keep(&UDP).unwrap();
+    let waiting = begin(move || (kept.wait_open(Duration::MAX), kept));
+    eventually("it is asked for", || !requests(&gateway).is_empty());
+    client.unmap(Protocol::Udp, 4_000).unwrap();
+    let (mapping, kept) = waiting.recv_timeout(SOON).unwrap();
+    assert_eq!(mapping, None);
+    assert_eq!(kept.wait_open(Duration::MAX), None);
+}
+
+#[test]
 fn a_refresh_asks_now_and_a_refusal_leaves_the_mapping_kept() {
     let gateway = gateway(|_| {});
     let client = client(&gateway);
@@ -237,6 +250,7 @@ fn what_is_kept_moves_to_another_gateway() {
     let client = client(&first);
     let kept = keep(&client, &UDP);
     let mut events = client.events();
+    forget(&first);
     client.set_gateway(second.address());
     assert_eq!(client.gateway(), second.address());
     let lost = events.next_timeout(SOON);
@@ -245,6 +259,7 @@ fn what_is_kept_moves_to_another_gateway() {
     assert_eq!(lease(&second, Protocol::Udp, 4_000), Some(4_000));
     kept.stop().unwrap();
     assert_eq!(leases(&second), 0);
+    assert_eq!(requests(&first), [], "it is the second's from that moment on");
 }
 
 #[test]

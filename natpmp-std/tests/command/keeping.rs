@@ -93,6 +93,19 @@ fn both_are_kept_on_one_port_and_deleted() {
 }
 
 #[test]
+fn the_second_of_both_is_asked_for_on_the_port_that_the_first_one_got() {
+    let gateway = gateway(|_| {});
+    let other = Client::builder().gateway(gateway.address()).announcements(false).build().unwrap();
+    other.map(&MapRequest::new(Protocol::Udp, 5_000).external_port(4_000)).unwrap();
+    let (mut running, first) = keep(&gateway, &["both", "4000"]);
+    let second = running.event(SOON, "mapped");
+    assert_eq!((&first["external_port"], &second["external_port"]), (&json!(4001), &json!(4001)));
+    running.interrupt();
+    let finished = running.finish(SOON);
+    assert!(finished.stderr.iter().all(|line| !line.contains("differ")), "{finished}");
+}
+
+#[test]
 fn both_say_when_their_ports_differ() {
     let gateway = gateway(|_| {});
     let other = Client::builder().gateway(gateway.address()).announcements(false).build().unwrap();
@@ -106,6 +119,20 @@ fn both_say_when_their_ports_differ() {
     let finished = running.finish(SOON);
     let warning = "warning: the external ports differ: 4000 for UDP, 4001 for TCP";
     assert!(finished.stderr.iter().any(|line| line == warning), "{finished}");
+}
+
+/// C21
+#[test]
+fn an_address_that_the_internet_cannot_reach_is_warned_of() {
+    let gateway = gateway(|_| {});
+    gateway.with(|gateway, now| gateway.change_address(now, Some([100, 64, 0, 1].into())));
+    let mut running = start(&gateway, &["keep", "udp", "4000"]);
+    running.line(SOON, |line| line == "udp 4000 is open at 100.64.0.1:4000");
+    running.interrupt();
+    let finished = running.finish(SOON);
+    assert_eq!(finished.code, Some(0), "{finished}");
+    let warnings = finished.stderr.iter().filter(|line| line.contains("100.64.0.1 is shared"));
+    assert_eq!(warnings.count(), 1, "{finished}");
 }
 
 /// The question for the address comes first, and must not keep the mapping from being asked for for ever.

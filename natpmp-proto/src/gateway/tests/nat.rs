@@ -69,31 +69,37 @@ fn a_failed_removal_that_is_asked_for_again_is_tried_at_once() {
     rig.no_trace_is_left();
 }
 
-/// A mapping that could not be removed and is wanted again is as good as new.
+/// A mapping that could not be removed and is wanted again is brought up to date, whatever happened meanwhile.
 #[test]
-fn a_failed_removal_of_what_is_wanted_again_grants_it() {
+fn a_failed_removal_of_what_is_wanted_again_has_it_installed_as_it_is() {
     let mut rig = Rig::new();
     rig.opens(client(2), &map(UDP, 4000, 4000, 120));
     rig.waits(client(2), &Request::delete(UDP, 4000));
     let removal = rig.nat();
     rig.waits(client(2), &map(UDP, 4000, 4000, 600));
+    assert_eq!(rig.outcome(&removal, Err(NatFailure::Network)), None);
+    assert_eq!(rig.open_ports(), [4000], "the NAT has it all the time");
     let granted = rig.mapped(UDP, 4000, 4000, 600);
-    assert_eq!(rig.outcome(&removal, Err(NatFailure::Network)), Some((client(2), granted)));
+    assert_eq!(rig.settle(), [(client(2), granted)]);
     rig.pass(599).nat_is_left_alone();
     assert_eq!(rig.open_ports(), [4000]);
 }
 
 #[test]
-fn a_mapping_granted_again_after_its_removal_failed_stays_through_a_change_of_address() {
+fn a_mapping_asked_for_after_its_removal_failed_is_installed_again_and_stays() {
     let mut rig = Rig::new();
     rig.opens(client(2), &map(UDP, 4000, 4000, 120));
     rig.waits(client(2), &Request::delete(UDP, 4000));
     let removal = rig.nat();
-    assert!(rig.outcome(&removal, Err(NatFailure::Network)).is_some());
-    let granted = rig.mapped(UDP, 4000, 4000, 600);
-    assert_eq!(rig.answer(client(2), &map(UDP, 4000, 4000, 600)), granted);
-    rig.pass(20).nat_is_left_alone();
     rig.gateway.set_external_address(rig.now, Some(OTHER_ADDRESS));
+    assert!(rig.outcome(&removal, Err(NatFailure::Network)).is_some());
+    rig.waits(client(2), &map(UDP, 4000, 4000, 600));
+    let granted = rig.mapped(UDP, 4000, 4000, 600);
+    let update = rig.nat();
+    assert_eq!(update, NatRequest::Install(*removal.mapping()), "it was made for another address");
+    assert_eq!(rig.done(&update), Some((client(2), granted)));
+    rig.pass(20).nat_is_left_alone();
+    rig.gateway.set_external_address(rig.now, Some(ADDRESS));
     assert!(rig.settle().is_empty());
     assert_eq!(rig.open_ports(), [4000], "its client holds a lease on it");
 }

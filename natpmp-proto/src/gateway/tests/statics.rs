@@ -102,14 +102,29 @@ fn a_removed_static_mapping_that_its_client_asks_for_meanwhile_gets_a_lease_like
         let removal = rig.nat();
         rig.waits(client(2), &map(TCP, 80, 80, 120));
         let granted = rig.mapped(TCP, 80, 80, 120);
-        if is_failing {
-            assert_eq!(rig.outcome(&removal, Err(NatFailure::Network)), Some((client(2), granted)));
-        } else {
-            assert_eq!(rig.done(&removal), None);
-            assert_eq!(rig.settle(), [(client(2), granted)]);
-        }
+        let outcome = if is_failing { Err(NatFailure::Network) } else { Ok(()) };
+        assert_eq!(rig.outcome(&removal, outcome), None);
+        assert_eq!(rig.settle(), [(client(2), granted)]);
         rig.pass(121);
         assert_eq!(rig.nat(), removal, "its lease ends");
+    }
+}
+
+/// G06, G19: its client may have been told of it; nobody can have been told of one that never was.
+#[test]
+fn a_static_mapping_lost_in_an_update_is_a_loss_of_state_and_one_that_never_was_is_none() {
+    for was_open in [false, true] {
+        let mut rig = Rig::new();
+        assert!(rig.gateway.add_static(&nat_mapping_of(client(2), TCP, 80, 80)));
+        if was_open {
+            assert!(rig.settle().is_empty());
+            rig.gateway.set_external_address(rig.now, Some(OTHER_ADDRESS));
+        }
+        let asked = rig.nat();
+        rig.pass(1);
+        assert_eq!(rig.outcome(&asked, Err(NatFailure::Network)), None);
+        assert_eq!(rig.epoch() == 0, was_open);
+        assert!(rig.gateway.is_empty());
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use natpmp_std::gateway::PortRange;
 use natpmp_std::{Builder, Client, MapRequest, Protocol, Schedule};
 
 /// Opens ports on the router or VPN that this host is behind, by NAT-PMP (RFC 6886)
@@ -77,6 +78,10 @@ pub(crate) enum Command {
     },
     /// Print the gateway's announcements as they come, until interrupted
     Watch,
+    /// Be the gateway: serve NAT-PMP to the hosts of the internal side, until interrupted
+    Serve(Serve),
+    /// Show it all on this machine: a gateway, a client, a mapping and bytes through it; needs no router, root or network
+    Demo,
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -118,6 +123,41 @@ pub(crate) struct Keep {
     /// With `both` it is empty unless both are open, and has a second line, for TCP, only while the ports differ.
     #[arg(long, value_name = "PATH")]
     pub(crate) port_file: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Serve {
+    /// Whom to serve: one of this host's addresses, or an interface; may be given several times
+    #[arg(long, value_name = "ADDR|IFACE", required = true)]
+    pub(crate) internal: Vec<String>,
+    /// The side towards the internet: an address, or an interface whose address is followed
+    #[arg(long, value_name = "ADDR|IFACE")]
+    pub(crate) external: String,
+    /// What does the NAT: the kernel (needs root), or this program
+    #[arg(long)]
+    pub(crate) backend: Backend,
+    /// The longest lease to grant, in seconds [default: 86400]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_lifetime: Option<u32>,
+    /// The external ports to give [default: 1024-65535]
+    #[arg(long, value_name = "LOW-HIGH", value_parser = crate::serve::parse_ports)]
+    pub(crate) ports: Option<PortRange>,
+    /// External ports never to give; may be given up to 8 times
+    #[arg(long, value_name = "LOW-HIGH", value_parser = crate::serve::parse_ports)]
+    pub(crate) deny_ports: Vec<PortRange>,
+    /// How many mappings one client may have [default: 64]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) per_client: Option<u16>,
+    /// Keep the mappings in this file, and take them up again at the next start
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
+}
+
+/// What does the NAT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Backend {
+    Nftables,
+    Relay,
 }
 
 /// UDP, TCP or both.

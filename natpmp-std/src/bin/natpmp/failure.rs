@@ -28,6 +28,11 @@ impl Failure {
         Self { code: OTHER, tried: tried.into(), error: error.to_string(), advice, gateway: None, mapping: None }
     }
 
+    /// A value that makes no sense.
+    pub(crate) fn usage(tried: impl Into<String>, error: impl fmt::Display) -> Self {
+        Self { code: USAGE, ..Self::other(tried, error, "") }
+    }
+
     pub(crate) fn at(self, gateway: Option<SocketAddrV4>) -> Self {
         Self { gateway, ..self }
     }

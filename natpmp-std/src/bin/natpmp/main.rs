@@ -12,6 +12,7 @@
 )]
 
 mod args;
+mod demo;
 mod failure;
 mod hook;
 mod keep;
@@ -20,6 +21,7 @@ mod once;
 mod pages;
 mod port_file;
 mod report;
+mod serve;
 mod watch;
 
 use std::process::ExitCode;
@@ -53,6 +55,8 @@ fn run(args: &Args, report: &mut Report) -> Result<(), Failure> {
         Command::Keep(keep) => keep::keep(global, keep, report),
         Command::Unmap { protocol, internal_port } => once::unmap(global, *protocol, *internal_port, report),
         Command::UnmapAll { protocol } => once::unmap_all(global, *protocol, report),
+        Command::Serve(serve) => serve::serve(global, serve, report),
+        Command::Demo => demo::demo(report),
         Command::Watch => watch::watch(global, report),
         Command::Completions { shell } => pages::completions(*shell),
         Command::Man => pages::man(),

@@ -23,6 +23,8 @@ pub(crate) struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) protocol: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) internal_address: Option<Ipv4Addr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) internal_port: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) external_port: Option<u16>,
@@ -36,6 +38,10 @@ pub(crate) struct Line {
     pub(crate) gateway: Option<SocketAddrV4>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) who: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) text: Option<String>,
 }
 
 impl Line {
@@ -53,6 +59,10 @@ impl Line {
 impl Report {
     pub(crate) const fn new(is_json: bool) -> Self {
         Self { is_json, is_closed: false }
+    }
+
+    pub(crate) const fn is_json(&self) -> bool {
+        self.is_json
     }
 
     /// A result: the JSON object, or `text`.

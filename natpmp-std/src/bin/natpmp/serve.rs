@@ -1,0 +1,166 @@
+//! `natpmp serve`: this host as a gateway.
+
+use std::net::Ipv4Addr;
+use std::str::FromStr;
+use std::sync::mpsc;
+use std::thread;
+
+use natpmp_std::gateway::nat::{Relay, RelayLimits};
+use natpmp_std::gateway::{
+    CloseCause, External, GatewayConfig, GatewayEvent, GatewayMapping, Internal, NatMapping, PortRange, Server,
+    ServerBuilder,
+};
+
+use crate::args::{self, Backend, Global};
+use crate::failure::Failure;
+use crate::report::{Line, Report, note};
+
+pub(crate) fn serve(global: &Global, args: &args::Serve, report: &mut Report) -> Result<(), Failure> {
+    refuse_client_options(global)?;
+    let builder = configure(backend(args)?, args)?;
+    let server = builder.start().map_err(|error| Failure::other("cannot serve", error, ""))?;
+    let (sender, messages) = mpsc::channel();
+    let interrupted = sender.clone();
+    let handler = move || {
+        // Whoever would receive it has stopped already.
+        let _ = interrupted.send(None);
+    };
+    ctrlc::set_handler(handler).map_err(|error| Failure::other("cannot catch signals", error, ""))?;
+    let events = server.events();
+    thread::spawn(move || events.map(Some).try_for_each(|event| sender.send(event)));
+    for address in server.addresses() {
+        note(&format!("serving NAT-PMP on {address}; interrupt to end"));
+    }
+    for event in messages.iter().map_while(|message| message) {
+        tell(report, &server, &event);
+        if report.is_closed {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn backend(args: &args::Serve) -> Result<ServerBuilder, Failure> {
+    match args.backend {
+        Backend::Relay => {
+            let relay = Relay::start(RelayLimits::default());
+            relay.map(Server::builder).map_err(|error| Failure::other("cannot start the relay", error, ""))
+        }
+        Backend::Nftables => nftables(args),
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn nftables(args: &args::Serve) -> Result<ServerBuilder, Failure> {
+    let _ = args;
+    Err(Failure::other("cannot serve", "nftables", ""))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn nftables(_args: &args::Serve) -> Result<ServerBuilder, Failure> {
+    Err(Failure::other("cannot serve", "nftables is the NAT of Linux", "Use --backend relay."))
+}
+
+fn configure(mut builder: ServerBuilder, args: &args::Serve) -> Result<ServerBuilder, Failure> {
+    let mut config = GatewayConfig::new();
+    if let Some(seconds) = args.max_lifetime {
+        config = config.longest_lifetime(seconds);
+    }
+    if let Some(ports) = args.ports {
+        config = config.ports(ports);
+    }
+    for &ports in &args.deny_ports {
+        config = config.deny(ports).map_err(|error| Failure::usage("cannot deny these ports", error))?;
+    }
+    if let Some(mappings) = args.per_client {
+        config = config.per_client(mappings);
+    }
+    for internal in &args.internal {
+        builder = builder.internal(match Ipv4Addr::from_str(internal) {
+            Ok(address) => Internal::Address(address),
+            Err(_) => Internal::Interface(internal.clone()),
+        });
+    }
+    if let Some(path) = &args.state {
+        builder = builder.state_file(path);
+    }
+    Ok(builder.external(external(&args.external)).config(config))
+}
+
+pub(crate) fn external(text: &str) -> External {
+    match Ipv4Addr::from_str(text) {
+        Ok(address) => External::Address(address),
+        Err(_) => External::Interface(text.to_owned()),
+    }
+}
+
+pub(crate) fn parse_ports(text: &str) -> Result<PortRange, String> {
+    let (low, high) = text.split_once('-').unwrap_or((text, text));
+    let port = |text: &str| text.parse::<u16>().ok().filter(|&port| port != 0);
+    port(low)
+        .zip(port(high))
+        .and_then(|(low, high)| PortRange::new(low, high))
+        .ok_or_else(|| "give a port or LOW-HIGH, both from 1 to 65535 and in order, such as 1024-65535".to_owned())
+}
+
+fn refuse_client_options(global: &Global) -> Result<(), Failure> {
+    let given = [
+        ("--gateway", global.gateway.is_some()),
+        ("--bind", global.bind.is_some()),
+        ("--interface", global.interface.is_some()),
+        ("--timeout", global.timeout.is_some()),
+    ];
+    match given.into_iter().find(|(_, is_given)| *is_given) {
+        Some((option, _)) => {
+            Err(Failure::usage("cannot serve", format!("{option} is for clients: use --internal and --external")))
+        }
+        None => Ok(()),
+    }
+}
+
+fn tell(report: &mut Report, server: &Server, event: &GatewayEvent) {
+    match event {
+        GatewayEvent::Opened(opened) => {
+            let text =
+                format!("{} is open at external port {}", describe(&opened.mapping), opened.mapping.external_port);
+            report.result(&mapping_line("mapped", server, opened), &text);
+        }
+        GatewayEvent::Renewed(renewed) => report
+            .event(&mapping_line("renewed", server, renewed), &format!("{} is renewed", describe(&renewed.mapping))),
+        GatewayEvent::Closed { mapping, cause } => {
+            let mut line = mapping_line("unmapped", server, mapping);
+            if *cause == CloseCause::NatFailed {
+                line.error = Some("the NAT did not take it".to_owned());
+            }
+            let reason = line.error.as_deref().unwrap_or("deleted, or its lease has ended").to_owned();
+            report.result(&line, &format!("{} is closed: {reason}", describe(&mapping.mapping)));
+        }
+        GatewayEvent::Refused { client, protocol, internal_port, refusal } => {
+            let line = Line {
+                event: "refused",
+                internal_address: Some(*client),
+                error: Some(refusal.to_string()),
+                ..Line::default()
+            };
+            let line = line.of_mapping(*protocol, *internal_port);
+            report.result(&line, &format!("{protocol} {client}:{internal_port} is refused: {refusal}"));
+        }
+        _ => {}
+    }
+}
+
+fn mapping_line(event: &'static str, server: &Server, open: &GatewayMapping) -> Line {
+    let NatMapping { protocol, internal, external_port } = open.mapping;
+    Line {
+        event,
+        internal_address: Some(*internal.ip()),
+        external_port: Some(external_port),
+        external_address: server.external_address(),
+        ..Line::default()
+    }
+    .of_mapping(protocol, internal.port())
+}
+
+fn describe(mapping: &NatMapping) -> String {
+    format!("{} {}", mapping.protocol, mapping.internal)
+}

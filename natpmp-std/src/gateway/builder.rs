@@ -1,0 +1,99 @@
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::PathBuf;
+
+use natpmp_proto::gateway::GatewayConfig;
+use natpmp_proto::wire::{ANNOUNCEMENT_GROUP, ANNOUNCEMENT_PORT, GATEWAY_PORT};
+
+use super::nat::Nat;
+use super::{Server, ServerError};
+
+/// The side that is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Internal {
+    /// One of this host's own addresses, and the hosts behind its interface.
+    Address(Ipv4Addr),
+    /// An interface, by all IPv4 addresses that it has at the start.
+    Interface(String),
+}
+
+/// The side towards the internet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum External {
+    /// This address, which stays until [`Server::set_external_address`] is called.
+    Address(Ipv4Addr),
+    /// The address that this interface has; changes of it are noticed within 2 s.
+    Interface(String),
+    /// None yet: clients are told result 3 until [`Server::set_external_address`] is called.
+    None,
+}
+
+/// How a gateway is to be started.
+#[must_use]
+pub struct ServerBuilder {
+    pub(super) nat: Box<dyn Nat>,
+    pub(super) internal: Vec<Internal>,
+    pub(super) external: External,
+    pub(super) config: GatewayConfig,
+    pub(super) port: u16,
+    pub(super) announce_to: SocketAddrV4,
+    pub(super) state_file: Option<PathBuf>,
+}
+
+impl ServerBuilder {
+    pub(super) fn new(nat: Box<dyn Nat>) -> Self {
+        Self {
+            nat,
+            internal: Vec::new(),
+            external: External::None,
+            config: GatewayConfig::new(),
+            port: GATEWAY_PORT,
+            announce_to: SocketAddrV4::new(ANNOUNCEMENT_GROUP, ANNOUNCEMENT_PORT),
+            state_file: None,
+        }
+    }
+
+    /// Serves this address or interface as well. At least one is needed. Requests that arrive by another interface are not heard,
+    /// as far as the system can tell them apart (Linux).
+    pub fn internal(mut self, internal: Internal) -> Self {
+        self.internal.push(internal);
+        self
+    }
+
+    /// The side towards the internet.
+    pub fn external(mut self, external: External) -> Self {
+        self.external = external;
+        self
+    }
+
+    /// Leases, ports and limits.
+    pub fn config(mut self, config: GatewayConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// The UDP port that is listened on; 5351 by default, and 0 for any (see [`Server::addresses`]).
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// Where announcements go; to 224.0.0.1:5350 by default, out of each internal interface.
+    pub fn announce_to(mut self, address: SocketAddrV4) -> Self {
+        self.announce_to = address;
+        self
+    }
+
+    /// Keeps the state in this file, and takes up what is in it: the mappings and the epoch.
+    pub fn state_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.state_file = Some(path.into());
+        self
+    }
+
+    /// Starts it.
+    ///
+    /// # Errors
+    /// See [`ServerError`]. Nothing is left running.
+    pub fn start(self) -> Result<Server, ServerError> {
+        Server::start(self)
+    }
+}

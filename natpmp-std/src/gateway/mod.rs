@@ -1,0 +1,36 @@
+//! A NAT-PMP gateway on real sockets: the machine of [`natpmp_proto::gateway`], a NAT behind it, and a file for its state.
+//!
+//! ```no_run
+//! use natpmp_std::gateway::nat::{Relay, RelayLimits};
+//! use natpmp_std::gateway::{External, Internal, Server};
+//!
+//! let relay = Relay::start(RelayLimits::default())?;
+//! let server = Server::builder(relay)
+//!     .internal(Internal::Interface("lan0".into()))
+//!     .external(External::Interface("wan0".into()))
+//!     .start()?;
+//! for event in server.events() {
+//!     println!("{event:?}");
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod builder;
+mod error;
+mod interfaces;
+pub mod nat;
+mod nat_thread;
+mod server;
+mod sockets;
+mod state;
+mod worker;
+
+pub use builder::{External, Internal, ServerBuilder};
+pub use error::ServerError;
+pub use server::{CAPACITY, Server};
+pub use state::{State, StateError, StoredMapping};
+
+pub use natpmp_proto::gateway::{
+    CloseCause, GatewayConfig, GatewayEvent, GatewayMapping, NatFailure, NatMapping, NatRequest, PortRange,
+    TooManyRanges,
+};

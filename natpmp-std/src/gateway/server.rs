@@ -1,0 +1,198 @@
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use mio::{Poll, Token, Waker};
+use natpmp_proto::Instant;
+use natpmp_proto::gateway::{Gateway, GatewayConfig, GatewayEvent, GatewayMapping};
+
+use super::ServerError;
+use super::builder::{Internal, ServerBuilder};
+use super::interfaces::{LocalAddress, local_addresses};
+use super::nat::Nat;
+use super::nat_thread::NatThread;
+use super::sockets::Sockets;
+use super::state::State;
+use super::worker::{ExternalSource, Worker};
+use crate::subscription::{Subscribers, Subscription};
+
+/// How many mappings a server can hold; its table takes 3 MB.
+pub const CAPACITY: usize = 65_534;
+
+/// A gateway that runs on a thread of its own until it is dropped. Then its NAT is taken down; the state stays in its file.
+pub struct Server {
+    shared: Arc<Shared>,
+    addresses: Vec<SocketAddrV4>,
+    worker: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// A server with this NAT.
+    pub fn builder(nat: impl Nat + 'static) -> ServerBuilder {
+        ServerBuilder::new(Box::new(nat))
+    }
+
+    pub(super) fn start(builder: ServerBuilder) -> Result<Self, ServerError> {
+        let ServerBuilder { nat, internal, external, config, port, announce_to, state_file } = builder;
+        let internal = resolve(&internal)?;
+        let poll = Poll::new().map_err(ServerError::System)?;
+        let sockets = Sockets::open(poll.registry(), &internal, port, announce_to)?;
+        let addresses = sockets.addresses();
+        let state = state_file.as_deref().map(State::load).transpose()?.flatten();
+        let waker = Arc::new(Waker::new(poll.registry(), WAKE).map_err(ServerError::System)?);
+        let nat = NatThread::start(nat, Arc::clone(&waker)).map_err(ServerError::System)?;
+        let gateway = boxed(config.seed(RandomState::new().hash_one(port))).map_err(ServerError::System)?;
+        let core = Core { gateway, events: Subscribers::new(), commands: Vec::new(), is_stopped: false };
+        let shared = Arc::new(Shared { core: Mutex::new(core), waker, origin: std::time::Instant::now() });
+        let worker =
+            Worker::new(Arc::clone(&shared), poll, sockets, nat, ExternalSource::new(external), state_file, state);
+        let thread = thread::Builder::new().name("natpmp gateway".into()).spawn(move || worker.run());
+        Ok(Self { shared, addresses, worker: Some(thread.map_err(ServerError::System)?) })
+    }
+
+    /// Where requests are heard.
+    #[must_use]
+    pub fn addresses(&self) -> &[SocketAddrV4] {
+        &self.addresses
+    }
+
+    /// What happens from now on.
+    #[must_use]
+    pub fn events(&self) -> Subscription<GatewayEvent> {
+        self.shared.lock().events.subscribe()
+    }
+
+    /// All mappings that the NAT has.
+    #[must_use]
+    pub fn mappings(&self) -> Vec<GatewayMapping> {
+        self.shared.lock().gateway.mappings().collect()
+    }
+
+    /// The external address.
+    #[must_use]
+    pub fn external_address(&self) -> Option<Ipv4Addr> {
+        self.shared.lock().gateway.external_address()
+    }
+
+    /// Another external address from now on, or none. An interface that was given is not looked at any more.
+    pub fn set_external_address(&self, address: Option<Ipv4Addr>) {
+        self.shared.command(Command::ExternalAddress(address));
+    }
+
+    /// Whether clients may make mappings; if not, they are told result 2.
+    pub fn allow_mapping(&self, is_allowed: bool) {
+        self.shared.command(Command::AllowMapping(is_allowed));
+    }
+
+    /// Removes all mappings; the epoch begins again at 0.
+    pub fn clear(&self) {
+        self.shared.command(Command::Clear);
+    }
+}
+
+/// Where requests are heard.
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("addresses", &self.addresses).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shared.lock().is_stopped = true;
+        self.shared.wake();
+        if let Some(worker) = self.worker.take() {
+            // A worker that panicked has nothing more to say.
+            let _ = worker.join();
+        }
+    }
+}
+
+/// What a server shares with its worker.
+pub(super) struct Shared {
+    core: Mutex<Core>,
+    waker: Arc<Waker>,
+    origin: std::time::Instant,
+}
+
+pub(super) struct Core {
+    pub(super) gateway: Box<Gateway<CAPACITY>>,
+    pub(super) events: Subscribers<GatewayEvent>,
+    /// To be carried out by the worker.
+    pub(super) commands: Vec<Command>,
+    pub(super) is_stopped: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Command {
+    ExternalAddress(Option<Ipv4Addr>),
+    AllowMapping(bool),
+    Clear,
+}
+
+impl Shared {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn now(&self) -> Instant {
+        Instant::ZERO + self.origin.elapsed()
+    }
+
+    fn command(&self, command: Command) {
+        self.lock().commands.push(command);
+        self.wake();
+    }
+
+    /// Makes the worker come back at once.
+    pub(super) fn wake(&self) {
+        if let Err(error) = self.waker.wake() {
+            log::warn!("the gateway cannot be woken: {error}");
+        }
+    }
+}
+
+/// The addresses to be served, and their interfaces.
+fn resolve(internal: &[Internal]) -> Result<Vec<LocalAddress>, ServerError> {
+    let locals = local_addresses().map_err(ServerError::System)?;
+    let mut resolved: Vec<LocalAddress> = Vec::new();
+    for each in internal {
+        let found = locals.iter().filter(|local| match each {
+            Internal::Interface(name) => local.interface == *name,
+            Internal::Address(address) => local.address == *address || is_loopback_of(local, *address),
+        });
+        let before = resolved.len();
+        for local in found {
+            let address = match each {
+                Internal::Address(address) => *address,
+                Internal::Interface(_) => local.address,
+            };
+            resolved.push(LocalAddress { address, interface: local.interface.clone() });
+        }
+        if resolved.len() == before {
+            return Err(match each {
+                Internal::Interface(interface) => ServerError::NoAddress { interface: interface.clone() },
+                Internal::Address(address) => ServerError::NotLocal { address: *address },
+            });
+        }
+    }
+    resolved.sort_by_key(|local| local.address);
+    resolved.dedup_by_key(|local| local.address);
+    if resolved.is_empty() { Err(ServerError::NoInternal) } else { Ok(resolved) }
+}
+
+/// All of 127/8 belongs to the loopback interface, which shows one address only.
+fn is_loopback_of(local: &LocalAddress, address: Ipv4Addr) -> bool {
+    address.is_loopback() && local.address.is_loopback()
+}
+
+/// The table is too large for an ordinary stack, also on its way to the heap where the compiler does not see through it.
+fn boxed(config: GatewayConfig) -> std::io::Result<Box<Gateway<CAPACITY>>> {
+    let thread = thread::Builder::new().stack_size(ROOM).spawn(move || Box::new(Gateway::new(config)))?;
+    thread.join().map_err(|_| std::io::Error::from(std::io::ErrorKind::OutOfMemory))
+}
+
+const ROOM: usize = 32 << 20;
+pub(super) const WAKE: Token = Token(usize::MAX);

@@ -1,0 +1,291 @@
+//! The file that holds a gateway's state: its epoch and its mappings.
+//!
+//! It is text, a line each, and ends with the count of mappings and a checksum over all that comes before, so that a
+//! file that was cut or changed is known for what it is. It is replaced as a whole.
+
+use std::fmt::{self, Write as _};
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use natpmp_proto::Protocol;
+use natpmp_proto::gateway::NatMapping;
+
+/// A gateway's state at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// When that was, in seconds since 1970.
+    pub saved_at: u64,
+    /// The epoch then, in seconds (RFC 6886, section 3.6).
+    pub epoch: u32,
+    /// The mappings that there were.
+    pub mappings: Vec<StoredMapping>,
+}
+
+/// A mapping in a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredMapping {
+    /// The mapping.
+    pub mapping: NatMapping,
+    /// When its lease ends, in seconds since 1970.
+    pub expires_at: u64,
+}
+
+impl State {
+    /// Reads a state back.
+    ///
+    /// # Errors
+    /// [`StateError::Damaged`] with the line that does not fit.
+    pub fn parse(text: &str) -> Result<Self, StateError> {
+        let damaged = |line: usize, what: &str| StateError::Damaged { line, what: what.to_owned(), kept_as: None };
+        let mut state = Self::default();
+        let mut checksum = Checksum::new();
+        let mut lines = text.split_inclusive('\n');
+        if lines.next() != Some(HEADER) {
+            return Err(damaged(1, "not the header of a natpmp state"));
+        }
+        checksum.add(HEADER);
+        let header = lines.next().unwrap_or_default();
+        let saved = words(header).and_then(|words| match words[..] {
+            ["saved", saved_at, "epoch", epoch] => Some((parse_number(saved_at)?, parse_number(epoch)?)),
+            _ => None,
+        });
+        (state.saved_at, state.epoch) = saved.ok_or_else(|| damaged(2, "not a time and an epoch"))?;
+        checksum.add(header);
+        for line in lines {
+            let at = state.mappings.len().saturating_add(3);
+            let words = words(line).ok_or_else(|| damaged(at, "the file was cut here"))?;
+            if let ["end", count, sum] = words[..] {
+                let is_whole = parse_number(count) == Some(state.mappings.len() as u64) && sum == checksum.to_string();
+                let has_more = text.lines().count() > at;
+                return if is_whole && !has_more { Ok(state) } else { Err(damaged(at, "the checksum is another one")) };
+            }
+            let mapping = parse_mapping(&words).ok_or_else(|| damaged(at, "not a mapping"))?;
+            state.mappings.push(mapping);
+            checksum.add(line);
+        }
+        Err(damaged(state.mappings.len().saturating_add(3), "the end is missing"))
+    }
+
+    /// Reads the file; `None` if there is none. A damaged file is kept aside, under its name and `.damaged`.
+    ///
+    /// # Errors
+    /// [`StateError::Io`] if it cannot be read, [`StateError::Damaged`] if it is not what was written.
+    pub fn load(path: &Path) -> Result<Option<Self>, StateError> {
+        let fail = |error| StateError::Io { path: path.to_owned(), error };
+        let bytes = match fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            result => result.map_err(fail)?,
+        };
+        match Self::parse(&String::from_utf8_lossy(&bytes)) {
+            Ok(state) => Ok(Some(state)),
+            Err(StateError::Damaged { line, what, .. }) => {
+                let aside = beside(path, ".damaged");
+                fs::rename(path, &aside).map_err(fail)?;
+                Err(StateError::Damaged { line, what, kept_as: Some(aside) })
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Replaces the file, in one step.
+    ///
+    /// # Errors
+    /// [`StateError::Io`]; the file is as it was then.
+    pub fn save(&self, path: &Path) -> Result<(), StateError> {
+        let temporary = beside(path, &format!(".{}.new", std::process::id()));
+        let written = write(&temporary, &self.to_string()).and_then(|()| fs::rename(&temporary, path));
+        written.map_err(|error| {
+            // It may not be there.
+            let _ = fs::remove_file(&temporary);
+            StateError::Io { path: path.to_owned(), error }
+        })
+    }
+}
+
+/// The text of the file.
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = String::from(HEADER);
+        writeln!(text, "saved {} epoch {}", self.saved_at, self.epoch)?;
+        for StoredMapping { mapping, expires_at } in &self.mappings {
+            let NatMapping { protocol, internal, external_port } = mapping;
+            writeln!(text, "{protocol} {internal} {external_port} {expires_at}")?;
+        }
+        let mut checksum = Checksum::new();
+        checksum.add(&text);
+        writeln!(text, "end {} {checksum}", self.mappings.len())?;
+        f.write_str(&text)
+    }
+}
+
+/// Why a state could not be read or written.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StateError {
+    /// The system refused.
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What it said.
+        error: io::Error,
+    },
+    /// It is not what was written. Nothing of it was used.
+    Damaged {
+        /// The line that does not fit, from 1.
+        line: usize,
+        /// What is wrong there.
+        what: String,
+        /// Where the file was moved.
+        kept_as: Option<PathBuf>,
+    },
+}
+
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io { path, error } => write!(f, "cannot read or write the state in {}: {error}", path.display()),
+            Self::Damaged { line, what, kept_as } => {
+                write!(f, "the state is damaged at line {line} ({what}), and was not used")?;
+                match kept_as {
+                    Some(path) => write!(f, "; it is kept as {}: start again to go on without it", path.display()),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+impl std::error::Error for StateError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { error, .. } => Some(error),
+            Self::Damaged { .. } => None,
+        }
+    }
+}
+
+/// The words of a line that is whole; a line that was cut has no end.
+fn words(line: &str) -> Option<Vec<&str>> {
+    line.strip_suffix('\n').map(|line| line.split(' ').collect())
+}
+
+fn parse_mapping(words: &[&str]) -> Option<StoredMapping> {
+    let [protocol, internal, external_port, expires_at] = *words else { return None };
+    let protocol = Protocol::ALL.into_iter().find(|known| known.to_string() == protocol)?;
+    let internal = SocketAddrV4::from_str(internal).ok()?;
+    let mapping = NatMapping { protocol, internal, external_port: parse_number(external_port)? };
+    let is_real = mapping.external_port != 0 && internal.port() != 0 && *internal.ip() != Ipv4Addr::UNSPECIFIED;
+    Some(StoredMapping { mapping, expires_at: parse_number(expires_at)? }).filter(|_| is_real)
+}
+
+/// A number as it is written, and in no other way.
+fn parse_number<T: FromStr + ToString>(text: &str) -> Option<T> {
+    text.parse().ok().filter(|number: &T| number.to_string() == text)
+}
+
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(suffix);
+    path.with_file_name(name)
+}
+
+/// FNV-1a of 64 bits: against accidents, not against forgers.
+struct Checksum(u64);
+
+impl Checksum {
+    const fn new() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+
+    fn add(&mut self, text: &str) {
+        for byte in text.bytes() {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        }
+    }
+}
+
+impl fmt::Display for Checksum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+const HEADER: &str = "natpmp gateway state 1\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state() -> State {
+        let mapping = |protocol, port| StoredMapping {
+            mapping: NatMapping {
+                protocol,
+                internal: SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 2), 4000),
+                external_port: port,
+            },
+            expires_at: 1_800_000_000,
+        };
+        State {
+            saved_at: 1_700_000_000,
+            epoch: 77,
+            mappings: vec![mapping(Protocol::Udp, 4000), mapping(Protocol::Tcp, 5000)],
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for state in [state(), State::default()] {
+            assert_eq!(State::parse(&state.to_string()).unwrap(), state);
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_cut_anywhere_is_refused() {
+        let text = state().to_string();
+        for length in 0..text.len() {
+            assert!(State::parse(&text[..length]).is_err(), "cut to {length} bytes");
+        }
+    }
+
+    #[test]
+    fn a_file_in_which_any_byte_was_changed_or_added_is_refused() {
+        let text = state().to_string();
+        for index in 0..text.len() {
+            for byte in [b'0', b'1', b'9', b' ', b'\n', b'x'] {
+                let mut bytes = text.clone().into_bytes();
+                let is_same = bytes[index] == byte;
+                bytes[index] = byte;
+                let changed = String::from_utf8(bytes).unwrap();
+                assert!(is_same || State::parse(&changed).is_err(), "byte {index} changed to {byte}");
+                let mut longer = text.clone();
+                longer.insert(index, char::from(byte));
+                assert!(State::parse(&longer).is_err(), "{byte} added at {index}");
+            }
+        }
+        assert!(State::parse(&format!("{text}\n")).is_err());
+    }
+
+    #[test]
+    fn a_damaged_file_is_kept_aside_and_the_next_start_has_none() {
+        let directory = std::env::temp_dir().join(format!("natpmp-state-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("state");
+        assert_eq!(State::load(&path).unwrap(), None);
+        state().save(&path).unwrap();
+        assert_eq!(State::load(&path).unwrap(), Some(state()));
+        fs::write(&path, "natpmp gateway state 1\nsaved").unwrap();
+        let Err(StateError::Damaged { kept_as: Some(aside), .. }) = State::load(&path) else { panic!("damaged") };
+        assert_eq!(fs::read(aside).unwrap(), b"natpmp gateway state 1\nsaved");
+        assert_eq!(State::load(&path).unwrap(), None);
+        fs::remove_dir_all(&directory).unwrap();
+    }
+}

@@ -1,0 +1,301 @@
+//! The gateway on real sockets, with a NAT that only takes notes.
+#![cfg(feature = "gateway")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test that panics has failed, as it should"
+)]
+
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use natpmp_proto::wire::{Request, Response};
+use natpmp_std::gateway::nat::Nat;
+use natpmp_std::gateway::{
+    External, GatewayConfig, Internal, NatFailure, NatMapping, NatRequest, Server, ServerBuilder, ServerError,
+    StateError,
+};
+use natpmp_std::{Client, Ending, Error, Event, MapRequest, Protocol, Refusal, Schedule};
+
+#[test]
+fn a_client_gets_the_address_a_mapping_and_its_deletion() {
+    let nat = Notes::default();
+    let server = serve(&nat).start().unwrap();
+    let client = client(&server);
+    assert_eq!(client.external_address().unwrap(), OUTSIDE);
+    let mapping = client.map(&MapRequest::new(Protocol::Udp, 4000).lifetime(60)).unwrap();
+    assert_eq!((mapping.external_port, mapping.lifetime), (4000, 60));
+    let standing = NatMapping { protocol: Protocol::Udp, internal: inside(4000), external_port: 4000 };
+    assert_eq!(nat.standing(), [standing]);
+    assert_eq!(server.mappings()[0].mapping, standing);
+    assert_eq!(client.unmap(Protocol::Udp, 4000).unwrap(), Ending::Unmapped);
+    assert_eq!(nat.standing(), []);
+    for port in 5000..5010 {
+        client.map(&MapRequest::new(Protocol::Tcp, port)).unwrap();
+    }
+    assert_eq!(nat.standing().len(), 10);
+    client.unmap_all(Protocol::Tcp).unwrap();
+    assert_eq!(nat.standing(), []);
+}
+
+/// G18: what the NAT does not take, the client does not get.
+#[test]
+fn a_nat_that_fails_is_told_to_the_client() {
+    for (failure, refusal) in
+        [(NatFailure::Network, Refusal::NetworkFailure), (NatFailure::Resources, Refusal::OutOfResources)]
+    {
+        let nat = Notes::default();
+        let server = serve(&nat).start().unwrap();
+        nat.0.lock().unwrap().failure = Some(failure);
+        let result = client(&server).map(&MapRequest::new(Protocol::Udp, 4000));
+        assert!(matches!(result, Err(Error::Refused { refusal: Some(told), .. }) if told == refusal), "{result:?}");
+        assert!(server.mappings().is_empty());
+    }
+}
+
+#[test]
+fn a_slow_nat_does_not_delay_the_answers_to_others() {
+    let nat = Notes::default();
+    let server = serve(&nat).start().unwrap();
+    nat.block();
+    let waiting = client(&server);
+    let mapped = std::thread::spawn(move || waiting.map(&MapRequest::new(Protocol::Udp, 4000)));
+    nat.wait_blocked();
+    // The NAT is at it, and the external address is told all the same.
+    assert_eq!(client(&server).external_address().unwrap(), OUTSIDE);
+    nat.unblock();
+    assert_eq!(mapped.join().unwrap().unwrap().external_port, 4000);
+}
+
+/// G19: kept in the file, the epoch and the mappings go on; without it both begin anew.
+#[test]
+fn a_restart_with_its_state_is_none_to_its_clients() {
+    let directory = Directory::new("restart");
+    let nat = Notes::default();
+    let server = serve(&nat).state_file(directory.file("state")).start().unwrap();
+    let address = server.addresses()[0];
+    let client = client(&server);
+    let mapping = client.map(&MapRequest::new(Protocol::Tcp, 4000).external_port(5000).lifetime(600)).unwrap();
+    drop(server);
+    assert_eq!(nat.standing(), [], "nothing stays open without a gateway");
+
+    let server = serve(&nat).port(address.port()).state_file(directory.file("state")).start().unwrap();
+    wait_until(|| !nat.standing().is_empty());
+    let standing = NatMapping { protocol: Protocol::Tcp, internal: inside(4000), external_port: 5000 };
+    assert_eq!(nat.standing(), [standing]);
+    let left = server.mappings()[0].expires;
+    assert!(left.is_some());
+    let mut events = client.events();
+    assert_eq!(client.refresh(&mapping).unwrap().external_port, 5000);
+    assert!(matches!(events.next_timeout(SOON), Some(Event::Renewed(_))), "no restart was noticed");
+}
+
+#[test]
+fn a_damaged_state_is_refused_and_kept_aside_and_the_next_start_goes_on_without() {
+    let directory = Directory::new("damaged");
+    std::fs::write(directory.file("state"), "natpmp gateway state 1\nsaved 17").unwrap();
+    let nat = Notes::default();
+    let result = serve(&nat).state_file(directory.file("state")).start();
+    assert!(matches!(&result, Err(ServerError::State(StateError::Damaged { kept_as: Some(_), .. }))), "{result:?}");
+    drop(result);
+    assert!(directory.file("state.damaged").exists());
+    assert!(serve(&nat).state_file(directory.file("state")).start().is_ok());
+}
+
+/// G06: announced from the internal address, with the right epoch.
+#[test]
+fn a_new_external_address_is_announced() {
+    let ear = UdpSocket::bind((INSIDE, 0)).unwrap();
+    let port = ear.local_addr().unwrap().port();
+    let nat = Notes::default();
+    let server = serve(&nat).announce_to(SocketAddrV4::new(INSIDE, port)).start().unwrap();
+    let other = Ipv4Addr::new(127, 0, 0, 4);
+    server.set_external_address(Some(other));
+    ear.set_read_timeout(Some(SOON)).unwrap();
+    let mut buffer = [0; 64];
+    loop {
+        let (length, from) = ear.recv_from(&mut buffer).unwrap();
+        assert_eq!(from.to_string(), server.addresses()[0].to_string());
+        let Ok(Response::ExternalAddress { address, .. }) = Response::decode(&buffer[..length]) else { panic!() };
+        if address == other {
+            return;
+        }
+    }
+}
+
+/// G11, G23: who sends from the external address is not served; nor is what cannot be answered.
+#[test]
+fn the_external_side_gets_no_answer() {
+    let nat = Notes::default();
+    let server = serve(&nat).start().unwrap();
+    let outside = UdpSocket::bind((OUTSIDE, 0)).unwrap();
+    outside.send_to(&Request::ExternalAddress.encode(), server.addresses()[0]).unwrap();
+    let short = UdpSocket::bind((INSIDE, 0)).unwrap();
+    short.send_to(&[0], server.addresses()[0]).unwrap();
+    // What was sent before has been read when this is answered.
+    assert_eq!(client(&server).external_address().unwrap(), OUTSIDE);
+    let mut buffer = [0; 64];
+    for socket in [outside, short] {
+        socket.set_nonblocking(true).unwrap();
+        assert_eq!(socket.recv(&mut buffer).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    }
+}
+
+/// G03: also one that is longer than any packet of NAT-PMP.
+#[test]
+fn an_unknown_request_comes_back_whole() {
+    let nat = Notes::default();
+    let server = serve(&nat).start().unwrap();
+    let socket = UdpSocket::bind((INSIDE, 0)).unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    let mut request = [7; 1_000];
+    request[0] = 0;
+    socket.send_to(&request, server.addresses()[0]).unwrap();
+    let mut buffer = [0; 2_000];
+    let length = socket.recv(&mut buffer).unwrap();
+    request[1..4].copy_from_slice(&[135, 0, 5]);
+    assert_eq!(&buffer[..length], &request[..]);
+}
+
+#[test]
+fn what_cannot_be_served_is_said_at_the_start() {
+    let start = |internal: Option<Internal>| {
+        let mut builder = Server::builder(Notes::default()).port(0);
+        if let Some(internal) = internal {
+            builder = builder.internal(internal);
+        }
+        builder.start()
+    };
+    assert!(matches!(start(None), Err(ServerError::NoInternal)));
+    let missing = start(Some(Internal::Interface("none0".into())));
+    assert!(matches!(missing, Err(ServerError::NoAddress { .. })));
+    let foreign = start(Some(Internal::Address(Ipv4Addr::new(192, 0, 2, 1))));
+    assert!(matches!(foreign, Err(ServerError::NotLocal { .. })));
+    let server = serve(&Notes::default()).start().unwrap();
+    let taken = serve(&Notes::default()).port(server.addresses()[0].port()).start();
+    assert!(matches!(taken, Err(ServerError::Socket { .. })));
+}
+
+/// G16: and what the lease was for is closed.
+#[test]
+fn a_lease_that_ends_takes_its_mapping_with_it() {
+    let nat = Notes::default();
+    let server = serve(&nat).start().unwrap();
+    client(&server).map(&MapRequest::new(Protocol::Udp, 4000).lifetime(1)).unwrap();
+    assert_eq!(nat.standing().len(), 1);
+    wait_until(|| nat.standing().is_empty());
+    assert!(server.mappings().is_empty());
+}
+
+fn serve(nat: &Notes) -> ServerBuilder {
+    Server::builder(nat.clone())
+        .internal(Internal::Address(INSIDE))
+        .external(External::Address(OUTSIDE))
+        .config(GatewayConfig::new())
+        .announce_to(SocketAddrV4::new(INSIDE, 9))
+        .port(0)
+}
+
+fn client(server: &Server) -> Client {
+    let builder = Client::builder().gateway(server.addresses()[0]).announcements(false);
+    builder.schedule(Schedule::QUICK).build().unwrap()
+}
+
+fn inside(port: u16) -> SocketAddrV4 {
+    SocketAddrV4::new(INSIDE, port)
+}
+
+fn wait_until(condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + SOON;
+    while !condition() {
+        assert!(Instant::now() < deadline, "not within {SOON:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A NAT that takes notes.
+#[derive(Clone, Default)]
+struct Notes(Arc<Mutex<Noted>>, Arc<Condvar>);
+
+#[derive(Default)]
+struct Noted {
+    standing: Vec<NatMapping>,
+    failure: Option<NatFailure>,
+    is_to_block: bool,
+    is_blocked: bool,
+}
+
+impl Notes {
+    fn standing(&self) -> Vec<NatMapping> {
+        self.0.lock().unwrap().standing.clone()
+    }
+
+    fn block(&self) {
+        self.0.lock().unwrap().is_to_block = true;
+    }
+
+    fn unblock(&self) {
+        self.0.lock().unwrap().is_to_block = false;
+        self.1.notify_all();
+    }
+
+    fn wait_blocked(&self) {
+        wait_until(|| self.0.lock().unwrap().is_blocked);
+    }
+}
+
+impl Nat for Notes {
+    fn apply(&mut self, requests: &[NatRequest]) -> Vec<Result<(), NatFailure>> {
+        let mut noted = self.0.lock().unwrap();
+        while noted.is_to_block && !requests.is_empty() {
+            noted.is_blocked = true;
+            noted = self.1.wait(noted).unwrap();
+        }
+        let mut apply = |request: &NatRequest| {
+            noted.standing.retain(|mapping| mapping != request.mapping());
+            match (request, noted.failure) {
+                (NatRequest::Install(_), Some(failure)) => return Err(failure),
+                (NatRequest::Install(mapping), None) => noted.standing.push(*mapping),
+                (NatRequest::Remove(_), _) => {}
+            }
+            Ok(())
+        };
+        requests.iter().map(&mut apply).collect()
+    }
+
+    fn set_external_address(&mut self, _address: Option<Ipv4Addr>) {}
+
+    fn end(&mut self) {
+        self.0.lock().unwrap().standing.clear();
+    }
+}
+
+/// A directory that goes with the test.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("natpmp-server-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+const INSIDE: Ipv4Addr = Ipv4Addr::LOCALHOST;
+const OUTSIDE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+const SOON: Duration = Duration::from_secs(10);
