@@ -17,6 +17,10 @@
 //!
 //! Commands never block and send nothing by themselves: poll after each of them.
 //!
+//! A [`Gateway`] is the other side: it holds the table of mappings and answers for it. It is driven in the same way, and has one
+//! more partner: what the NAT is to do comes from [`poll_nat`](Gateway::poll_nat), and its outcome goes to
+//! [`handle_nat`](Gateway::handle_nat), which brings the answer. See [`gateway`].
+//!
 //! # The loop that runs it
 //! This keeps a UDP port open for as long as it runs, whatever the gateway does. A socket that is connected to the
 //! gateway hears of port unreachable at once; one that is not takes the whole schedule to find out.
@@ -82,7 +86,7 @@
 //! | 3.5 | result codes | [`wire::Refusal`] |
 //! | 3.6 | epoch | [`Epoch`] |
 //! | 3.7 | recreation after a restart | [`client`], [`Event::GatewayRestarted`] |
-//! | 3.8 | gateways without NAT-PMP | [`client::Error::is_unsupported`] |
+//! | 3.8 | gateways without NAT-PMP | [`client::Error::is_unsupported`], [`Gateway::switch`] |
 //!
 //! # Features
 //! - `serde`: [`Mapping`], [`MapRequest`] and [`Protocol`] can be stored.
@@ -120,6 +124,7 @@ pub mod wire;
 pub use address::AddressKind;
 pub use client::{Client, Config, Event, Output};
 pub use epoch::Epoch;
+pub use gateway::Gateway;
 pub use mapping::{MapRequest, Mapping};
 pub use retry::{Backoff, Schedule};
 pub use time::Instant;

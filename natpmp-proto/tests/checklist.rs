@@ -220,7 +220,7 @@ fn is_id(word: &str) -> bool {
 fn table(named: &Named) -> String {
     let mut page = format!(
         "# RFC 6886, requirement by requirement\n\n\
-         What RFC 6886 asks of a NAT-PMP client in short, some lessons of the field (§ \"field\"), and the tests that prove \
+         What RFC 6886 asks of a NAT-PMP client (C) and of a gateway (G) in short, some lessons of the field (§ \"field\"), and the tests that prove \
          each.\nThis page is made from the comments of the tests. To write it anew:\n\n\
          ```sh\n{COMMAND}\n```\n\n| id | § | requirement | tests |\n| --- | --- | --- | --- |\n"
     );
@@ -290,6 +290,30 @@ const ROWS: &[Row] = &[
     row("C26", "field", "no field of a grant is trusted: too long is cut, nothing is no mapping"),
     row("C27", "field", "after a sleep, what is overdue is renewed once, without a burst"),
     row("C28", "field", "nothing overflows in years of running"),
+    row("G01", "3, 3.5", "a request of another version gets the 8-byte answer that says so"),
+    row("G02", "3.5", "opcodes from 128 on get no answer"),
+    row("G03", "3.5", "opcodes 3 to 127: the whole request comes back, with the top bit and result 5"),
+    row("G04", "3.2", "opcode 0 gets the external address, or 0.0.0.0 with a failure"),
+    row("G05", "3.6", "every answer has the seconds since the table was last empty by accident"),
+    row("G06", "3.2.1", "boot, a new external address and lost state are announced ten times, at doubled gaps"),
+    row("G07", "3.3", "a mapping leads to the source address of its request"),
+    row("G08", "3.3", "a request for what is mapped brings the port it has, and its lease begins anew"),
+    row("G09", "3.3", "UDP and TCP are mapped apart; the other protocol's port is reserved for the same client"),
+    row("G10", "3.3", "for a port that cannot be had another one is given; if there is none, result 4"),
+    row("G11", "3.3", "requests from the external side are not served"),
+    row("G12", "3.3", "no lease is longer than asked for"),
+    row("G13", "3.4", "a deletion succeeds, also of what does not exist"),
+    row("G14", "3.4", "all mappings of one client and protocol can be deleted at once, and only those"),
+    row("G15", "3.4", "what the administrator mapped is not deleted by its client"),
+    row("G16", "3.4", "a lease that ends takes its mapping with it"),
+    row("G17", "3.5", "a failure has the internal port, external port 0, lifetime 0 and the right epoch"),
+    row("G18", "3.5", "without an external address result 3; with mapping switched off result 2"),
+    row("G19", "3.6", "the epoch begins again at 0 when the table was lost, and goes on when it was restored"),
+    row("G20", "3.8", "with NAT switched off nothing is answered or announced"),
+    row("G21", "3.4", "when a mapping ends, its TCP connections are reset"),
+    row("G22", "4.3.4", "a client reaches another by the external address"),
+    row("G23", "field", "what is too short is not answered; no client can take the whole table"),
+    row("G24", "field", "no answer is larger than 16 bytes or its request"),
 ];
 
 const WRITE: &str = "NATPMP_WRITE_CHECKLIST";

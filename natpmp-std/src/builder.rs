@@ -137,7 +137,7 @@ impl Builder {
         }
         let addresses = Addresses { local: self.local, interface: self.interface, announcements: self.announcements };
         let (shared, worker) = Shared::start(config, addresses).map_err(Error::Start)?;
-        let handle = Handle::new(shared, worker, self.schedule.total(), self.goodbye);
+        let handle = Handle::new(shared, worker, self.goodbye);
         Ok(Client { handle: Arc::new(handle) })
     }
 

@@ -81,6 +81,10 @@ impl Callbacks {
                 let _ = runner.send(Message::Tell(*told));
             }
         }
+        // With its mapping a callback comes to its end, whoever unmapped it.
+        if let Event::Ended { protocol, internal_port, .. } = *event {
+            self.remove(protocol, internal_port);
+        }
     }
 }
 
@@ -100,18 +104,21 @@ fn run(messages: &Receiver<Message>) {
     let mut callbacks: HashMap<(Protocol, u16), Callback> = HashMap::new();
     for message in messages {
         match message {
-            Message::Add(key, callback) => {
-                callbacks.insert(key, callback);
-            }
-            Message::Remove(key) => {
-                callbacks.remove(&key);
-            }
+            Message::Add(key, callback) => survive(|| drop(callbacks.insert(key, callback))),
+            // What a callback has captured may panic when it is dropped.
+            Message::Remove(key) => survive(|| drop(callbacks.remove(&key))),
             Message::Tell(change) => {
-                let Some(callback) = callbacks.get_mut(&(change.protocol, change.internal_port)) else { continue };
-                if catch_unwind(AssertUnwindSafe(|| callback(&change))).is_err() {
-                    warn!("a callback panicked; it will be called again at the next change");
+                if let Some(callback) = callbacks.get_mut(&(change.protocol, change.internal_port)) {
+                    survive(|| callback(&change));
                 }
             }
         }
+    }
+}
+
+/// A panic of a callback ends this call of it and nothing else.
+fn survive(call: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(call)).is_err() {
+        warn!("a callback panicked; it will be called again at the next change");
     }
 }

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use natpmp_proto::client::{Ending, Event};
-use natpmp_proto::{Instant, MapRequest, Mapping, Protocol};
+use natpmp_proto::{MapRequest, Mapping, Protocol};
 
 use crate::callback::{Callback, Change};
 use crate::driver::{Answer, Awaited, Core, Outcome, Shared};
@@ -156,6 +156,9 @@ impl Client {
     /// Keeps a mapping, and calls `callback` whenever its external port or the external address changes: the first time
     /// too, and when the mapping is lost.
     ///
+    /// A callback that holds a clone of this client keeps the client alive, and so its mappings: call
+    /// [`KeptMapping::stop`] before the end of the program then.
+    ///
     /// Callbacks run one after the other on a thread of their own, so that a slow one delays no renewal. One that panics
     /// is called again at the next change; nothing else is harmed. They may call the client.
     ///
@@ -193,7 +196,7 @@ impl Client {
 
     /// The link, the own address or the routing changed: all that is kept is renewed now.
     pub fn network_changed(&self) {
-        self.handle.shared.command(|core, now| core.machine.network_changed(now));
+        self.handle.shared.network_changed();
     }
 
     /// Another gateway from now on: all that is kept is asked for there.
@@ -235,37 +238,38 @@ impl fmt::Debug for Client {
 pub(crate) struct Handle {
     pub(crate) shared: Arc<Shared>,
     worker: Mutex<Option<JoinHandle<()>>>,
-    patience: Duration,
     goodbye: Duration,
     /// A deletion was waited for in vain: there is no point in waiting again.
     is_silent: AtomicBool,
 }
 
 impl Handle {
-    pub(crate) fn new(shared: Arc<Shared>, worker: JoinHandle<()>, patience: Duration, goodbye: Duration) -> Self {
-        Self { shared, worker: Mutex::new(Some(worker)), patience, goodbye, is_silent: AtomicBool::new(false) }
+    pub(crate) fn new(shared: Arc<Shared>, worker: JoinHandle<()>, goodbye: Duration) -> Self {
+        Self { shared, worker: Mutex::new(Some(worker)), goodbye, is_silent: AtomicBool::new(false) }
     }
 
     /// Gives a command, and waits for what comes of it.
     pub(crate) fn ask(
         &self,
         awaited: Awaited,
-        command: impl FnOnce(&mut Core, Instant) -> Result<(), Error>,
+        command: impl FnOnce(&mut Core, natpmp_proto::Instant) -> Result<(), Error>,
     ) -> Result<Answer, Error> {
+        let began = Instant::now();
         let receiver = self.send(awaited, command)?;
         let outcome = receiver.recv().map_err(|_| Error::Stopped)?;
-        self.answer(outcome)
+        self.answer(outcome, began.elapsed())
     }
 
     /// The same for a deletion, but waits no longer than the goodbye.
     pub(crate) fn ask_to_end(
         &self,
         awaited: Awaited,
-        command: impl FnOnce(&mut Core, Instant) -> Result<(), Error>,
+        command: impl FnOnce(&mut Core, natpmp_proto::Instant) -> Result<(), Error>,
     ) -> Result<Answer, Error> {
+        let began = Instant::now();
         let receiver = self.send(awaited, command)?;
         match receiver.recv_timeout(self.goodbye) {
-            Ok(outcome) => self.answer(outcome),
+            Ok(outcome) => self.answer(outcome, began.elapsed()),
             Err(RecvTimeoutError::Timeout) => {
                 self.is_silent.store(true, Ordering::Relaxed);
                 Err(Error::NoAnswer { gateway: self.gateway(), waited: self.goodbye })
@@ -277,7 +281,7 @@ impl Handle {
     pub(crate) fn ask_for_mapping(
         &self,
         awaited: Awaited,
-        command: impl FnOnce(&mut Core, Instant) -> Result<(), Error>,
+        command: impl FnOnce(&mut Core, natpmp_proto::Instant) -> Result<(), Error>,
     ) -> Result<Mapping, Error> {
         match self.ask(awaited, command)? {
             Answer::Mapping(mapping) => Ok(mapping),
@@ -293,7 +297,7 @@ impl Handle {
     fn send(
         &self,
         awaited: Awaited,
-        command: impl FnOnce(&mut Core, Instant) -> Result<(), Error>,
+        command: impl FnOnce(&mut Core, natpmp_proto::Instant) -> Result<(), Error>,
     ) -> Result<Receiver<Outcome>, Error> {
         self.shared.command(|core, now| {
             command(core, now)?;
@@ -301,13 +305,13 @@ impl Handle {
         })
     }
 
-    fn answer(&self, outcome: Outcome) -> Result<Answer, Error> {
+    fn answer(&self, outcome: Outcome, waited: Duration) -> Result<Answer, Error> {
         match outcome {
             Outcome::Answered(answer) => Ok(answer),
             Outcome::Interrupted => Err(Error::Interrupted),
             Outcome::Failed(error) => {
                 let network = self.shared.look(|core, _| core.network_error);
-                Err(Error::from_machine(error, self.gateway(), self.patience, network))
+                Err(Error::from_machine(error, self.gateway(), waited, network))
             }
         }
     }
@@ -317,7 +321,7 @@ impl Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         let is_silent = self.is_silent.load(Ordering::Relaxed);
-        self.shared.leave(if is_silent { Duration::ZERO } else { self.goodbye });
+        self.shared.leave(self.goodbye, is_silent);
         let worker = self.worker.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(worker) = worker {
             // A worker that panicked has nothing more to say.

@@ -7,6 +7,7 @@ use natpmp_proto::client::{self, MapError};
 use natpmp_proto::wire::Refusal;
 
 use crate::DiscoverError;
+use crate::driver::NetworkError;
 
 /// Why a call failed. The five outcomes that callers tell apart are five variants or more: no answer, port
 /// unreachable, refused (with the gateway's result code), network down on this side, and a bad argument.
@@ -38,6 +39,8 @@ pub enum Error {
         gateway: SocketAddrV4,
         /// What the system said.
         kind: io::ErrorKind,
+        /// The same, as the system's number for it.
+        os_error: Option<i32>,
     },
     /// The request makes no sense, or is one too many. Nothing was changed.
     BadArgument(MapError),
@@ -69,13 +72,13 @@ impl Error {
     pub(crate) fn from_machine(
         error: client::Error,
         gateway: SocketAddrV4,
-        patience: Duration,
-        network: io::ErrorKind,
+        waited: Duration,
+        network: NetworkError,
     ) -> Self {
         match error {
-            client::Error::NoAnswer => Self::NoAnswer { gateway, waited: patience },
+            client::Error::NoAnswer => Self::NoAnswer { gateway, waited },
             client::Error::PortUnreachable => Self::PortUnreachable { gateway },
-            client::Error::NetworkDown => Self::NetworkDown { gateway, kind: network },
+            client::Error::NetworkDown => Self::NetworkDown { gateway, kind: network.kind, os_error: network.os_error },
             client::Error::Refused(refusal) => Self::Refused { gateway, refusal: Some(refusal) },
             client::Error::GrantedNothing => Self::Refused { gateway, refusal: None },
             _ => Self::Interrupted,
@@ -99,8 +102,13 @@ impl fmt::Display for Error {
             Self::Refused { gateway, refusal: None } => {
                 write!(f, "{gateway} granted nothing: its answer was yes, to port 0 or for 0 s")
             }
-            Self::NetworkDown { gateway, kind } => {
-                write!(f, "cannot send to {gateway}: {kind}; is the interface up, and the local address right?")
+            Self::NetworkDown { gateway, kind, os_error } => {
+                write!(f, "cannot send to {gateway}: ")?;
+                match os_error {
+                    Some(number) => io::Error::from_raw_os_error(*number).fmt(f)?,
+                    None => kind.fmt(f)?,
+                }
+                f.write_str("; is the interface up, and the local address right?")
             }
             Self::BadArgument(error) => error.fmt(f),
             Self::AlreadyKept => f.write_str("this mapping is kept already: use its handle, or stop it first"),

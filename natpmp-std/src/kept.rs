@@ -125,8 +125,11 @@ impl KeptMapping {
         let (protocol, port, owner) = (self.protocol, self.internal_port, self.owner);
         let mut is_gone = false;
         let result = self.handle.ask_to_end(Awaited::Ending(protocol, port), |core, now| {
-            core.callbacks.remove(protocol, port);
-            is_gone = !core.owners.remove(protocol, port, owner) || core.machine.mapping(protocol, port).is_none();
+            let is_owner = core.owners.remove(protocol, port, owner);
+            if is_owner {
+                core.callbacks.remove(protocol, port);
+            }
+            is_gone = !is_owner || core.machine.mapping(protocol, port).is_none();
             match is_gone {
                 true => Err(Error::Interrupted),
                 false => Ok(core.machine.unmap(now, protocol, port)?),

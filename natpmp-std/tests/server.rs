@@ -85,7 +85,7 @@ fn a_restart_with_its_state_is_none_to_its_clients() {
     assert_eq!(nat.standing(), [], "nothing stays open without a gateway");
 
     let server = serve(&nat).port(address.port()).state_file(directory.file("state")).start().unwrap();
-    wait_until(|| !nat.standing().is_empty());
+    wait_until(|| !server.mappings().is_empty());
     let standing = NatMapping { protocol: Protocol::Tcp, internal: inside(4000), external_port: 5000 };
     assert_eq!(nat.standing(), [standing]);
     let left = server.mappings()[0].expires;
@@ -165,7 +165,7 @@ fn an_unknown_request_comes_back_whole() {
 #[test]
 fn what_cannot_be_served_is_said_at_the_start() {
     let start = |internal: Option<Internal>| {
-        let mut builder = Server::builder(Notes::default()).port(0);
+        let mut builder = Server::builder(|_| Ok(Notes::default())).port(0);
         if let Some(internal) = internal {
             builder = builder.internal(internal);
         }
@@ -193,7 +193,8 @@ fn a_lease_that_ends_takes_its_mapping_with_it() {
 }
 
 fn serve(nat: &Notes) -> ServerBuilder {
-    Server::builder(nat.clone())
+    let nat = nat.clone();
+    Server::builder(move |_| Ok(nat))
         .internal(Internal::Address(INSIDE))
         .external(External::Address(OUTSIDE))
         .config(GatewayConfig::new())

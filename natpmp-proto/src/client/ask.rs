@@ -115,15 +115,16 @@ pub(super) struct Exchange {
     nothing_after: u8,
     /// The end of the schedule was met late once, as after a sleep, and the schedule began anew.
     is_forgiven: bool,
-    /// An announcement began the schedule anew, which it may do once.
-    is_nudged: bool,
+    /// A command or an announcement began the schedule anew, which may happen once: a silent gateway is to be given up,
+    /// however often it is hoped for.
+    is_hurried: bool,
     /// When it is sent again, or given up if it was sent for the last time.
     pub(super) deadline: Instant,
 }
 
 impl Exchange {
     pub(super) fn new(now: Instant, ask: Ask) -> Self {
-        Self { ask, sends: 0, nothing_after: 0, is_forgiven: false, is_nudged: false, deadline: now }
+        Self { ask, sends: 0, nothing_after: 0, is_forgiven: false, is_hurried: false, deadline: now }
     }
 
     /// Counts a send if one is due, and says how many there were before.
@@ -153,29 +154,39 @@ impl Exchange {
     }
 
     /// Begins the schedule anew, the first send at once.
-    pub(super) fn start_over(&mut self, now: Instant) {
+    fn start_over(&mut self, now: Instant) {
         self.sends = 0;
         self.deadline = now;
     }
 
-    /// There is reason to hope for an answer: begins the schedule anew, the first send no earlier than the first wait after
-    /// the last one.
+    /// It was sent more than once: the gateway is slow to answer, or silent.
+    pub(super) fn is_waiting_long(&self) -> bool {
+        self.sends > 1
+    }
+
+    /// It was sent once only.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.sends == 1
+    }
+
+    /// There is reason to hope for an answer: begins the schedule anew, once, the first send no earlier than the first wait
+    /// after the last one.
     pub(super) fn hurry(&mut self, now: Instant, schedule: Schedule) {
         let wait = schedule.wait_after(self.sends).unwrap_or(Duration::ZERO);
         let first = schedule.wait_after(1).unwrap_or(Duration::ZERO);
         let left = self.deadline.saturating_since(now);
         let since_send = wait.saturating_sub(left);
         let soonest = now + first.saturating_sub(since_send);
-        if self.sends > 1 && soonest < self.deadline {
+        if !self.is_hurried && self.sends > 1 && soonest < self.deadline {
+            self.is_hurried = true;
             self.sends = 0;
             self.deadline = soonest;
         }
     }
 
-    /// The gateway seems to be there: as [`hurry`](Self::hurry), but only out of a long wait, and once. Anybody can send announcements.
+    /// The gateway seems to be there: as [`hurry`](Self::hurry), but only out of a long wait. Anybody can send announcements.
     pub(super) fn nudge(&mut self, now: Instant, schedule: Schedule) {
-        if !self.is_nudged && self.deadline.saturating_since(now) > SHORT_WAIT {
-            self.is_nudged = true;
+        if self.deadline.saturating_since(now) > SHORT_WAIT {
             self.hurry(now, schedule);
         }
     }

@@ -96,6 +96,8 @@ pub enum LossCause {
     GatewayRestarted,
     /// Another gateway was set.
     GatewayChanged,
+    /// It was being deleted, and is wanted again.
+    Unmapped,
 }
 
 /// How a mapping ended.

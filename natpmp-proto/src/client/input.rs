@@ -247,6 +247,7 @@ impl<const N: usize> Client<N> {
     /// The gateway cannot be asked anything at present: all that waits for it shares the verdict. Only deletions are sent
     /// at least once (section 3.4).
     fn give_up(&mut self, now: Instant, error: Error) {
+        let was_fresh = self.in_flight.is_some_and(|exchange| exchange.is_fresh());
         let asked = self.in_flight.take().map(|exchange| exchange.ask);
         self.quiet_until = now + self.pause(self.silences);
         self.silences = self.silences.saturating_add(1);
@@ -258,6 +259,10 @@ impl<const N: usize> Client<N> {
             let is_due = slot.due().is_some_and(|due| due <= now);
             if is_asked || is_due {
                 slot.failed(error);
+            }
+            if is_asked && was_fresh && error != Error::NoAnswer {
+                // It has not reached the gateway.
+                slot.is_unanswered = false;
             }
             if is_asked {
                 // Behind all others that are due: a gateway may be silent about this one only.

@@ -79,6 +79,8 @@ struct External {
     is_asked: bool,
     /// Changes are to be told.
     is_watched: bool,
+    /// So is the next answer, change or not.
+    is_first: bool,
     news: Option<Result<Ipv4Addr, Error>>,
     /// In milliseconds, while it is watched.
     interval_ms: u32,
@@ -162,6 +164,7 @@ impl<const N: usize> Client<N> {
             slot.unmap(now, false);
         }
         self.drop_exchange(Ask::Map(key));
+        self.make_way();
         self.attend(now);
         Ok(())
     }
@@ -179,6 +182,7 @@ impl<const N: usize> Client<N> {
             self.in_flight = None;
         }
         *self.unmap_all_mut(protocol) = UnmapAll::Wanted;
+        self.make_way();
         self.attend(now);
     }
 
@@ -202,14 +206,31 @@ impl<const N: usize> Client<N> {
         self.attend(now);
     }
 
+    /// There is not much time left: every deletion that is still to be answered is sent once more, one after the other, and
+    /// given up if its answer does not come within the first wait of the schedule.
+    pub fn hasten_deletions(&mut self, now: Instant) {
+        for slot in &mut self.slots {
+            slot.is_last_try = true;
+        }
+        for protocol in Protocol::ALL {
+            let unmap_all = self.unmap_all_mut(protocol);
+            if *unmap_all == UnmapAll::Wanted {
+                *unmap_all = UnmapAll::LastTry;
+            }
+        }
+        self.in_flight = None;
+        self.attend(now);
+    }
+
     /// Whether changes of the external address are to be told as [`Event::ExternalAddress`]: it is asked for now, after
     /// every announcement, and at the interval of the [`Config`].
     pub fn watch_external_address(&mut self, now: Instant, is_watched: bool) {
+        let was_due = if self.external.is_watched { self.external.ask_at } else { now };
         self.external.is_watched = is_watched;
-        self.external.ask_at = now;
+        self.external.ask_at = now.min(was_due);
         if is_watched {
             // The first answer is told, whatever was known.
-            self.external.is_asked = true;
+            self.external.is_first = true;
             self.attend(now);
         }
     }
@@ -317,6 +338,14 @@ impl<const N: usize> Client<N> {
         if is_last_try { self.schedule.once() } else { self.schedule }
     }
 
+    /// A deletion does not wait behind a request that finds no answer. That one is asked again later.
+    fn make_way(&mut self) {
+        let is_deletion = |ask| matches!(ask, Ask::Unmap(_) | Ask::UnmapAll(_));
+        if self.in_flight.is_some_and(|exchange| exchange.is_waiting_long() && !is_deletion(exchange.ask)) {
+            self.in_flight = None;
+        }
+    }
+
     /// Stops waiting for an answer that is not wanted any more.
     fn drop_exchange(&mut self, ask: Ask) {
         if self.in_flight.is_some_and(|exchange| exchange.ask == ask) {
@@ -333,6 +362,7 @@ impl External {
             error: None,
             is_asked: false,
             is_watched: false,
+            is_first: false,
             news: None,
             interval_ms: clamp(millis),
             ask_at: Instant::ZERO,
@@ -349,10 +379,11 @@ impl External {
             Ok(address) => (self.address, self.error) = (Some(address), None),
             Err(error) => self.error = Some(error),
         }
-        if self.is_asked || (self.is_watched && is_new) {
+        if self.is_asked || (self.is_watched && (is_new || self.is_first)) {
             self.news = Some(answer);
         }
         self.is_asked = false;
+        self.is_first = false;
     }
 }
 

@@ -111,7 +111,7 @@ impl Slot {
         }
         self.is_outdated |= is_asked && before != (self.external_port, self.lifetime);
         if !self.is_wanted() {
-            self.life = Life::Closed { ask_at: now, cause: LossCause::Expired };
+            self.life = Life::Closed { ask_at: now, cause: LossCause::Unmapped };
         }
         self.ask_now(now);
     }
@@ -241,7 +241,7 @@ impl Slot {
         self.life = match self.hold {
             Hold::Kept => Life::Closed { ask_at, cause },
             Hold::Once => Life::Ended(match cause {
-                LossCause::Expired => Ending::Expired,
+                LossCause::Expired | LossCause::Unmapped => Ending::Expired,
                 LossCause::GatewayRestarted => Ending::GatewayRestarted,
                 LossCause::GatewayChanged => Ending::GatewayChanged,
             }),

@@ -23,6 +23,8 @@
 //! - Internal port 0 with a lifetime, and internal port 0 with an external port in a deletion, are refused (result 2): the
 //!   one cannot be mapped, and the other may not have meant *all*.
 //! - A packet of PCP is answered as one of another version (section 3.5).
+//! - A suggested port of 0, or one that cannot be had, brings the client's own port if that is free, and any other if not.
+//! - Mappings that the administrator made count towards the limit of their client.
 
 mod announce;
 mod config;

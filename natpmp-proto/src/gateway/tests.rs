@@ -120,10 +120,11 @@ impl<const N: usize> Rig<N> {
     /// The NAT does all that it is asked for; the answers that follow.
     pub(super) fn settle(&mut self) -> Vec<(SocketAddrV4, Response)> {
         let mut answers = Vec::new();
-        while let Some(request) = self.gateway.poll_nat() {
+        for _ in 0..4 * N {
+            let Some(request) = self.gateway.poll_nat() else { return answers };
             answers.extend(self.done(&request));
         }
-        answers
+        panic!("the NAT is asked without end");
     }
 
     /// All that is told.

@@ -254,6 +254,7 @@ impl<const N: usize> Net<N> {
             }
         }
         while let Some(request) = self.gateway.poll_nat() {
+            assert!(self.nat.due.len() <= N, "the NAT is asked without end");
             let delay = self.random.between(Duration::ZERO, self.nat.delay);
             self.nat.due.push((now + delay, request));
         }

@@ -91,7 +91,10 @@ pub(crate) struct Run {
     /// Counts the external addresses.
     addresses: u32,
     epoch: (Instant, u32),
+    /// How many of the present row, and when the next is due.
     announced: u32,
+    announce_at: Instant,
+    datagrams: u16,
 }
 
 impl Run {
@@ -116,6 +119,8 @@ impl Run {
             addresses: 0,
             epoch: (Instant::from_secs(1_000), 0),
             announced: 0,
+            announce_at: Instant::from_secs(1_000),
+            datagrams: 0,
         };
         run.gateway.start(run.now, 0);
         run.set_address(Some(0));
@@ -128,9 +133,9 @@ impl Run {
 
     /// A datagram, whatever it is.
     pub(crate) fn bytes(&mut self, client: u8, bytes: &[u8]) {
-        let from = socket(client);
-        // The sender's own port, so that repetitions can come from elsewhere.
-        let from = SocketAddrV4::new(*from.ip(), from.port() + bytes.len() as u16 % 2);
+        // Two programs of each client ask in turns, so that repetitions come from elsewhere.
+        self.datagrams += 1;
+        let from = SocketAddrV4::new(*socket(client).ip(), socket(client).port() + self.datagrams % 2);
         let reply = self.gateway.handle_datagram(self.now, from, bytes);
         let answer = match reply {
             Ok(Reply::Now(answer)) => {
@@ -367,7 +372,7 @@ impl Run {
                     None if row.is_wanted => {
                         // G06, G19: its client is not there to be told.
                         self.epoch = (self.now, 0);
-                        self.announced = 0;
+                        self.begin_row();
                         vec![None]
                     }
                     None => vec![self.settle_deletion_of_all(key, false)],
@@ -451,7 +456,7 @@ impl Run {
         self.gateway.set_external_address(self.now, address);
         if address.is_some() && address != self.address {
             self.addresses += 1;
-            self.announced = 0;
+            self.begin_row();
             for row in self.rows.values_mut().filter(|row| row.is_held && row.asked.is_none()) {
                 row.is_queued = true;
             }
@@ -468,7 +473,7 @@ impl Run {
     pub(crate) fn switch(&mut self, is_on: bool) {
         self.gateway.switch(self.now, is_on);
         if is_on && !self.is_on {
-            self.announced = 0;
+            self.begin_row();
         }
         self.is_on = is_on;
     }
@@ -476,7 +481,7 @@ impl Run {
     pub(crate) fn clear(&mut self) {
         self.gateway.clear(self.now);
         self.epoch = (self.now, 0);
-        self.announced = 0;
+        self.begin_row();
         self.rows.values_mut().filter(|row| !row.is_static).for_each(Row::doom);
         self.after_command();
     }
@@ -547,7 +552,10 @@ impl Run {
         while let Some(transmit) = self.gateway.poll_transmit(at) {
             self.judge_announcement(&transmit);
         }
+        let is_announcing = self.is_on && self.address.is_some() && self.announced < 10;
+        assert!(!is_announcing || self.announce_at > at, "G06: number {} is late", self.announced + 1);
         let next = self.gateway.poll_timeout();
+        assert!(!is_announcing || next.is_some_and(|next| next <= self.announce_at), "G06: it is not waited for");
         assert!(next.is_none_or(|next| next > at), "a deadline that is due makes progress: {next:?} at {at:?}");
         self.after_command();
         if self.is_eager {
@@ -558,10 +566,18 @@ impl Run {
         }
     }
 
+    fn begin_row(&mut self) {
+        self.announced = 0;
+        self.announce_at = self.now;
+    }
+
     fn judge_announcement(&mut self, transmit: &Transmit) {
         assert!(self.is_on, "G20");
         self.announced += 1;
         assert!(self.announced <= 10, "G06");
+        assert!(self.announce_at <= self.now, "G06: early");
+        let gap = Duration::from_millis(250 << (self.announced - 1));
+        self.announce_at = self.announce_at.max(self.now) + gap;
         assert_eq!(transmit.to, "224.0.0.1:5350".parse().unwrap());
         let address = self.address.expect("there is something to announce");
         let expected = Response::ExternalAddress { epoch: self.epoch(), address };

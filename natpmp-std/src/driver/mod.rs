@@ -49,11 +49,24 @@ pub(crate) struct Core {
     pub(crate) callbacks: Callbacks,
     pub(crate) owners: Owners,
     /// What the system said when the network was last found down.
-    pub(crate) network_error: io::ErrorKind,
-    /// Another gateway was set, which the socket is to be connected to.
-    gateway_changed: bool,
-    /// The last handle is gone: only deletions are waited for, and those not longer than to here.
-    goodbye: Option<Instant>,
+    pub(crate) network_error: NetworkError,
+    /// Another gateway was set, or the network changed: the socket is to be opened anew.
+    is_socket_stale: bool,
+    /// The last handle is gone: only deletions are waited for, and those not for ever.
+    goodbye: Option<Goodbye>,
+}
+
+/// What the system said.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NetworkError {
+    pub(crate) kind: io::ErrorKind,
+    pub(crate) os_error: Option<i32>,
+}
+
+impl NetworkError {
+    fn of(error: &io::Error) -> Self {
+        Self { kind: error.kind(), os_error: error.raw_os_error() }
+    }
 }
 
 impl Shared {
@@ -73,8 +86,8 @@ impl Shared {
             announcements: Subscribers::new(),
             callbacks: Callbacks::default(),
             owners: Owners::default(),
-            network_error: io::ErrorKind::NetworkUnreachable,
-            gateway_changed: false,
+            network_error: NetworkError { kind: io::ErrorKind::NetworkUnreachable, os_error: None },
+            is_socket_stale: false,
             goodbye: None,
         };
         let shared = Arc::new(Self {
@@ -104,14 +117,26 @@ impl Shared {
     /// Another gateway from now on.
     pub(crate) fn set_gateway(&self, gateway: SocketAddrV4) {
         self.command(|core, now| {
-            core.gateway_changed = true;
+            core.is_socket_stale = true;
             core.machine.set_gateway(now, gateway);
         });
     }
 
-    /// The last handle is gone: the worker ends when the deletions are through, or after `bound`.
-    pub(crate) fn leave(&self, bound: Duration) {
-        self.command(|core, now| core.goodbye = Some(now + bound));
+    /// The link, the own address or the routing changed.
+    pub(crate) fn network_changed(&self) {
+        self.command(|core, now| {
+            core.is_socket_stale = true;
+            core.machine.network_changed(now);
+        });
+    }
+
+    /// The last handle is gone: the worker ends when the deletions are through, or `bound` after the last answer.
+    /// `is_urgent`: the gateway is known to be silent, so that each deletion is sent once, and no more.
+    pub(crate) fn leave(&self, bound: Duration, is_urgent: bool) {
+        self.command(|core, now| {
+            let hasten_at = if is_urgent { now } else { now + bound / 2 };
+            core.goodbye = Some(Goodbye { bound, end: now + bound, hasten_at: Some(hasten_at) });
+        });
     }
 
     /// The local address that requests are sent from at present.
@@ -135,6 +160,14 @@ impl Shared {
     }
 }
 
+/// How long the end may take.
+struct Goodbye {
+    bound: Duration,
+    end: Instant,
+    /// When deletions that still wait for an answer, or for their turn, are sent a last time.
+    hasten_at: Option<Instant>,
+}
+
 struct Worker {
     shared: Arc<Shared>,
     poll: Poll,
@@ -156,19 +189,26 @@ impl Worker {
             self.receive(Which::Request);
             self.receive(Which::Announcements);
         }
-        // Whoever still waits is told that nobody will answer.
+    }
+}
+
+/// Whoever still waits is told that nobody will answer, however the worker ends.
+impl Drop for Worker {
+    fn drop(&mut self) {
         let mut core = self.shared.lock();
         core.waiters = Waiters::closed();
         core.events = Subscribers::new();
         core.announcements = Subscribers::new();
         core.callbacks = Callbacks::default();
     }
+}
 
+impl Worker {
     /// Does all that the machine has to do now. The wait that follows, or `None` when there is nothing to wait for any more.
     fn drain(&mut self) -> Option<Option<Duration>> {
         let shared = Arc::clone(&self.shared);
         let mut core = shared.lock();
-        if std::mem::take(&mut core.gateway_changed) {
+        if std::mem::take(&mut core.is_socket_stale) {
             self.sockets.set_gateway(core.machine.gateway());
         }
         loop {
@@ -181,15 +221,24 @@ impl Worker {
                 }
                 Output::Event(event) => {
                     debug!("{event:?}");
-                    core.tell(event);
+                    core.tell(shared.now(), event);
                 }
                 Output::Wait(deadline) => {
                     let now = shared.now();
-                    let deadline = match core.goodbye {
-                        None => deadline,
-                        Some(end) if end <= now || !core.is_deleting() => return None,
-                        Some(end) => Some(deadline.map_or(end, |deadline| deadline.min(end))),
-                    };
+                    let is_deleting = core.is_deleting();
+                    let mut until = None;
+                    if let Some(goodbye) = &mut core.goodbye {
+                        if goodbye.end <= now || !is_deleting {
+                            return None;
+                        }
+                        if goodbye.hasten_at.is_some_and(|at| at <= now) {
+                            goodbye.hasten_at = None;
+                            core.machine.hasten_deletions(now);
+                            continue;
+                        }
+                        until = goodbye.hasten_at.or(Some(goodbye.end));
+                    }
+                    let deadline = [deadline, until].into_iter().flatten().min();
                     return Some(deadline.map(|deadline| deadline.saturating_since(now)));
                 }
             }
@@ -201,7 +250,7 @@ impl Worker {
         if error.kind() == io::ErrorKind::ConnectionRefused {
             core.machine.handle_unreachable(now);
         } else {
-            core.network_error = error.kind();
+            core.network_error = NetworkError::of(error);
             core.machine.handle_network_down(now);
         }
         self.sockets.forget_request();
@@ -218,8 +267,8 @@ impl Worker {
             match received {
                 Received::Nothing => return,
                 Received::Unreachable => core.machine.handle_unreachable(now),
-                Received::Down(kind) => {
-                    core.network_error = kind;
+                Received::Down(error) => {
+                    core.network_error = NetworkError::of(&error);
                     core.machine.handle_network_down(now);
                 }
                 Received::Datagram(from, bytes) => core.hear(now, which, from, bytes),
@@ -255,7 +304,11 @@ impl Core {
         }
     }
 
-    fn tell(&mut self, event: Event) {
+    fn tell(&mut self, now: Instant, event: Event) {
+        if let (Event::Ended { .. }, Some(goodbye)) = (event, &mut self.goodbye) {
+            // It goes on, and may as long as it does.
+            goodbye.end = now + goodbye.bound;
+        }
         self.waiters.tell(&event);
         self.owners.tell(&event);
         self.events.tell(&event);

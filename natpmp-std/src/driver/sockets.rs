@@ -41,7 +41,7 @@ pub(super) enum Received<'a> {
     /// ICMP port unreachable.
     Unreachable,
     /// Another error: the network is down.
-    Down(io::ErrorKind),
+    Down(io::Error),
     Nothing,
 }
 
@@ -95,9 +95,9 @@ impl Sockets {
                 _ if which == Which::Announcements => Received::Nothing,
                 // On Windows a reset is how port unreachable is told.
                 io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Received::Unreachable,
-                kind => {
+                _ => {
                     self.request = None;
-                    Received::Down(kind)
+                    Received::Down(error)
                 }
             },
         }

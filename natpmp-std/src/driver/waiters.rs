@@ -95,6 +95,8 @@ fn outcome_of_mapping(event: Event) -> Option<Outcome> {
         Event::Failed { error, .. } | Event::Ended { ending: Ending::NotMapped(error), .. } => {
             Some(Outcome::Failed(error))
         }
+        // It was to be renewed, and no answer came in time.
+        Event::Ended { ending: Ending::Expired, .. } => Some(Outcome::Failed(Error::NoAnswer)),
         Event::Ended { .. } => Some(Outcome::Interrupted),
         _ => None,
     }

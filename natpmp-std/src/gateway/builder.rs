@@ -1,3 +1,4 @@
+use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 
@@ -27,10 +28,23 @@ pub enum External {
     None,
 }
 
+/// The interfaces of both sides, for a NAT that is to be started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Sides {
+    /// Those of the internal addresses.
+    pub internal: Vec<String>,
+    /// The one of the external address, if it is known.
+    pub external: Option<String>,
+}
+
+/// Starts the NAT, once everything else is ready.
+pub(super) type StartNat = Box<dyn FnOnce(&Sides) -> io::Result<Box<dyn Nat>>>;
+
 /// How a gateway is to be started.
 #[must_use]
 pub struct ServerBuilder {
-    pub(super) nat: Box<dyn Nat>,
+    pub(super) start_nat: StartNat,
     pub(super) internal: Vec<Internal>,
     pub(super) external: External,
     pub(super) config: GatewayConfig,
@@ -40,9 +54,9 @@ pub struct ServerBuilder {
 }
 
 impl ServerBuilder {
-    pub(super) fn new(nat: Box<dyn Nat>) -> Self {
+    pub(super) fn new(start_nat: StartNat) -> Self {
         Self {
-            nat,
+            start_nat,
             internal: Vec::new(),
             external: External::None,
             config: GatewayConfig::new(),

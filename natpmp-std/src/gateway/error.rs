@@ -29,6 +29,8 @@ pub enum ServerError {
     },
     /// The file with the state could not be read. It is kept aside if it is damaged.
     State(StateError),
+    /// The NAT could not be started.
+    Nat(io::Error),
     /// The system has no thread or descriptor left, or does not tell its interfaces.
     System(io::Error),
 }
@@ -50,6 +52,7 @@ impl fmt::Display for ServerError {
                 "cannot listen on {address}: {error}; is another NAT-PMP or PCP server running, such as miniupnpd?"
             ),
             Self::State(error) => error.fmt(f),
+            Self::Nat(error) => write!(f, "the NAT cannot be started: {error}"),
             Self::System(error) => write!(f, "cannot start the gateway: {error}"),
         }
     }
@@ -58,7 +61,7 @@ impl fmt::Display for ServerError {
 impl std::error::Error for ServerError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Socket { error, .. } | Self::System(error) => Some(error),
+            Self::Socket { error, .. } | Self::Nat(error) | Self::System(error) => Some(error),
             Self::State(error) => Some(error),
             _ => None,
         }

@@ -4,8 +4,7 @@
 //! use natpmp_std::gateway::nat::{Relay, RelayLimits};
 //! use natpmp_std::gateway::{External, Internal, Server};
 //!
-//! let relay = Relay::start(RelayLimits::default())?;
-//! let server = Server::builder(relay)
+//! let server = Server::builder(|_| Relay::start(RelayLimits::default()))
 //!     .internal(Internal::Interface("lan0".into()))
 //!     .external(External::Interface("wan0".into()))
 //!     .start()?;
@@ -25,7 +24,7 @@ mod sockets;
 mod state;
 mod worker;
 
-pub use builder::{External, Internal, ServerBuilder};
+pub use builder::{External, Internal, ServerBuilder, Sides};
 pub use error::ServerError;
 pub use server::{CAPACITY, Server};
 pub use state::{State, StateError, StoredMapping};

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -9,7 +10,7 @@ use natpmp_proto::Instant;
 use natpmp_proto::gateway::{Gateway, GatewayConfig, GatewayEvent, GatewayMapping};
 
 use super::ServerError;
-use super::builder::{Internal, ServerBuilder};
+use super::builder::{External, Internal, ServerBuilder, Sides};
 use super::interfaces::{LocalAddress, local_addresses};
 use super::nat::Nat;
 use super::nat_thread::NatThread;
@@ -29,21 +30,23 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server with this NAT.
-    pub fn builder(nat: impl Nat + 'static) -> ServerBuilder {
-        ServerBuilder::new(Box::new(nat))
+    /// A server with the NAT that `start_nat` starts. It is called last, when the sockets are open and the state is read: a server
+    /// that cannot start leaves the NAT of another one alone.
+    pub fn builder<N: Nat + 'static>(start_nat: impl FnOnce(&Sides) -> io::Result<N> + 'static) -> ServerBuilder {
+        ServerBuilder::new(Box::new(|sides| Ok(Box::new(start_nat(sides)?) as Box<dyn Nat>)))
     }
 
     pub(super) fn start(builder: ServerBuilder) -> Result<Self, ServerError> {
-        let ServerBuilder { nat, internal, external, config, port, announce_to, state_file } = builder;
+        let ServerBuilder { start_nat, internal, external, config, port, announce_to, state_file } = builder;
         let internal = resolve(&internal)?;
         let poll = Poll::new().map_err(ServerError::System)?;
         let sockets = Sockets::open(poll.registry(), &internal, port, announce_to)?;
         let addresses = sockets.addresses();
         let state = state_file.as_deref().map(State::load).transpose()?.flatten();
         let waker = Arc::new(Waker::new(poll.registry(), WAKE).map_err(ServerError::System)?);
-        let nat = NatThread::start(nat, Arc::clone(&waker)).map_err(ServerError::System)?;
         let gateway = boxed(config.seed(RandomState::new().hash_one(port))).map_err(ServerError::System)?;
+        let nat = start_nat(&sides(&internal, &external)).map_err(ServerError::Nat)?;
+        let nat = NatThread::start(nat, Arc::clone(&waker)).map_err(ServerError::System)?;
         let core = Core { gateway, events: Subscribers::new(), commands: Vec::new(), is_stopped: false };
         let shared = Arc::new(Shared { core: Mutex::new(core), waker, origin: std::time::Instant::now() });
         let worker =
@@ -183,15 +186,31 @@ fn resolve(internal: &[Internal]) -> Result<Vec<LocalAddress>, ServerError> {
     if resolved.is_empty() { Err(ServerError::NoInternal) } else { Ok(resolved) }
 }
 
+fn sides(internal: &[LocalAddress], external: &External) -> Sides {
+    let mut interfaces: Vec<String> = internal.iter().map(|local| local.interface.clone()).collect();
+    interfaces.sort();
+    interfaces.dedup();
+    let external = match external {
+        External::Interface(interface) => Some(interface.clone()),
+        External::Address(address) => interface_of(*address),
+        External::None => None,
+    };
+    Sides { internal: interfaces, external }
+}
+
+fn interface_of(address: Ipv4Addr) -> Option<String> {
+    local_addresses().ok()?.into_iter().find(|local| local.address == address).map(|local| local.interface)
+}
+
 /// All of 127/8 belongs to the loopback interface, which shows one address only.
 fn is_loopback_of(local: &LocalAddress, address: Ipv4Addr) -> bool {
     address.is_loopback() && local.address.is_loopback()
 }
 
 /// The table is too large for an ordinary stack, also on its way to the heap where the compiler does not see through it.
-fn boxed(config: GatewayConfig) -> std::io::Result<Box<Gateway<CAPACITY>>> {
+fn boxed(config: GatewayConfig) -> io::Result<Box<Gateway<CAPACITY>>> {
     let thread = thread::Builder::new().stack_size(ROOM).spawn(move || Box::new(Gateway::new(config)))?;
-    thread.join().map_err(|_| std::io::Error::from(std::io::ErrorKind::OutOfMemory))
+    thread.join().map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))
 }
 
 const ROOM: usize = 32 << 20;

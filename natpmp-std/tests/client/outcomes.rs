@@ -25,7 +25,8 @@ fn a_silent_gateway_is_no_answer_when_the_schedule_is_used_up() {
         let error = call(&client).expect_err(name);
         assert!(began.elapsed() >= SHORT.total(), "{name}");
         let Error::NoAnswer { gateway: asked, waited } = error else { panic!("{name}: {error:?}") };
-        assert_eq!((asked, waited), (gateway.address(), SHORT.total()), "{name}");
+        assert_eq!(asked, gateway.address(), "{name}");
+        assert!((SHORT.total()..=began.elapsed()).contains(&waited), "{name}: {waited:?}");
         assert!(error.is_unsupported());
         assert_eq!(requests(&gateway).len(), sends, "{name}");
         let text = error.to_string();
@@ -95,7 +96,7 @@ fn a_local_address_that_this_host_does_not_have_is_network_down() {
     assert_eq!(client.local_address(), None);
     for (name, call) in CALLS {
         let error = call(&client).expect_err(name);
-        let Error::NetworkDown { gateway: asked, kind } = error else { panic!("{name}: {error:?}") };
+        let Error::NetworkDown { gateway: asked, kind, .. } = error else { panic!("{name}: {error:?}") };
         assert_eq!((asked, kind), (gateway.address(), ErrorKind::AddrNotAvailable), "{name}");
         assert!(!error.is_unsupported());
     }

@@ -1,11 +1,12 @@
 //! `--on-change` and `--port-file`.
 
 use std::fs;
+use std::process::Command;
 
 use natpmp_testkit::gateway::Served;
 use natpmp_testkit::lab::Running;
 
-use super::{Directory, SOON, eventually, gateway, keep, read, turn};
+use super::{Directory, NATPMP, SOON, eventually, gateway, keep, read, turn};
 
 /// C24, C25: through all that can become of a mapping.
 #[test]
@@ -139,6 +140,35 @@ fn a_port_file_that_was_there_is_emptied_first() {
     let mut running = super::start(&gateway, &["keep", "udp", "4000", "--port-file", &port_file, "--json"]);
     running.event(SOON, "retrying");
     assert_eq!(fs::read(&port_file).unwrap(), b"", "there is no mapping yet");
+}
+
+/// As containers share one file: it can be written, but nothing can be put in its place.
+#[test]
+fn a_port_file_that_is_a_mount_point_is_written_in_place() {
+    let gateway = gateway(|_| {});
+    let directory = Directory::new();
+    let (shared, mounted) = (directory.file("shared"), directory.file("mounted"));
+    fs::write(&shared, "6000\n").unwrap();
+    fs::write(&mounted, "").unwrap();
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--mount", "--map-root-user", "sh", "-c"]);
+    if !unshare.arg("true").status().is_ok_and(|status| status.success()) {
+        println!("skipped: no file can be mounted here");
+        return;
+    }
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--mount", "--map-root-user", "sh", "-c"]);
+    unshare.args(["mount --bind \"$1\" \"$2\" && shift 2 && exec \"$@\"", "sh", &shared, &mounted, NATPMP]);
+    unshare.args(["keep", "udp", "4000", "--port-file", &mounted, "--json"]);
+    unshare.args(["--gateway", &gateway.address().to_string()]);
+    let mut running = Running::spawn(unshare);
+    running.event(SOON, "mapped");
+    eventually("the port is in the file", || read(&shared) == "4000\n");
+    running.interrupt();
+    let finished = running.finish(SOON);
+    assert_eq!(finished.code, Some(0), "{finished}");
+    assert_eq!(fs::read(&shared).unwrap(), b"");
+    assert_eq!(fs::read_dir(&directory.0).unwrap().count(), 2, "no other file is left");
 }
 
 fn opened(gateway: &Served, options: &[&str]) -> Running {

@@ -146,6 +146,19 @@ fn a_gateway_that_never_says_its_address_maps_all_the_same() {
     assert_eq!(running.finish(SOON).code, Some(0));
 }
 
+/// The port alone is no endpoint.
+#[test]
+fn an_address_that_is_learned_after_the_mapping_is_told_with_it() {
+    let gateway = gateway(|knobs| knobs.refuse_address = Some(3));
+    let mut running = start(&gateway, &["keep", "udp", "4000", "--refresh-interval", "1"]);
+    running.line(SOON, |line| line == "udp 4000 is open at port 4000");
+    turn(&gateway, |knobs| knobs.refuse_address = None);
+    // After a restart the address is asked for anew.
+    gateway.with(|gateway, now| gateway.restart(now));
+    let told = "udp 4000 is open at 11.22.33.44:4000";
+    eventually("the endpoint is told", || running.complaints().iter().any(|line| line == told));
+}
+
 /// C23
 #[test]
 fn internal_port_0_is_kept_and_left_to_lapse() {

@@ -10,6 +10,7 @@
     reason = "a test that panics has failed, as it should"
 )]
 
+mod ending;
 mod failing;
 mod hooks;
 mod keeping;

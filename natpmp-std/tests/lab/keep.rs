@@ -86,6 +86,21 @@ fn keep_started_before_the_gateway_waits_for_it_and_maps() {
     assert!(leads_to_client(&lab, Protocol::Udp, 4000));
 }
 
+/// C25: so it is with a network that comes up later, as at boot.
+#[test]
+fn keep_started_before_the_default_route_waits_for_it_and_maps() {
+    let Some(lab) = Lab::or_skip() else { return };
+    let _gateway = lab.miniupnpd().start();
+    let _echo = echo(lab.client(), Protocol::Udp, 4000);
+    lab.client().ip(&["route", "delete", "default"]);
+    let mut kept = start(lab.client(), &["keep", "udp", "4000"]);
+    assert!(kept.event(SOON, "retrying")["error"].as_str().is_some_and(|error| error.contains("default route")));
+    let router = lab.router().host().address().to_string();
+    lab.client().ip(&["route", "add", "default", "via", &router]);
+    assert_eq!(kept.event(SOON, "mapped")["external_port"], 4000);
+    assert!(leads_to_client(&lab, Protocol::Udp, 4000));
+}
+
 /// C25: a refusal is not the end either; the administrator may change their mind.
 #[test]
 fn keep_outlives_a_refusal() {

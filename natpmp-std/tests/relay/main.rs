@@ -1,5 +1,6 @@
-//! The relay, over real sockets on the loopback interface: 127.0.0.1 is the inside, and each test has an outside of its own.
-#![cfg(target_os = "linux")]
+//! The relay, over real sockets on the loopback interface: 127.0.0.1 is the inside, and each test has an outside of its
+//! own.
+#![cfg(all(target_os = "linux", feature = "gateway"))]
 #![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,

@@ -57,49 +57,48 @@ fn the_client_goes_on_answering_a_peer_that_is_silent() {
     }
 }
 
-#[test]
-fn a_client_that_begins_to_listen_hears_the_next_datagram() {
-    let mut outside = Outside::new();
-    let closed = udp();
-    let address = closed.local_addr().unwrap();
-    drop(closed);
-    let peer = udp_peer(outside.install(Udp, address, PORT));
-    for _ in 0..3 {
-        peer.send(b"too early").unwrap();
-    }
-    let client = UdpSocket::bind(address).unwrap();
-    client.set_read_timeout(Some(super::SOON)).unwrap();
-    peer.send(b"now").unwrap();
-    // Those before may be under way still.
-    while receive(&client).0 != b"now" {}
-}
-
 /// G23 in spirit: senders that are forged do not push out one that is served.
 #[test]
 fn a_peer_above_the_bound_takes_the_place_of_the_quietest_without_an_answer() {
-    let mut outside = Outside::with(|limits| limits.peers_per_mapping = 3);
+    let mut outside = Outside::with(|limits| limits.peers_per_mapping = 9);
     let client = udp();
     let there = outside.install(Udp, client.local_addr().unwrap(), PORT);
     let ask = |peer: &UdpSocket| {
         peer.send(b"?").unwrap();
         receive(&client).1
     };
-    let (served, first, second) = (udp_peer(there), udp_peer(there), udp_peer(there));
+    let served = udp_peer(there);
     let as_served = ask(&served);
     client.send_to(b"!", as_served).unwrap();
     receive(&served);
-    let (as_first, as_second) = (ask(&first), ask(&second));
+    let quiet: Vec<_> = (0..8).map(|_| udp_peer(there)).collect();
+    let known_as: Vec<_> = quiet.iter().map(ask).collect();
 
-    ask(&udp_peer(there));
-    assert_eq!((ask(&served), ask(&second)), (as_served, as_second), "they are known still");
-    assert_ne!(ask(&first), as_first, "it had given way, and is new again");
-
-    // Many are still no more than the bound.
+    for _ in 0..4 {
+        ask(&udp_peer(there));
+    }
+    assert_eq!(ask(&served), as_served);
+    assert_eq!(quiet[4..].iter().map(ask).collect::<Vec<_>>(), known_as[4..], "they are known still");
+    assert_ne!(ask(&quiet[0]), known_as[0], "it had given way, and is new again");
     for _ in 0..50 {
         ask(&udp_peer(there));
     }
     assert_eq!(ask(&served), as_served);
-    assert_ne!(ask(&second), as_second);
+}
+
+#[test]
+fn peers_are_bounded_in_all() {
+    let mut outside = Outside::with(|limits| limits.peers = 4);
+    let client = udp();
+    let there = outside.install(Udp, client.local_addr().unwrap(), PORT);
+    let peers: Vec<_> = (0..5).map(|_| udp_peer(there)).collect();
+    let ask = |peer: &UdpSocket| {
+        peer.send(b"?").unwrap();
+        receive(&client).1
+    };
+    let known_as: Vec<_> = peers.iter().map(ask).collect();
+    assert_eq!(ask(&peers[1]), known_as[1]);
+    assert_ne!(ask(&peers[0]), known_as[0]);
 }
 
 #[test]

@@ -68,10 +68,24 @@ impl Running {
         self.find(limit, |line| event(line, name))
     }
 
+    /// The lines of standard error so far.
+    #[must_use]
+    pub fn complaints(&self) -> Vec<String> {
+        self.output.lock().stderr.clone()
+    }
+
     /// How long ago it was started.
     #[must_use]
     pub fn age(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    /// How much memory it has at present, in KiB; nothing if it has ended.
+    #[must_use]
+    pub fn resident_kib(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        line.split_whitespace().next()?.parse().ok()
     }
 
     /// Interrupts it, as Ctrl-C does.

@@ -94,6 +94,15 @@ impl Router {
         listed.lines().filter(|line| line.contains("dnat")).map(|line| line.trim().to_owned()).collect()
     }
 
+    /// All of the kernel's rules on the router, in the words of `nft`.
+    ///
+    /// # Panics
+    /// If `nft` refuses.
+    #[must_use]
+    pub fn rules(&self) -> String {
+        self.try_nft("list ruleset").unwrap_or_else(|error| panic!("{error}"))
+    }
+
     /// Runs a script of `nft` on the router.
     ///
     /// # Panics

@@ -118,7 +118,8 @@ pub(crate) struct Keep {
     /// environment
     #[arg(long, value_name = "COMMAND")]
     pub(crate) on_change: Option<String>,
-    /// Keep the external port in this file, which is replaced atomically, and empty while there is no mapping
+    /// Keep the external port in this file, which is replaced atomically, and empty while there is no mapping; a file
+    /// that is a mount point is written in place
     ///
     /// With `both` it is empty unless both are open, and has a second line, for TCP, only while the ports differ.
     #[arg(long, value_name = "PATH")]

@@ -1,5 +1,6 @@
 //! Why the command failed: an exit code, what was tried, and what to do next.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddrV4;
 
@@ -12,7 +13,7 @@ pub(crate) struct Failure {
     /// What was to be done, such as "cannot map udp 4000".
     tried: String,
     error: String,
-    advice: &'static str,
+    advice: Cow<'static, str>,
     pub(crate) gateway: Option<SocketAddrV4>,
     pub(crate) mapping: Option<(Protocol, u16)>,
 }
@@ -20,12 +21,20 @@ pub(crate) struct Failure {
 impl Failure {
     pub(crate) fn new(tried: impl Into<String>, error: &Error) -> Self {
         let (code, advice) = classify(error);
-        Self { code, tried: tried.into(), error: error.to_string(), advice, gateway: None, mapping: None }
+        Self {
+            code,
+            tried: tried.into(),
+            error: error.to_string(),
+            advice: advice.into(),
+            gateway: None,
+            mapping: None,
+        }
     }
 
     /// Anything that is not about the gateway.
     pub(crate) fn other(tried: impl Into<String>, error: impl fmt::Display, advice: &'static str) -> Self {
-        Self { code: OTHER, tried: tried.into(), error: error.to_string(), advice, gateway: None, mapping: None }
+        let (tried, error) = (tried.into(), error.to_string());
+        Self { code: OTHER, tried, error, advice: advice.into(), gateway: None, mapping: None }
     }
 
     /// A value that makes no sense.
@@ -39,6 +48,11 @@ impl Failure {
 
     pub(crate) fn of_mapping(self, protocol: Protocol, internal_port: u16) -> Self {
         Self { mapping: Some((protocol, internal_port)), ..self }
+    }
+
+    /// Advice that fits better than the error's own.
+    pub(crate) fn advise(self, advice: String) -> Self {
+        Self { advice: advice.into(), ..self }
     }
 
     /// What happened, without advice.
@@ -125,7 +139,7 @@ mod tests {
             (refused(6), 7),
             (refused(65_535), 7),
             (refused(0), 7),
-            (Error::NetworkDown { gateway, kind: ErrorKind::NetworkUnreachable }, 8),
+            (Error::NetworkDown { gateway, kind: ErrorKind::NetworkUnreachable, os_error: None }, 8),
             (Error::Discover(natpmp_std::DiscoverError::NoDefaultRoute), 8),
             (Error::Stopped, 1),
         ] {

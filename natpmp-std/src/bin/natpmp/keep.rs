@@ -1,21 +1,28 @@
 //! `natpmp keep`: mappings that are held until the command is interrupted.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver};
-use std::thread;
+mod ending;
+mod finding;
+mod messages;
 
-use natpmp_std::{Client, Ending, Event, KeptMapping, LossCause, MachineError, Mapping, Protocol, Schedule};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::mpsc;
+use std::time::Instant;
+
+use natpmp_std::{Client, Event, KeptMapping, LossCause, MachineError, Mapping, Protocol, Schedule};
 
 use crate::args::{self, Global};
 use crate::failure::Failure;
 use crate::hook::{Hook, HookChange};
-use crate::once::{gateway_of, mapping_line, warn_if_ports_differ, warn_of_own_address};
+use crate::once::{mapping_line, warn_if_ports_differ, warn_of_own_address};
 use crate::port_file::PortFile;
 use crate::report::{Line, Report, endpoint, name, note, warn_of_address};
+use messages::Message;
 
 pub(crate) fn keep(global: &Global, args: &args::Keep, report: &mut Report) -> Result<(), Failure> {
-    let gateway = gateway_of(global)?;
+    let (sender, messages) = mpsc::channel();
+    messages::catch_signals(sender.clone())?;
+    let outlets = Outlets::open(args)?;
+    let Some(gateway) = finding::wait_for_gateway(global, report, &messages)? else { return Ok(()) };
     let schedule = Schedule::within(global.patience());
     let client = global
         .builder()
@@ -23,43 +30,51 @@ pub(crate) fn keep(global: &Global, args: &args::Keep, report: &mut Report) -> R
         .schedule(schedule)
         .build()
         .map_err(|error| Failure::new("cannot keep a mapping", &error).at(Some(gateway)))?;
-    let messages = messages(&client)?;
-    let mut keeper = Keeper::new(global, args, report, client)?;
+    messages::follow(client.events(), sender);
+    let mut keeper = Keeper::new(global, args, report, client, outlets);
     keeper.begin()?;
+    let mut result = Ok(());
     for message in messages {
         match message {
             Message::Event(event) => keeper.handle(event)?,
             Message::Interrupted => break,
+            Message::Ended => {
+                result = Err(Failure::other("cannot keep the mapping any longer", messages::ENDED, "Start it again."));
+                break;
+            }
         }
         if keeper.report.is_closed {
             note("natpmp: nobody reads standard output any more: stopping");
             break;
         }
     }
-    keeper.end()
+    // Of two failures the first one is the reason.
+    let ended = keeper.end();
+    result.and(ended)
 }
 
-enum Message {
-    Event(Event),
-    Interrupted,
+/// Whom to tell, apart from standard output.
+struct Outlets {
+    hook: Option<Hook>,
+    port_file: Option<PortFile>,
 }
 
-/// Events of the client, and the signal to stop. A second signal ends the program at once.
-fn messages(client: &Client) -> Result<Receiver<Message>, Failure> {
-    let (sender, receiver) = mpsc::channel();
-    let events = client.events();
-    let interrupted = sender.clone();
-    let is_second = AtomicBool::new(false);
-    let handler = move || {
-        if is_second.swap(true, Ordering::Relaxed) {
-            std::process::exit(crate::failure::OTHER.into());
-        }
-        // Whoever would receive it has stopped already.
-        let _ = interrupted.send(Message::Interrupted);
-    };
-    ctrlc::set_handler(handler).map_err(|error| Failure::other("cannot catch signals", error, ""))?;
-    thread::spawn(move || events.map(Message::Event).try_for_each(|event| sender.send(event)));
-    Ok(receiver)
+impl Outlets {
+    fn open(args: &args::Keep) -> Result<Self, Failure> {
+        let start = |command: &String| {
+            Hook::start(command).map_err(|error| Failure::other("cannot start the --on-change command", error, ""))
+        };
+        let create = |path: &std::path::PathBuf| {
+            PortFile::create(path).map_err(|error| {
+                let tried = format!("cannot write the port file {}", path.display());
+                Failure::other(tried, error, PORT_FILE_ADVICE)
+            })
+        };
+        Ok(Self {
+            hook: args.on_change.as_ref().map(start).transpose()?,
+            port_file: args.port_file.as_ref().map(create).transpose()?,
+        })
+    }
 }
 
 struct Keeper<'a> {
@@ -70,8 +85,7 @@ struct Keeper<'a> {
     gateway: SocketAddrV4,
     external_address: Option<Ipv4Addr>,
     held: Vec<Held>,
-    hook: Option<Hook>,
-    port_file: Option<PortFile>,
+    outlets: Outlets,
 }
 
 /// One protocol that is kept.
@@ -80,32 +94,16 @@ struct Held {
     /// Not yet, while the other protocol's port is awaited.
     kept: Option<KeptMapping>,
     open: Option<Mapping>,
+    /// When it was last granted.
+    granted: Instant,
     told_error: Option<MachineError>,
 }
 
 impl<'a> Keeper<'a> {
-    fn new(global: &'a Global, args: &'a args::Keep, report: &'a mut Report, client: Client) -> Result<Self, Failure> {
-        let start = |command: &String| {
-            Hook::start(command).map_err(|error| Failure::other("cannot start the --on-change command", error, ""))
-        };
-        let create = |path: &std::path::PathBuf| {
-            PortFile::create(path).map_err(|error| {
-                let tried = format!("cannot write the port file {}", path.display());
-                Failure::other(tried, error, "Give a path in a directory that exists and may be written.")
-            })
-        };
-        let protocols = args.mapping.protocol.each().iter();
-        Ok(Self {
-            global,
-            args,
-            report,
-            gateway: client.gateway(),
-            client,
-            external_address: None,
-            held: protocols.map(|&protocol| Held { protocol, kept: None, open: None, told_error: None }).collect(),
-            hook: args.on_change.as_ref().map(start).transpose()?,
-            port_file: args.port_file.as_ref().map(create).transpose()?,
-        })
+    fn new(global: &'a Global, args: &'a args::Keep, report: &'a mut Report, client: Client, outlets: Outlets) -> Self {
+        let held = |&protocol| Held { protocol, kept: None, open: None, granted: Instant::now(), told_error: None };
+        let held = args.mapping.protocol.each().iter().map(held).collect();
+        Self { global, args, report, gateway: client.gateway(), client, external_address: None, held, outlets }
     }
 
     fn begin(&mut self) -> Result<(), Failure> {
@@ -158,12 +156,7 @@ impl<'a> Keeper<'a> {
     fn opened(&mut self, event: &'static str, mapping: &Mapping) {
         self.set_open(mapping.protocol, Some(*mapping));
         let line = mapping_line(event, self.gateway, mapping, self.external_address);
-        let text = format!(
-            "{} {} is open at {}",
-            name(mapping.protocol),
-            mapping.internal_port,
-            endpoint(self.external_address, mapping.external_port)
-        );
+        let text = open_at(mapping, self.external_address);
         self.report.result(&line, &text);
         self.tell_hook(event, mapping.protocol, Some(mapping.external_port));
         let open: Vec<Mapping> = self.held.iter().filter_map(|held| held.open).collect();
@@ -214,15 +207,20 @@ impl<'a> Keeper<'a> {
         let line = Line::new("external-address", self.gateway);
         match result {
             Ok(address) => {
-                let is_first = self.external_address.is_none();
-                let has_changed = self.external_address.replace(address) != Some(address);
+                let told = self.external_address;
+                self.external_address = Some(address);
                 let line = Line { external_address: Some(address), ..line };
-                if self.global.json || !is_first {
-                    self.report.event(&line, &format!("the external address is {address}"));
+                let open: Vec<Mapping> = self.held.iter().filter_map(|held| held.open).collect();
+                if self.global.json {
+                    self.report.result(&line, "");
+                } else if told.is_some() {
+                    note(&format!("the external address is {address}"));
+                } else {
+                    // These were told without it.
+                    open.iter().for_each(|mapping| note(&open_at(mapping, Some(address))));
                 }
-                if has_changed {
+                if told != Some(address) {
                     warn_of_address(address);
-                    let open: Vec<Mapping> = self.held.iter().filter_map(|held| held.open).collect();
                     for mapping in open {
                         self.tell_hook("changed", mapping.protocol, Some(mapping.external_port));
                     }
@@ -240,9 +238,10 @@ impl<'a> Keeper<'a> {
     fn set_open(&mut self, protocol: Protocol, open: Option<Mapping>) {
         if let Some(held) = self.held.iter_mut().find(|held| held.protocol == protocol) {
             held.open = open;
+            held.granted = Instant::now();
             held.told_error = None;
         }
-        if let Some(file) = &mut self.port_file {
+        if let Some(file) = &mut self.outlets.port_file {
             let ports: Vec<_> =
                 self.held.iter().map(|held| (held.protocol, held.open.map(|mapping| mapping.external_port))).collect();
             file.set(&ports);
@@ -250,7 +249,7 @@ impl<'a> Keeper<'a> {
     }
 
     fn tell_hook(&self, event: &'static str, protocol: Protocol, external_port: Option<u16>) {
-        if let Some(hook) = &self.hook {
+        if let Some(hook) = &self.outlets.hook {
             hook.tell(HookChange {
                 event,
                 protocol,
@@ -261,49 +260,12 @@ impl<'a> Keeper<'a> {
             });
         }
     }
-
-    /// Deletes what was kept, and says what came of it.
-    fn end(mut self) -> Result<(), Failure> {
-        let mut result = Ok(());
-        let port = self.args.mapping.internal_port;
-        let stops: Vec<_> = self
-            .held
-            .iter_mut()
-            .filter_map(|held| Some((held.protocol, held.open, held.kept.take()?)))
-            // At a gateway that is gone, each waits in vain: all at the same time.
-            .map(|(protocol, open, kept)| (protocol, open, thread::spawn(move || kept.stop())))
-            .collect();
-        for (protocol, open, stop) in stops {
-            let outcome = stop.join().unwrap_or(Err(natpmp_std::Error::Stopped));
-            self.set_open(protocol, None);
-            match outcome {
-                Ok(ending) => self.ended(protocol, open, ending),
-                Err(error) => {
-                    let tried = format!("cannot delete {} {port}", name(protocol));
-                    let failure = Failure::new(tried, &error).at(Some(self.gateway)).of_mapping(protocol, port);
-                    result = result.and(Err(failure));
-                }
-            }
-            if open.is_some() {
-                self.tell_hook("unmapped", protocol, None);
-            }
-        }
-        if let Some(hook) = self.hook.take() {
-            hook.finish();
-        }
-        result
-    }
-
-    fn ended(&mut self, protocol: Protocol, open: Option<Mapping>, ending: Ending) {
-        let port = self.args.mapping.internal_port;
-        let (event, what) = match ending {
-            Ending::LeftToLapse => ("lapsing", "is left to lapse: internal port 0 cannot be deleted alone"),
-            _ => ("unmapped", "is unmapped"),
-        };
-        let line = Line {
-            lifetime: open.filter(|_| ending == Ending::LeftToLapse).map(|mapping| mapping.lifetime),
-            ..Line::new(event, self.gateway).of_mapping(protocol, port)
-        };
-        self.report.result(&line, &format!("{} {port} {what}", name(protocol)));
-    }
 }
+
+fn open_at(mapping: &Mapping, address: Option<Ipv4Addr>) -> String {
+    let endpoint = endpoint(address, mapping.external_port);
+    format!("{} {} is open at {endpoint}", name(mapping.protocol), mapping.internal_port)
+}
+
+const PORT_FILE_ADVICE: &str =
+    "Give a file in a directory that exists and may be written; one that is mounted by itself has to be writable.";

@@ -22,6 +22,7 @@ mod pages;
 mod port_file;
 mod report;
 mod serve;
+mod signals;
 mod watch;
 
 use std::process::ExitCode;
@@ -37,7 +38,9 @@ fn main() -> ExitCode {
     let args = Args::parse();
     logger::init(args.global.verbose);
     let mut report = Report::new(args.global.json);
-    match run(&args, &mut report) {
+    // What lasts does its work whether its words can be written or not.
+    report.is_lasting = matches!(args.command, Command::Keep(_) | Command::Serve(_) | Command::Watch);
+    match run(&args, &mut report).and_then(|()| report.written()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             report.failed(&failure);

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
-use natpmp_std::{AddressKind, Client, Error, Mapping, Schedule, discover_gateway, discover_gateway_on};
+use natpmp_std::{AddressKind, Client, DiscoverError, Error, Mapping, Schedule, discover_gateway, discover_gateway_on};
 
 use crate::args::{self, GATEWAY_PORT, Global, Protocols};
 use crate::failure::Failure;
@@ -128,6 +128,11 @@ pub(crate) fn warn_if_ports_differ(mappings: &[Mapping]) {
 
 /// The gateway that was given or is discovered.
 pub(crate) fn gateway_of(global: &Global) -> Result<SocketAddrV4, Failure> {
+    find_gateway(global).map_err(|error| Failure::new("cannot find the gateway", &Error::Discover(error)))
+}
+
+/// The same, for those who know what to do if there is none.
+pub(crate) fn find_gateway(global: &Global) -> Result<SocketAddrV4, DiscoverError> {
     if let Some(gateway) = global.gateway {
         return Ok(gateway);
     }
@@ -135,9 +140,7 @@ pub(crate) fn gateway_of(global: &Global) -> Result<SocketAddrV4, Failure> {
         Some(interface) => discover_gateway_on(interface),
         None => discover_gateway(),
     };
-    found
-        .map(|found| SocketAddrV4::new(found.address, GATEWAY_PORT))
-        .map_err(|error| Failure::new("cannot find the gateway", &Error::Discover(error)))
+    found.map(|found| SocketAddrV4::new(found.address, GATEWAY_PORT))
 }
 
 /// Asks one gateway several things, with one patience for all of them.
@@ -182,10 +185,47 @@ impl<'a> Asker<'a> {
 }
 
 pub(crate) fn warn_of_own_address(address: Option<Ipv4Addr>) {
-    if let Some(address) = address.filter(|&address| AddressKind::of(address) == AddressKind::Public) {
-        note(&format!("note: this host's own address {address} is public: it may need no mapping"));
+    if let Some((address, what)) = address.and_then(|address| Some((address, unusual(address)?))) {
+        note(&format!("note: this host's own address {address} is {what}"));
+    }
+}
+
+/// What is to be said of an own address. Nothing of those that NAT-PMP is meant for, and of this host's own.
+fn unusual(own: Ipv4Addr) -> Option<&'static str> {
+    match AddressKind::of(own) {
+        AddressKind::Private => None,
+        _ if own.is_loopback() => None,
+        AddressKind::Public => Some("public: it may need no mapping"),
+        AddressKind::Shared => Some("shared (100.64.0.0/10), from a NAT of the provider: the gateway may serve none"),
+        _ if own.is_link_local() => Some("link-local (169.254.0.0/16): the network has given it none"),
+        _ => Some("neither private nor public: the gateway may serve none such"),
     }
 }
 
 /// What the last of several questions has at least, if the first one had as much.
 const SHORTEST: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// C21
+    #[test]
+    fn every_own_address_but_a_private_one_is_worth_a_note() {
+        for (own, words) in [
+            ([8, 8, 8, 8], Some("public")),
+            ([100, 64, 0, 7], Some("shared")),
+            ([169, 254, 3, 4], Some("link-local")),
+            ([192, 0, 2, 1], Some("neither")),
+            ([0, 0, 0, 0], Some("neither")),
+            ([10, 0, 0, 2], None),
+            ([172, 16, 0, 2], None),
+            ([192, 168, 1, 2], None),
+            ([127, 0, 0, 1], None),
+        ] {
+            let told = unusual(own.into());
+            assert_eq!(told.is_some(), words.is_some(), "{own:?}: {told:?}");
+            assert!(told.is_none_or(|told| told.contains(words.unwrap_or_default())), "{own:?}: {told:?}");
+        }
+    }
+}

@@ -8,6 +8,7 @@ use clap_mangen::Man;
 
 use crate::args::Args;
 use crate::failure::Failure;
+use crate::report::CANNOT_WRITE;
 
 pub(crate) fn completions(shell: Shell) -> Result<(), Failure> {
     let mut script = Vec::new();
@@ -46,5 +47,10 @@ fn page() -> io::Result<Vec<u8>> {
 }
 
 fn print(text: &[u8]) -> Result<(), Failure> {
-    io::stdout().write_all(text).map_err(|error| Failure::other("cannot write to standard output", error, ""))
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text).and_then(|()| stdout.flush()) {
+        // Whoever read it has enough.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::other(CANNOT_WRITE, error, "")),
+        _ => Ok(()),
+    }
 }

@@ -1,7 +1,7 @@
 //! The file that holds the external port.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use natpmp_std::Protocol;
@@ -9,7 +9,7 @@ use natpmp_std::Protocol;
 use crate::report::note;
 
 /// True at every moment, but for the time that a replacement takes: a reader sees the old content or the new one, never
-/// a part.
+/// a part. Where it cannot be replaced it is written in place.
 #[derive(Debug)]
 pub(crate) struct PortFile {
     path: PathBuf,
@@ -40,15 +40,26 @@ impl PortFile {
         if self.content.as_ref() == Some(&content) {
             return Ok(());
         }
-        let temporary = self.temporary();
-        let result = write_and_rename(&temporary, &self.path, content.as_bytes());
-        if result.is_err() {
-            // It may not exist.
-            let _ = fs::remove_file(&temporary);
-        }
-        result?;
+        self.replace(content.as_bytes())?;
         self.content = Some(content);
         Ok(())
+    }
+
+    fn replace(&self, content: &[u8]) -> io::Result<()> {
+        let temporary = self.temporary();
+        let Err(error) = write_and_rename(&temporary, &self.path, content) else { return Ok(()) };
+        // It may not exist.
+        let _ = fs::remove_file(&temporary);
+        // A file that is a mount point, as containers have them, can be written and not replaced; nor can one whose
+        // directory is not to be written.
+        let is_in_place = matches!(
+            error.kind(),
+            ErrorKind::ResourceBusy
+                | ErrorKind::CrossesDevices
+                | ErrorKind::ReadOnlyFilesystem
+                | ErrorKind::PermissionDenied
+        );
+        if is_in_place && write_in_place(&self.path, content).is_ok() { Ok(()) } else { Err(error) }
     }
 
     /// In the same directory, since a file can be renamed atomically only within one file system.
@@ -61,12 +72,22 @@ impl PortFile {
 
 fn write_and_rename(temporary: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
     if path.is_dir() || path.file_name().is_none() {
-        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory: name a file in it"));
+        return Err(io::Error::new(ErrorKind::IsADirectory, "it is a directory: name a file in it"));
     }
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).open(temporary)?;
+    let create = || fs::OpenOptions::new().write(true).create_new(true).open(temporary);
+    let mut file = match create() {
+        // Of an earlier process with this number, which is always 1 in a container, that was killed while it wrote.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => fs::remove_file(temporary).and_then(|()| create())?,
+        result => result?,
+    };
     file.write_all(content)?;
     drop(file);
     fs::rename(temporary, path)
+}
+
+/// For a moment it is empty, as if there were no mapping.
+fn write_in_place(path: &Path, content: &[u8]) -> io::Result<()> {
+    fs::OpenOptions::new().write(true).truncate(true).open(path)?.write_all(content)
 }
 
 /// Nothing unless all are open; then one line, or one for each protocol if the ports differ.
@@ -111,6 +132,18 @@ mod tests {
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
         assert!(PortFile::create(&directory).is_err(), "a directory is no file");
         assert!(PortFile::create(&directory.join("none/port")).is_err());
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn what_a_killed_process_left_behind_is_no_hindrance() {
+        let directory = std::env::temp_dir().join(format!("natpmp-port-file-stale-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let path = directory.join("port");
+        fs::write(directory.join(format!("port.{}.new", std::process::id())), "40").unwrap();
+        PortFile::create(&path).unwrap().set(&[(Protocol::Udp, Some(4000))]);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "4000\n");
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
         fs::remove_dir_all(&directory).unwrap();
     }
 }

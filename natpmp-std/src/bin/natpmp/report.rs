@@ -14,6 +14,10 @@ pub(crate) struct Report {
     is_json: bool,
     /// Standard output is closed: whoever read it is gone.
     pub(crate) is_closed: bool,
+    /// What cannot be written is worth a warning only.
+    pub(crate) is_lasting: bool,
+    /// Why standard output could not be written, the first time.
+    error: Option<io::Error>,
 }
 
 /// One result: the fields of its JSON object.
@@ -58,7 +62,7 @@ impl Line {
 
 impl Report {
     pub(crate) const fn new(is_json: bool) -> Self {
-        Self { is_json, is_closed: false }
+        Self { is_json, is_closed: false, is_lasting: false, error: None }
     }
 
     pub(crate) const fn is_json(&self) -> bool {
@@ -69,7 +73,23 @@ impl Report {
     pub(crate) fn result(&mut self, line: &Line, text: &str) {
         let text = if self.is_json { serde_json::to_string(line).unwrap_or_default() } else { text.to_owned() };
         let mut stdout = io::stdout().lock();
-        self.is_closed |= writeln!(stdout, "{text}").and_then(|()| stdout.flush()).is_err();
+        let Err(error) = writeln!(stdout, "{text}").and_then(|()| stdout.flush()) else { return };
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            self.is_closed = true;
+        } else if self.error.is_none() {
+            if self.is_lasting {
+                note(&format!("warning: {CANNOT_WRITE}: {error}; going on without"));
+            }
+            self.error = Some(error);
+        }
+    }
+
+    /// Whether all results could be written, if that is what the command is for. That nobody reads them is no failure.
+    pub(crate) fn written(&mut self) -> Result<(), Failure> {
+        match self.error.take().filter(|_| !self.is_lasting) {
+            Some(error) => Err(Failure::other(CANNOT_WRITE, error, "")),
+            None => Ok(()),
+        }
     }
 
     /// What is a result in JSON, and a note for a person.
@@ -94,6 +114,8 @@ impl Report {
         }
     }
 }
+
+pub(crate) const CANNOT_WRITE: &str = "cannot write to standard output";
 
 /// For the person who reads standard error. That nobody reads it is no reason to stop.
 pub(crate) fn note(text: &str) {

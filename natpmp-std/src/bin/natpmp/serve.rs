@@ -25,7 +25,7 @@ pub(crate) fn serve(global: &Global, args: &args::Serve, report: &mut Report) ->
         // Whoever would receive it has stopped already.
         let _ = interrupted.send(None);
     };
-    ctrlc::set_handler(handler).map_err(|error| Failure::other("cannot catch signals", error, ""))?;
+    crate::signals::on_stop(handler).map_err(|error| Failure::other("cannot catch signals", error, ""))?;
     let events = server.events();
     thread::spawn(move || events.map(Some).try_for_each(|event| sender.send(event)));
     for address in server.addresses() {
@@ -42,23 +42,22 @@ pub(crate) fn serve(global: &Global, args: &args::Serve, report: &mut Report) ->
 
 fn backend(args: &args::Serve) -> Result<ServerBuilder, Failure> {
     match args.backend {
-        Backend::Relay => {
-            let relay = Relay::start(RelayLimits::default());
-            relay.map(Server::builder).map_err(|error| Failure::other("cannot start the relay", error, ""))
-        }
-        Backend::Nftables => nftables(args),
+        Backend::Relay => Ok(Server::builder(|_| Relay::start(RelayLimits::default()))),
+        Backend::Nftables => nftables(),
     }
 }
 
 #[cfg(target_os = "linux")]
-fn nftables(args: &args::Serve) -> Result<ServerBuilder, Failure> {
-    let _ = args;
-    Err(Failure::other("cannot serve", "nftables", ""))
+fn nftables() -> Result<ServerBuilder, Failure> {
+    Ok(Server::builder(|sides| {
+        let internal: Vec<&str> = sides.internal.iter().map(String::as_str).collect();
+        natpmp_std::gateway::nat::Nftables::start(sides.external.as_deref(), &internal)
+    }))
 }
 
 #[cfg(not(target_os = "linux"))]
-fn nftables(_args: &args::Serve) -> Result<ServerBuilder, Failure> {
-    Err(Failure::other("cannot serve", "nftables is the NAT of Linux", "Use --backend relay."))
+fn nftables() -> Result<ServerBuilder, Failure> {
+    Err(Failure::usage("cannot serve", "nftables is the NAT of Linux: use --backend relay"))
 }
 
 fn configure(mut builder: ServerBuilder, args: &args::Serve) -> Result<ServerBuilder, Failure> {

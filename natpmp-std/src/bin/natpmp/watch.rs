@@ -1,5 +1,6 @@
 //! `natpmp watch`: announcements as they come.
 
+use std::io::ErrorKind;
 use std::sync::mpsc;
 use std::thread;
 
@@ -9,14 +10,14 @@ use crate::args::Global;
 use crate::failure::Failure;
 use crate::once::gateway_of;
 use crate::report::{Line, Report, note};
+use crate::signals;
 
 pub(crate) fn watch(global: &Global, report: &mut Report) -> Result<(), Failure> {
     let gateway = gateway_of(global)?;
     let fail = |error: &natpmp_std::Error| Failure::new("cannot watch", error).at(Some(gateway));
     let client = global.builder().gateway(gateway).build().map_err(|error| fail(&error))?;
     if let Some(error) = client.announcement_error() {
-        let advice = "Another program holds UDP port 5350 for itself: stop it.";
-        return Err(Failure::other("cannot hear announcements", error, advice).at(Some(gateway)));
+        return Err(Failure::other("cannot hear announcements", error, advice(error.kind())).at(Some(gateway)));
     }
     let (sender, messages) = mpsc::channel();
     let interrupted = sender.clone();
@@ -24,7 +25,7 @@ pub(crate) fn watch(global: &Global, report: &mut Report) -> Result<(), Failure>
         // Whoever would receive it has stopped already.
         let _ = interrupted.send(None);
     };
-    ctrlc::set_handler(handler).map_err(|error| Failure::other("cannot catch signals", error, ""))?;
+    signals::on_stop(handler).map_err(|error| Failure::other("cannot catch signals", error, ""))?;
     let announcements = client.announcements();
     thread::spawn(move || announcements.map(Some).try_for_each(|heard| sender.send(heard)));
     note(&format!("listening for announcements of {}", gateway.ip()));
@@ -35,6 +36,13 @@ pub(crate) fn watch(global: &Global, report: &mut Report) -> Result<(), Failure>
         }
     }
     Ok(())
+}
+
+const fn advice(error: ErrorKind) -> &'static str {
+    match error {
+        ErrorKind::AddrInUse => "Another program holds UDP port 5350 for itself: stop it.",
+        _ => "Check that the interface is up, and what --interface and --bind name.",
+    }
 }
 
 fn tell(report: &mut Report, heard: &Announcement) {
@@ -53,4 +61,17 @@ fn tell(report: &mut Report, heard: &Announcement) {
         _ => format!("{} announces that it restarted (by PCP)", heard.gateway.ip()),
     };
     report.result(&line, &text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_port_that_is_taken_is_blamed_on_another_program() {
+        assert!(advice(ErrorKind::AddrInUse).contains("5350"));
+        for kind in [ErrorKind::Other, ErrorKind::NotFound, ErrorKind::PermissionDenied] {
+            assert!(!advice(kind).contains("5350") && advice(kind).contains("--interface"));
+        }
+    }
 }

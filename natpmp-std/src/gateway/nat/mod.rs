@@ -9,7 +9,7 @@
 //! | at most | hundreds of peers | what connection tracking holds |
 
 #[cfg(target_os = "linux")]
-//mod nftables;
+mod nftables;
 mod relay;
 
 use std::net::Ipv4Addr;
@@ -17,22 +17,22 @@ use std::net::Ipv4Addr;
 use natpmp_proto::gateway::{NatFailure, NatRequest};
 
 #[cfg(target_os = "linux")]
-//pub use nftables::Nftables;
+pub use nftables::Nftables;
 pub use relay::{Relay, RelayLimits};
 
 /// What does the NAT for a gateway.
 pub trait Nat: Send {
-    /// Does what is requested, in this order, and says for each what came of it, in the same order. May block: it is called
-    /// on a thread of its own.
+    /// Does what is requested, in this order, and says for each what came of it, in the same order. May block: it is
+    /// called on a thread of its own.
     ///
-    /// To install a mapping that stands brings it up to date, and to remove one that does not stand is success. One that
-    /// could not be installed leaves nothing.
+    /// To install a mapping that stands brings it up to date, and to remove one that does not stand is success. One
+    /// that could not be installed leaves nothing.
     ///
     /// The first call after a start says all that is to stand from before; it may be empty.
     fn apply(&mut self, requests: &[NatRequest]) -> Vec<Result<(), NatFailure>>;
 
-    /// The external address is this from now on, or there is none. Connections through the one before are ended; mappings
-    /// that stand are requested anew by [`apply`](Self::apply) afterwards.
+    /// The external address is this from now on, or there is none. Connections through the one before are ended;
+    /// mappings that stand are requested anew by [`apply`](Self::apply) afterwards.
     fn set_external_address(&mut self, address: Option<Ipv4Addr>);
 
     /// Removes all that was made, and ends all connections on it. Dropping it does the same.

@@ -8,7 +8,6 @@ mod tokens;
 mod udp;
 mod worker;
 
-use std::fmt;
 use std::io;
 use std::net::Ipv4Addr;
 use std::thread::JoinHandle;
@@ -22,24 +21,25 @@ use worker::Worker;
 
 /// NAT in user space: listens on the external address, and passes UDP datagrams and TCP streams to the clients.
 ///
-/// It needs no privileges, and one thread for all mappings. The thread ends when this is dropped, and every connection with it.
+/// It needs no privileges, and one thread for all mappings. The thread ends when this is dropped, and every connection
+/// with it.
 ///
 /// # What a client sees
 /// - Peers have the gateway's address, each another port.
-/// - Only what comes in is passed on, and its answers. What the client begins itself leaves as it did before, so that
-///   a peer sees another port than the mapped one.
+/// - Only what comes in is passed on, and its answers. What the client begins itself leaves as it did before, so that a
+///   peer sees another port than the mapped one.
 /// - A TCP connection is accepted before the client is asked; it is reset if the client does not take it.
 ///
 /// # Bounds
-/// [`RelayLimits`] bound what it takes on. A peer without an answer gives way before one with answers, and among these the one
-/// that has been quiet for longest. A TCP connection above the bounds is reset; those that stand stay.
-/// No mapping has more than its share of a turn, so that a flood on one does not starve the others.
+/// [`RelayLimits`] bound what it takes on. A peer without an answer gives way before one with answers, and among these
+/// the one that has been quiet for longest. A TCP connection above the bounds is reset; those that stand stay. No
+/// mapping has more than its share of a turn, so that a flood on one does not starve the others.
 ///
 /// # When a mapping is refused
-/// - [`NatFailure::Network`]: there is no external address, or this host does not have it; or the mapping leads back to the
-///   external address, which would be a loop.
-/// - [`NatFailure::Resources`]: the port is taken by another program or another mapping, or may not be had, or this process
-///   has no sockets left. The client may get another port.
+/// - [`NatFailure::Network`]: there is no external address, or this host does not have it; or the mapping leads back to
+///   the external address, which would be a loop.
+/// - [`NatFailure::Resources`]: the port is taken by another program or another mapping, or may not be had, or this
+///   process has no sockets left. The client may get another port.
 #[derive(Debug)]
 pub struct Relay {
     commands: Commands,
@@ -48,8 +48,8 @@ pub struct Relay {
 
 /// How much a [`Relay`] takes on.
 ///
-/// A UDP peer takes one socket; a TCP connection takes two, and 32 KiB. The default is 64 of each for a mapping, 256 of each in all:
-/// with that and 250 mappings, a process stays within the 1024 files that it may usually have open.
+/// A UDP peer takes one socket; a TCP connection takes two, and 32 KiB. The default is 64 of each for a mapping, 256 of
+/// each in all: with that and 250 mappings, a process stays within the 1024 files that it may usually have open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RelayLimits {
     /// UDP peers of one mapping.
@@ -105,16 +105,8 @@ impl Default for RelayLimits {
     }
 }
 
-impl fmt::Display for RelayLimits {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { peers_per_mapping, peers, connections_per_mapping, connections, idle } = self;
-        write!(
-            f,
-            "{peers_per_mapping} UDP peers a mapping, {peers} in all, forgotten after {idle:?}; \
-             {connections_per_mapping} TCP connections a mapping, {connections} in all"
-        )
-    }
-}
-
 /// What RFC 4787 (REQ-5) asks of a NAT at least.
 const IDLE: Duration = Duration::from_secs(120);
+
+#[cfg(test)]
+mod tests;

@@ -68,8 +68,7 @@ pub(crate) fn demo(report: &mut Report) -> Result<(), Failure> {
 }
 
 fn start_gateway(port: u16, announcements: u16) -> Result<Server, Failure> {
-    let relay = Relay::start(RelayLimits::default()).map_err(failed("start the relay"))?;
-    Server::builder(relay)
+    Server::builder(|_| Relay::start(RelayLimits::default()))
         .internal(Internal::Address(INSIDE))
         .external(External::Address(OUTSIDE))
         .port(port)

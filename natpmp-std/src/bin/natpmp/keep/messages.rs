@@ -1,0 +1,57 @@
+//! What `keep` waits for.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::thread;
+
+use natpmp_std::Event;
+
+use crate::failure::{Failure, OTHER};
+use crate::signals;
+
+pub(super) enum Message {
+    Event(Event),
+    Interrupted,
+    /// There will be no more events: nothing is renewed any longer.
+    Ended,
+}
+
+/// The signal to stop. A second one ends the program at once.
+pub(super) fn catch_signals(sender: Sender<Message>) -> Result<(), Failure> {
+    let is_second = AtomicBool::new(false);
+    let handler = move || {
+        if is_second.swap(true, Ordering::Relaxed) {
+            std::process::exit(OTHER.into());
+        }
+        // Whoever would receive it has stopped already.
+        let _ = sender.send(Message::Interrupted);
+    };
+    signals::on_stop(handler).map_err(|error| Failure::other("cannot catch signals", error, ""))
+}
+
+/// The events of the client, and their end.
+pub(super) fn follow(events: impl Iterator<Item = Event> + Send + 'static, sender: Sender<Message>) {
+    thread::spawn(move || {
+        // An error is that nobody waits for them any more.
+        let _ = events.map(Message::Event).chain([Message::Ended]).try_for_each(|message| sender.send(message));
+    });
+}
+
+pub(super) const ENDED: &str = "the worker that renews it has ended, which it never should";
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn the_end_of_the_events_is_a_message() {
+        let (sender, messages) = mpsc::channel();
+        // As the signals do, this holds the channel open.
+        let _other = sender.clone();
+        follow([Event::GatewayRestarted].into_iter(), sender);
+        assert!(matches!(messages.recv(), Ok(Message::Event(Event::GatewayRestarted))));
+        assert!(matches!(messages.recv(), Ok(Message::Ended)));
+    }
+}

@@ -1,0 +1,34 @@
+//! The signals that ask the command to end.
+
+use std::io;
+
+/// Calls `stop` at each of them, on a thread of its own.
+///
+/// They are SIGINT and SIGTERM, and SIGHUP unless it is ignored: `nohup` has it ignored, and expects that to last.
+#[cfg(unix)]
+pub(crate) fn on_stop(mut stop: impl FnMut() + Send + 'static) -> io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    use signal_hook::iterator::Signals;
+
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    if !is_ignored(SIGHUP) {
+        signals.add_signal(SIGHUP)?;
+    }
+    let listen = move || signals.forever().for_each(|_| stop());
+    std::thread::Builder::new().name("signals".into()).spawn(listen).map(drop)
+}
+
+/// Whether this process was started with the signal ignored. Only Linux tells; elsewhere it is left alone.
+#[cfg(unix)]
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    let bit = u32::try_from(signal).ok().and_then(|signal| 1u64.checked_shl(signal.saturating_sub(1)));
+    mask.zip(bit).is_none_or(|(mask, bit)| mask & bit != 0)
+}
+
+#[cfg(not(unix))]
+pub(crate) fn on_stop(stop: impl FnMut() + Send + 'static) -> io::Result<()> {
+    ctrlc::set_handler(stop).map_err(io::Error::other)
+}

@@ -1,0 +1,130 @@
+//! A gateway that is started again: with its state, without it, after a crash, and with a state that is damaged.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use natpmp_testkit::lab::{Protocol, echo, wait_until};
+
+use super::SOON;
+use super::house::{House, Nat};
+use super::peers::Peer;
+
+with_each_nat!(
+    without_its_state_the_epoch_begins_anew_and_what_is_kept_is_back_in_six_seconds,
+    with_its_state_nobody_notices_that_it_was_away,
+    after_a_crash_without_state_nothing_stays_open,
+    after_a_crash_what_has_a_lease_stands_and_what_ended_meanwhile_does_not,
+);
+
+/// G06, G19.
+fn without_its_state_the_epoch_begins_anew_and_what_is_kept_is_back_in_six_seconds(nat: Nat) {
+    let Some(mut house) = House::or_skip(nat, 1, &[]) else { return };
+    let _echoes = [Protocol::Udp, Protocol::Tcp].map(|protocol| echo(house.client(0), protocol, 4000));
+    house.grow_old();
+    let (mut kept, _) = house.keep(&["both", "4000", "--external", "5000"]);
+    kept.event(SOON, "mapped");
+    let open = |house: &House| [Protocol::Udp, Protocol::Tcp].map(|protocol| house.leads_to(0, protocol, 5000));
+    assert_eq!(open(&house), [true; 2]);
+
+    house.stop();
+    assert_eq!(open(&house), [false; 2]);
+    let restarted = Instant::now();
+    house.start(&[]);
+    assert!(house.epoch() < 2, "it begins anew");
+    kept.event(SOON, "gateway-restarted");
+    assert!(wait_until(SOON, || open(&house) == [true; 2]), "on the ports they had");
+    assert!(restarted.elapsed() < Duration::from_secs(6), "{:?}", restarted.elapsed());
+}
+
+/// G19.
+fn with_its_state_nobody_notices_that_it_was_away(nat: Nat) {
+    let Some(mut house) = House::empty_or_skip(nat, 1, &["natpmpc"]) else { return };
+    let state = house.file("state").to_str().unwrap().to_owned();
+    house.start(&["--state", &state]);
+    let _echoes = [echo(house.client(0), Protocol::Udp, 4000), echo(house.client(0), Protocol::Tcp, 4001)];
+    house.grow_old();
+    Peer::Natpmpc.map(house.client(0), Protocol::Tcp, 4001, 5001, 600).unwrap();
+    let (mut kept, _) = house.keep(&["udp", "4000", "--external", "5000", "--refresh-interval", "1"]);
+    let before = house.epoch();
+
+    house.stop();
+    assert!(!house.leads_to(0, Protocol::Udp, 5000), "nothing is open without a gateway");
+    house.start(&["--state", &state]);
+    let open = || house.leads_to(0, Protocol::Udp, 5000) && house.leads_to(0, Protocol::Tcp, 5001);
+    assert!(wait_until(SOON, open), "both stand, renewed or not");
+    assert!(house.epoch() >= before, "the epoch goes on");
+    for _ in 0..2 {
+        assert_eq!(kept.event(SOON, "renewed")["external_port"], 5000);
+    }
+    kept.interrupt();
+    let finished = kept.finish(SOON);
+    for event in ["gateway-restarted", "lost", "changed"] {
+        assert_eq!(finished.events(event).count(), 0, "{event}\n{finished}");
+    }
+    assert_eq!(finished.events("mapped").count(), 1, "{finished}");
+}
+
+fn after_a_crash_without_state_nothing_stays_open(nat: Nat) {
+    let Some(mut house) = Peer::Natpmpc.house_or_skip(nat, 1, &[]) else { return };
+    let _echoes = [Protocol::Udp, Protocol::Tcp].map(|protocol| echo(house.client(0), protocol, 4000));
+    for protocol in [Protocol::Udp, Protocol::Tcp] {
+        Peer::Natpmpc.map(house.client(0), protocol, 4000, 5000, 600).unwrap();
+        assert!(house.leads_to(0, protocol, 5000));
+    }
+    house.crash();
+    house.start(&[]);
+    for protocol in [Protocol::Udp, Protocol::Tcp] {
+        assert!(wait_until(SOON, || !house.leads_to(0, protocol, 5000)), "{protocol:?}");
+    }
+}
+
+/// G16, G19: the file was written when the mapping was made, not at an end that never came.
+fn after_a_crash_what_has_a_lease_stands_and_what_ended_meanwhile_does_not(nat: Nat) {
+    let Some(mut house) = House::empty_or_skip(nat, 1, &["natpmpc"]) else { return };
+    let state = house.file("state").to_str().unwrap().to_owned();
+    house.start(&["--state", &state]);
+    let _echoes = [echo(house.client(0), Protocol::Tcp, 4000), echo(house.client(0), Protocol::Udp, 4001)];
+    house.grow_old();
+    Peer::Natpmpc.map(house.client(0), Protocol::Tcp, 4000, 5000, 600).unwrap();
+    Peer::Natpmpc.map(house.client(0), Protocol::Udp, 4001, 5001, 2).unwrap();
+    let mapped = Instant::now();
+    let open = |house: &House| (house.leads_to(0, Protocol::Tcp, 5000), house.leads_to(0, Protocol::Udp, 5001));
+    assert_eq!(open(&house), (true, true));
+    let is_written =
+        || std::fs::read_to_string(&state).is_ok_and(|text| text.contains(" 5000 ") && text.contains(" 5001 "));
+    assert!(wait_until(SOON, is_written), "{:?}", std::fs::read_to_string(&state));
+    let before = house.epoch();
+    house.crash();
+    assert!(wait_until(SOON, || mapped.elapsed() > Duration::from_secs(3)));
+    house.start(&["--state", &state]);
+    assert!(wait_until(SOON, || open(&house) == (true, false)), "{:?}", open(&house));
+    assert!(house.epoch() > before, "the epoch goes on");
+}
+
+#[test]
+fn a_damaged_state_is_refused_and_kept_aside_and_the_next_start_goes_on_without() {
+    let Some(mut house) = House::empty_or_skip(Nat::Relay, 1, &["natpmpc"]) else { return };
+    let path = house.file("state");
+    let state = path.to_str().unwrap().to_owned();
+    house.start(&["--state", &state]);
+    let _echo = echo(house.client(0), Protocol::Udp, 4000);
+    Peer::Natpmpc.map(house.client(0), Protocol::Udp, 4000, 5000, 600).unwrap();
+    house.stop();
+    let whole = std::fs::read_to_string(&path).unwrap();
+    let damaged = whole.replace(" 5000 ", " 5001 ");
+    assert_ne!(whole, damaged);
+    std::fs::write(&path, &damaged).unwrap();
+
+    let refused = house.start_in_vain(&["--state", &state]);
+    assert_eq!(refused.code, Some(1), "{refused}");
+    let aside = format!("{state}.damaged");
+    let complaint = refused.stderr.join("\n");
+    assert!(complaint.contains("damaged") && complaint.contains(&aside), "{refused}");
+    assert!(refused.event("failed")["error"].as_str().is_some_and(|error| error.contains("damaged")), "{refused}");
+    assert_eq!(std::fs::read_to_string(Path::new(&aside)).unwrap(), damaged);
+
+    house.start(&["--state", &state]);
+    assert!(house.epoch() < 2, "it begins anew");
+    assert!(!house.leads_to(0, Protocol::Udp, 5000) && !house.leads_to(0, Protocol::Udp, 5001));
+    assert!(Peer::Natpmpc.map(house.client(0), Protocol::Udp, 4000, 5000, 600).is_ok());
+}
