@@ -2,7 +2,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 
-use natpmp_proto::gateway::GatewayConfig;
+use natpmp_proto::gateway::{GatewayConfig, NatMapping};
 use natpmp_proto::wire::{ANNOUNCEMENT_GROUP, ANNOUNCEMENT_PORT, GATEWAY_PORT};
 
 use super::nat::Nat;
@@ -48,6 +48,7 @@ pub struct ServerBuilder {
     pub(super) internal: Vec<Internal>,
     pub(super) external: External,
     pub(super) config: GatewayConfig,
+    pub(super) statics: Vec<NatMapping>,
     pub(super) port: u16,
     pub(super) announce_to: SocketAddrV4,
     pub(super) state_file: Option<PathBuf>,
@@ -60,6 +61,7 @@ impl ServerBuilder {
             internal: Vec::new(),
             external: External::None,
             config: GatewayConfig::new(),
+            statics: Vec::new(),
             port: GATEWAY_PORT,
             announce_to: SocketAddrV4::new(ANNOUNCEMENT_GROUP, ANNOUNCEMENT_PORT),
             state_file: None,
@@ -82,6 +84,12 @@ impl ServerBuilder {
     /// Leases, ports and limits.
     pub fn config(mut self, config: GatewayConfig) -> Self {
         self.config = config;
+        self
+    }
+
+    /// A mapping that stands for as long as the gateway does, and that its client cannot delete.
+    pub fn static_mapping(mut self, mapping: NatMapping) -> Self {
+        self.statics.push(mapping);
         self
     }
 

@@ -16,7 +16,7 @@ use super::nat::Nat;
 use super::nat_thread::NatThread;
 use super::sockets::Sockets;
 use super::state::State;
-use super::worker::{ExternalSource, Worker};
+use super::worker::{Before, ExternalSource, Worker};
 use crate::subscription::{Subscribers, Subscription};
 
 /// How many mappings a server can hold; its table takes 3 MB.
@@ -37,7 +37,7 @@ impl Server {
     }
 
     pub(super) fn start(builder: ServerBuilder) -> Result<Self, ServerError> {
-        let ServerBuilder { start_nat, internal, external, config, port, announce_to, state_file } = builder;
+        let ServerBuilder { start_nat, internal, external, config, statics, port, announce_to, state_file } = builder;
         let internal = resolve(&internal)?;
         let poll = Poll::new().map_err(ServerError::System)?;
         let sockets = Sockets::open(poll.registry(), &internal, port, announce_to)?;
@@ -49,8 +49,9 @@ impl Server {
         let nat = NatThread::start(nat, Arc::clone(&waker)).map_err(ServerError::System)?;
         let core = Core { gateway, events: Subscribers::new(), commands: Vec::new(), is_stopped: false };
         let shared = Arc::new(Shared { core: Mutex::new(core), waker, origin: std::time::Instant::now() });
-        let worker =
-            Worker::new(Arc::clone(&shared), poll, sockets, nat, ExternalSource::new(external), state_file, state);
+        let before = Before { statics, state };
+        let external = ExternalSource::new(external);
+        let worker = Worker::new(Arc::clone(&shared), poll, sockets, nat, external, state_file, before);
         let thread = thread::Builder::new().name("natpmp gateway".into()).spawn(move || worker.run());
         Ok(Self { shared, addresses, worker: Some(thread.map_err(ServerError::System)?) })
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mio::{Events, Poll};
 use natpmp_proto::Instant;
-use natpmp_proto::gateway::{GatewayEvent, Reply};
+use natpmp_proto::gateway::{GatewayEvent, NatMapping, Reply};
 
 use super::builder::External;
 use super::interfaces::address_of;
@@ -24,9 +24,15 @@ pub(super) struct Worker {
     external: ExternalSource,
     state_file: Option<PathBuf>,
     /// To be taken up when there is an external address.
-    restored: Option<State>,
+    before: Option<Before>,
     /// When the state is to be saved, since it has changed.
     save_at: Option<Instant>,
+}
+
+/// What is to stand from the start.
+pub(super) struct Before {
+    pub(super) statics: Vec<NatMapping>,
+    pub(super) state: Option<State>,
 }
 
 /// Where the external address comes from.
@@ -43,9 +49,9 @@ impl Worker {
         nat: NatThread,
         external: ExternalSource,
         state_file: Option<PathBuf>,
-        restored: Option<State>,
+        before: Before,
     ) -> Self {
-        Self { shared, poll, sockets, nat, external, state_file, restored, save_at: None }
+        Self { shared, poll, sockets, nat, external, state_file, before: Some(before), save_at: None }
     }
 
     pub(super) fn run(mut self) {
@@ -70,7 +76,8 @@ impl Worker {
     /// The epoch goes on if the state was kept, and begins anew if not.
     fn boot(&mut self) {
         let now = self.shared.now();
-        let epoch = self.restored.as_ref().map_or(0, |state| {
+        let state = self.before.as_ref().and_then(|before| before.state.as_ref());
+        let epoch = state.map_or(0, |state| {
             let away = unix_time().saturating_sub(state.saved_at);
             state.epoch.saturating_add(u32::try_from(away).unwrap_or(u32::MAX))
         });
@@ -189,10 +196,14 @@ impl Worker {
     }
 
     fn restore(&mut self, core: &mut Core) {
+        let Some(Before { statics, state }) = self.before.take() else { return };
+        for mapping in statics {
+            if !core.gateway.add_static(&mapping) {
+                log::warn!("{mapping:?} cannot be mapped: its port or its client's port is taken");
+            }
+        }
         let now = unix_time();
-        for StoredMapping { mapping, expires_at } in
-            self.restored.take().map(|state| state.mappings).unwrap_or_default()
-        {
+        for StoredMapping { mapping, expires_at } in state.map(|state| state.mappings).unwrap_or_default() {
             let left = u32::try_from(expires_at.saturating_sub(now)).unwrap_or(u32::MAX);
             if !core.gateway.restore(&mapping, left) {
                 log::debug!("{mapping:?} is not taken up again");
@@ -213,7 +224,7 @@ impl Worker {
         self.save_at = None;
         let Some(path) = &self.state_file else { return };
         // What was not taken up yet is not to be lost.
-        if self.restored.is_some() {
+        if self.before.as_ref().is_some_and(|before| before.state.is_some()) {
             return;
         }
         let state = self.state();

@@ -268,3 +268,30 @@ fn poll_drains_in_its_documented_order() {
     assert_eq!(rig.client.poll(Instant::ZERO), Output::Wait(Some(Instant::from_millis(250))));
     assert_eq!(rig.client.poll_timeout(), Some(Instant::from_millis(250)));
 }
+
+/// C03: however often a caller hopes anew, a silent gateway is given up, at twice the schedule's patience at the latest.
+#[test]
+fn commands_without_end_do_not_put_off_the_verdict_on_a_silent_gateway() {
+    let command = [
+        |rig: &mut Rig| drop(rig.client.refresh(rig.now(), UDP, 4000)),
+        |rig: &mut Rig| rig.client.request_external_address(rig.now()),
+        |rig: &mut Rig| rig.client.network_changed(rig.now()),
+    ];
+    for (number, command) in command.into_iter().enumerate() {
+        let mut rig = Rig::new();
+        rig.keep(MapRequest::new(UDP, 4000));
+        let mut gave_up = None;
+        for at in (0..300_000).step_by(250) {
+            rig.at(at);
+            while rig.sent().is_some() {}
+            if let Some(Event::Failed { error: Error::NoAnswer, .. }) = rig.event() {
+                gave_up = gave_up.or(Some(at));
+            }
+            if at % 1_000 == 0 {
+                command(&mut rig);
+            }
+        }
+        let gave_up = gave_up.unwrap_or_else(|| panic!("command {number}: never given up"));
+        assert!(gave_up <= 2 * 127_750, "command {number}: given up after {gave_up} ms");
+    }
+}

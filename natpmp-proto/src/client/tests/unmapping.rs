@@ -298,3 +298,43 @@ fn a_mapping_being_deleted_tells_nothing_but_its_end() {
     rig.grants(UDP, 4000, 0, 0);
     assert_eq!(rig.event(), ended(UDP, 4000, 4000, Ending::Unmapped));
 }
+
+/// C06: a deletion is not to wait for minutes behind a request that the gateway does not answer.
+#[test]
+fn a_deletion_goes_before_a_request_that_finds_no_answer() {
+    let mut rig = Rig::keeping(UDP, 4000);
+    let now = rig.now();
+    rig.client.request_external_address(now);
+    let (sends, _) = rig.silence_until(3000);
+    assert!(sends.iter().all(|&(_, request)| request == Request::ExternalAddress));
+    let now = rig.at(3000).now();
+    rig.client.unmap(now, UDP, 4000).unwrap();
+    assert_eq!(rig.request(), Request::delete(UDP, 4000));
+    assert_eq!(rig.hears(mapped(rig.epoch(), UDP, 4000, 0, 0)), Ok(Heard::Answer));
+    assert!(matches!(rig.event(), Some(Event::Ended { ending: Ending::Unmapped, .. })));
+    // What made way is asked again.
+    assert_eq!(rig.request(), Request::ExternalAddress);
+}
+
+/// C06: at the end of a program there is time for one send of each.
+#[test]
+fn deletions_in_a_hurry_are_each_sent_once_more_and_given_up_soon() {
+    let mut rig = Rig::new();
+    for port in [4000, 4001, 4002] {
+        rig.keep(MapRequest::new(UDP, port));
+        rig.grants(UDP, port, port, 7200);
+        assert!(matches!(rig.event(), Some(Event::Mapped(_))));
+    }
+    for port in [4000, 4001, 4002] {
+        let now = rig.now();
+        rig.client.unmap(now, UDP, port).unwrap();
+    }
+    rig.silence_until(1000);
+    let now = rig.at(1000).now();
+    rig.client.hasten_deletions(now);
+    let (sends, events) = rig.silence_until(2000);
+    let deleted: Vec<_> = sends.iter().map(|&(at, _)| at).collect();
+    assert_eq!(deleted, [1000, 1250, 1500]);
+    assert_eq!(events.len(), 3, "{events:?}");
+    assert_eq!(rig.client.poll_timeout(), None);
+}

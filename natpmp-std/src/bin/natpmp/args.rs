@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use natpmp_std::gateway::PortRange;
+use natpmp_std::gateway::{NatMapping, PortRange};
 use natpmp_std::{Builder, Client, MapRequest, Protocol, Schedule};
 
 /// Opens ports on the router or VPN that this host is behind, by NAT-PMP (RFC 6886)
@@ -149,6 +149,10 @@ pub(crate) struct Serve {
     /// How many mappings one client may have [default: 64]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) per_client: Option<u16>,
+    /// A mapping that always stands, such as udp:192.168.1.2:4000:5000 for the client's port 4000 on external port 5000;
+    /// may be given several times
+    #[arg(long = "static", value_name = "PROTO:ADDR:PORT:EXTERNAL", value_parser = crate::serve::parse_static)]
+    pub(crate) statics: Vec<NatMapping>,
     /// Keep the mappings in this file, and take them up again at the next start
     #[arg(long, value_name = "FILE")]
     pub(crate) state: Option<PathBuf>,

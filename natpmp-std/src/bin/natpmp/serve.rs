@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::mpsc;
 use std::thread;
 
+use natpmp_std::Protocol;
 use natpmp_std::gateway::nat::{Relay, RelayLimits};
 use natpmp_std::gateway::{
     CloseCause, External, GatewayConfig, GatewayEvent, GatewayMapping, Internal, NatMapping, PortRange, Server,
@@ -13,7 +14,7 @@ use natpmp_std::gateway::{
 
 use crate::args::{self, Backend, Global};
 use crate::failure::Failure;
-use crate::report::{Line, Report, note};
+use crate::report::{Line, Report, name, note};
 
 pub(crate) fn serve(global: &Global, args: &args::Serve, report: &mut Report) -> Result<(), Failure> {
     refuse_client_options(global)?;
@@ -80,6 +81,9 @@ fn configure(mut builder: ServerBuilder, args: &args::Serve) -> Result<ServerBui
             Err(_) => Internal::Interface(internal.clone()),
         });
     }
+    for &mapping in &args.statics {
+        builder = builder.static_mapping(mapping);
+    }
     if let Some(path) = &args.state {
         builder = builder.state_file(path);
     }
@@ -100,6 +104,18 @@ pub(crate) fn parse_ports(text: &str) -> Result<PortRange, String> {
         .zip(port(high))
         .and_then(|(low, high)| PortRange::new(low, high))
         .ok_or_else(|| "give a port or LOW-HIGH, both from 1 to 65535 and in order, such as 1024-65535".to_owned())
+}
+
+pub(crate) fn parse_static(text: &str) -> Result<NatMapping, String> {
+    let parse = || {
+        let (protocol, rest) = text.split_once(':')?;
+        let (internal, external_port) = rest.rsplit_once(':')?;
+        let protocol = Protocol::ALL.into_iter().find(|&known| name(known) == protocol)?;
+        let mapping =
+            NatMapping { protocol, internal: internal.parse().ok()?, external_port: external_port.parse().ok()? };
+        (mapping.internal.port() != 0 && mapping.external_port != 0).then_some(mapping)
+    };
+    parse().ok_or_else(|| "give PROTO:ADDR:PORT:EXTERNAL, such as udp:192.168.1.2:4000:5000".to_owned())
 }
 
 fn refuse_client_options(global: &Global) -> Result<(), Failure> {
