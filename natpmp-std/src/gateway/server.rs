@@ -4,6 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use mio::{Poll, Token, Waker};
 use natpmp_proto::Instant;
@@ -26,6 +27,8 @@ pub const CAPACITY: usize = 65_534;
 pub struct Server {
     shared: Arc<Shared>,
     addresses: Vec<SocketAddrV4>,
+    /// All since the start, for who asks first.
+    first_events: Mutex<Option<Subscription<GatewayEvent>>>,
     worker: Option<JoinHandle<()>>,
 }
 
@@ -47,13 +50,15 @@ impl Server {
         let gateway = boxed(config.seed(RandomState::new().hash_one(port))).map_err(ServerError::System)?;
         let nat = start_nat(&sides(&internal, &external)).map_err(ServerError::Nat)?;
         let nat = NatThread::start(nat, Arc::clone(&waker)).map_err(ServerError::System)?;
-        let core = Core { gateway, events: Subscribers::new(), commands: Vec::new(), is_stopped: false };
+        let mut events = Subscribers::new();
+        let first_events = Mutex::new(Some(events.subscribe()));
+        let core = Core { gateway, events, commands: Vec::new(), is_stopped: false };
         let shared = Arc::new(Shared { core: Mutex::new(core), waker, origin: std::time::Instant::now() });
         let before = Before { statics, state };
         let external = ExternalSource::new(external);
         let worker = Worker::new(Arc::clone(&shared), poll, sockets, nat, external, state_file, before);
         let thread = thread::Builder::new().name("natpmp gateway".into()).spawn(move || worker.run());
-        Ok(Self { shared, addresses, worker: Some(thread.map_err(ServerError::System)?) })
+        Ok(Self { shared, addresses, first_events, worker: Some(thread.map_err(ServerError::System)?) })
     }
 
     /// Where requests are heard.
@@ -62,10 +67,17 @@ impl Server {
         &self.addresses
     }
 
-    /// What happens from now on.
+    /// What happens from now on. The first call tells of all since the start: mappings that were taken up again among it.
     #[must_use]
     pub fn events(&self) -> Subscription<GatewayEvent> {
-        self.shared.lock().events.subscribe()
+        let first = self.first_events.lock().unwrap_or_else(PoisonError::into_inner).take();
+        first.unwrap_or_else(|| self.shared.lock().events.subscribe())
+    }
+
+    /// What is left of the lease of a mapping; `None` if the administrator made it.
+    #[must_use]
+    pub fn time_left(&self, mapping: &GatewayMapping) -> Option<Duration> {
+        mapping.expires.map(|expires| expires.saturating_since(self.shared.now()))
     }
 
     /// All mappings that the NAT has.

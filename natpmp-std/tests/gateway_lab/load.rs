@@ -54,6 +54,7 @@ fn every_valid_request_is_answered_under_load(nat: Nat, load: &Load) {
         })
     });
     let full = house.serving().resident_kib().unwrap();
+    let repeated = repeated.load(Ordering::Relaxed);
     let requests = u32::from(load.clients) * u32::from(load.ports) * load.rounds;
     println!(
         "{nat:?}: {requests} requests of {} clients, {} mappings, in {took:?} ({:.0} a second), the slowest after {slowest:?}, \
@@ -61,11 +62,13 @@ fn every_valid_request_is_answered_under_load(nat: Nat, load: &Load) {
         load.clients,
         u32::from(load.clients) * u32::from(load.ports),
         f64::from(requests) / took.as_secs_f64(),
-        repeated.load(Ordering::Relaxed),
+        repeated,
         u32::from(FOUL_SENDERS) * NONSENSE,
     );
     assert!(full < MOST_MEMORY_KIB, "{full} KiB");
     assert!(took < LONGEST, "{took:?}");
+    // Datagrams may be lost where buffers are full, but not many.
+    assert!(repeated * 20 < usize::try_from(requests).unwrap(), "{repeated} of {requests} asked again");
 
     // And one of them, to see that these are mappings.
     let _echo = echo(house.client(0), Protocol::Udp, FIRST_PORT);

@@ -85,16 +85,3 @@ fn a_lease_is_never_longer_than_asked_for_nor_than_the_longest() {
         }
     });
 }
-
-/// G15: it is there before anybody asks, its owner is told of it, and cannot delete it.
-#[test]
-fn what_the_administrator_mapped_is_told_to_its_owner_and_not_deleted() {
-    // The addresses of a lab are known when it stands: the first client is always this one.
-    each_peer(1, &["--static", "udp:192.168.1.11:4000:5000"], |peer, house| {
-        let client = house.client(0);
-        assert_eq!(client.address().to_string(), "192.168.1.11");
-        assert_eq!(port(peer.map(client, Protocol::Udp, 4000, 6000, 600)), 5000);
-        assert_eq!(peer.unmap(client, Protocol::Udp, 4000).map(drop), Err(2));
-        assert_eq!(port(peer.map(client, Protocol::Udp, 4000, 0, 600)), 5000);
-    });
-}

@@ -67,11 +67,11 @@ fn five_thousand_mappings_are_quick_to_make_and_to_change() {
     timed(&mut house, "one more", &[NatRequest::Install(extra)]);
     timed(&mut house, "one removed", &[NatRequest::Remove(extra)]);
     let began = Instant::now();
-    for batch in all.chunks(1).take(100) {
+    for batch in all.chunks(1).take(20) {
         house.apply(&[NatRequest::Remove(batch[0])]);
         house.apply(&[NatRequest::Install(batch[0])]);
     }
-    println!("each of 200 single changes: {:?}", began.elapsed() / 200);
+    println!("each of 40 single changes: {:?}", began.elapsed() / 40);
 
     let (first, last) = (all[0], all[4_999]);
     let external = house.lab.external_address();

@@ -273,7 +273,7 @@ fn poll_drains_in_its_documented_order() {
 #[test]
 fn commands_without_end_do_not_put_off_the_verdict_on_a_silent_gateway() {
     let command = [
-        |rig: &mut Rig| drop(rig.client.refresh(rig.now(), UDP, 4000)),
+        |rig: &mut Rig| assert!(rig.client.refresh(rig.now(), UDP, 4000)),
         |rig: &mut Rig| rig.client.request_external_address(rig.now()),
         |rig: &mut Rig| rig.client.network_changed(rig.now()),
     ];

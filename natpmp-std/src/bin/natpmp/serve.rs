@@ -2,8 +2,9 @@
 
 use std::net::Ipv4Addr;
 use std::str::FromStr;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
+use std::time::Duration;
 
 use natpmp_std::Protocol;
 use natpmp_std::gateway::nat::{Relay, RelayLimits};
@@ -14,12 +15,11 @@ use natpmp_std::gateway::{
 
 use crate::args::{self, Backend, Global};
 use crate::failure::Failure;
-use crate::report::{Line, Report, name, note};
+use crate::report::{Line, Report, name, note, warn_of_address};
 
 pub(crate) fn serve(global: &Global, args: &args::Serve, report: &mut Report) -> Result<(), Failure> {
     refuse_client_options(global)?;
     let builder = configure(backend(args)?, args)?;
-    let server = builder.start().map_err(|error| Failure::other("cannot serve", error, ""))?;
     let (sender, messages) = mpsc::channel();
     let interrupted = sender.clone();
     let handler = move || {
@@ -27,18 +27,40 @@ pub(crate) fn serve(global: &Global, args: &args::Serve, report: &mut Report) ->
         let _ = interrupted.send(None);
     };
     crate::signals::on_stop(handler).map_err(|error| Failure::other("cannot catch signals", error, ""))?;
+    let server = builder.start().map_err(|error| Failure::other("cannot serve", error, ""))?;
     let events = server.events();
     thread::spawn(move || events.map(Some).try_for_each(|event| sender.send(event)));
     for address in server.addresses() {
         note(&format!("serving NAT-PMP on {address}; interrupt to end"));
     }
-    for event in messages.iter().map_while(|message| message) {
-        tell(report, &server, &event);
+    let mut told_address = None;
+    loop {
+        tell_address(report, &server, &mut told_address);
+        match messages.recv_timeout(LOOK_INTERVAL) {
+            Ok(Some(event)) => tell(report, &server, &event),
+            Err(RecvTimeoutError::Timeout) => {}
+            Ok(None) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        }
         if report.is_closed {
-            break;
+            return Ok(());
         }
     }
-    Ok(())
+}
+
+/// Tells of the external address when it is another one than before.
+fn tell_address(report: &mut Report, server: &Server, told: &mut Option<Option<Ipv4Addr>>) {
+    let address = server.external_address();
+    if told.replace(address) == Some(address) {
+        return;
+    }
+    let line = Line { event: "external-address", external_address: address, ..Line::default() };
+    match address {
+        Some(address) => report.event(&line, &format!("the external address is {address}")),
+        None => report.event(&line, "there is no external address: clients are told result 3"),
+    }
+    if let Some(address) = address {
+        warn_of_address(address);
+    }
 }
 
 fn backend(args: &args::Serve) -> Result<ServerBuilder, Failure> {
@@ -171,6 +193,7 @@ fn mapping_line(event: &'static str, server: &Server, open: &GatewayMapping) -> 
         internal_address: Some(*internal.ip()),
         external_port: Some(external_port),
         external_address: server.external_address(),
+        lifetime: server.time_left(open).and_then(|left| u32::try_from(left.as_secs()).ok()),
         ..Line::default()
     }
     .of_mapping(protocol, internal.port())
@@ -179,3 +202,6 @@ fn mapping_line(event: &'static str, server: &Server, open: &GatewayMapping) -> 
 fn describe(mapping: &NatMapping) -> String {
     format!("{} {}", mapping.protocol, mapping.internal)
 }
+
+/// As often as the address of an interface is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
