@@ -16,6 +16,7 @@ pub(crate) enum Nat {
 }
 
 pub(crate) struct House {
+    // Before the lab, which would end it with its namespaces.
     serve: Option<Running>,
     pub(crate) lab: Lab,
     nat: Nat,
@@ -128,13 +129,6 @@ impl House {
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.lab.directory().join(name)
-    }
-}
-
-/// Before its namespaces go, the gateway ends by itself: a kernel that removes both at once is slow.
-impl Drop for House {
-    fn drop(&mut self) {
-        drop(self.serve.take());
     }
 }
 

@@ -187,6 +187,6 @@ fn free_port(address: Ipv4Addr) -> std::io::Result<u16> {
 
 const INSIDE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 1);
 const OUTSIDE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
-/// Two seconds of grace, and some more for clocks that differ (RFC 6886, section 3.6).
-const UPTIME: Duration = Duration::from_secs(3);
+/// Two seconds of grace, an eighth for clocks that differ (RFC 6886, section 3.6), and one for the epoch being whole seconds.
+const UPTIME: Duration = Duration::from_millis(4_500);
 const PATIENCE: Duration = Duration::from_secs(15);
