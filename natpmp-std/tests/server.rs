@@ -176,6 +176,10 @@ fn what_cannot_be_served_is_said_at_the_start() {
     assert!(matches!(missing, Err(ServerError::NoAddress { .. })));
     let foreign = start(Some(Internal::Address(Ipv4Addr::new(192, 0, 2, 1))));
     assert!(matches!(foreign, Err(ServerError::NotLocal { .. })));
+    let same = serve(&Notes::default()).external(External::Address(INSIDE)).start();
+    assert!(matches!(same, Err(ServerError::SameSides)), "{same:?}");
+    let lost = serve(&Notes::default()).state_file("/nonexistent/natpmp/state").start();
+    assert!(matches!(lost, Err(ServerError::State(StateError::Io { .. }))), "{lost:?}");
     let server = serve(&Notes::default()).start().unwrap();
     let taken = serve(&Notes::default()).port(server.addresses()[0].port()).start();
     assert!(matches!(taken, Err(ServerError::Socket { .. })));

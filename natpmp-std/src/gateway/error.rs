@@ -20,6 +20,8 @@ pub enum ServerError {
         /// The address.
         address: std::net::Ipv4Addr,
     },
+    /// The internal and the external side are the same address: nobody could be told from the outside.
+    SameSides,
     /// A socket for requests could not be had.
     Socket {
         /// Where it was to listen.
@@ -41,6 +43,9 @@ impl fmt::Display for ServerError {
             Self::NoInternal => {
                 f.write_str("no internal address or interface was given: name one whose hosts are to be served")
             }
+            Self::SameSides => f.write_str(
+                "the internal and the external side are the same address: give each its own, such as 127.0.0.1 and 127.0.0.2",
+            ),
             Self::NoAddress { interface } => {
                 write!(f, "interface {interface} does not exist or has no IPv4 address: give it one, or name another")
             }

@@ -45,7 +45,14 @@ impl Server {
         let poll = Poll::new().map_err(ServerError::System)?;
         let sockets = Sockets::open(poll.registry(), &internal, port, announce_to)?;
         let addresses = sockets.addresses();
+        if internal.iter().any(|local| external == External::Address(local.address)) {
+            return Err(ServerError::SameSides);
+        }
         let state = state_file.as_deref().map(State::load).transpose()?.flatten();
+        if let Some(path) = &state_file {
+            // Better now than when there is something to lose.
+            state.clone().unwrap_or_else(State::now).save(path)?;
+        }
         let waker = Arc::new(Waker::new(poll.registry(), WAKE).map_err(ServerError::System)?);
         let gateway = boxed(config.seed(RandomState::new().hash_one(port))).map_err(ServerError::System)?;
         let nat = start_nat(&sides(&internal, &external)).map_err(ServerError::Nat)?;

@@ -9,6 +9,7 @@ use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use natpmp_proto::Protocol;
 use natpmp_proto::gateway::NatMapping;
@@ -34,6 +35,11 @@ pub struct StoredMapping {
 }
 
 impl State {
+    /// An empty table whose epoch begins now.
+    pub(super) fn now() -> Self {
+        Self { saved_at: unix_time(), ..Self::default() }
+    }
+
     /// Reads a state back.
     ///
     /// # Errors
@@ -165,6 +171,11 @@ impl std::error::Error for StateError {
             Self::Damaged { .. } => None,
         }
     }
+}
+
+/// Seconds since 1970.
+pub(super) fn unix_time() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }
 
 /// The words of a line that is whole; a line that was cut has no end.

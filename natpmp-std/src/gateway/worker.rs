@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use mio::{Events, Poll};
 use natpmp_proto::Instant;
@@ -14,7 +14,7 @@ use super::interfaces::address_of;
 use super::nat_thread::NatThread;
 use super::server::{Command, Core, Shared};
 use super::sockets::Sockets;
-use super::state::{State, StoredMapping};
+use super::state::{State, StoredMapping, unix_time};
 
 pub(super) struct Worker {
     shared: Arc<Shared>,
@@ -272,10 +272,6 @@ impl ExternalSource {
     fn is_due(&self, now: Instant) -> bool {
         self.next_look().is_some_and(|at| at <= now)
     }
-}
-
-fn unix_time() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }
 
 /// PCP's longest packet; an unknown request comes back whole.
