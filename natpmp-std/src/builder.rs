@@ -111,8 +111,8 @@ impl Builder {
         self
     }
 
-    /// How long [`KeptMapping::stop`](crate::KeptMapping::stop) and the drop of the last handle wait for a deletion to be
-    /// answered; 2 s by default.
+    /// How long [`KeptMapping::stop`](crate::KeptMapping::stop) waits for its deletion to be answered, and the drop of the
+    /// last handle for the next answer to those that are left; 2 s by default.
     pub const fn goodbye(mut self, bound: Duration) -> Self {
         self.goodbye = bound;
         self

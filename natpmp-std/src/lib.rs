@@ -18,6 +18,7 @@
 //! ```
 //!
 //! # What is here
+//! - [`Client::builder`]: which gateway, which way out, how much patience.
 //! - [`Client`]: blocking calls for one-shot requests, and [`Client::keep`] for mappings that stay.
 //! - [`KeptMapping`]: its state, refresh, stop.
 //! - [`Client::events`]: what happens, as a blocking iterator with a timeout.
@@ -27,7 +28,7 @@
 //!
 //! # Threads
 //! One worker a client, however many mappings; one more for callbacks if there are any. Dropping the last handle of a client ends
-//! the worker, after the deletions that are under way, within 2 s or the [goodbye](Builder::goodbye) that was chosen.
+//! the worker, after the deletions that are under way, or when no answer has come for 2 s or the [goodbye](Builder::goodbye) that was chosen.
 //!
 //! # Logging
 //! Through the `log` crate: packets and events at debug level, and a warning if announcements cannot be heard.

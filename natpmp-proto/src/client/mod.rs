@@ -1,8 +1,9 @@
 //! The client's side of NAT-PMP: a machine that brings what the gateway has in line with what is wanted.
 //!
 //! # Rules
-//! - One request is in flight at a time; the others wait their turn (section 3.1). It is sent again by the [`Schedule`]
-//!   and by nothing else: no packet that is not its answer shortens or extends a wait.
+//! - One request is in flight at a time; the others wait their turn (section 3.1). It is sent again by the [`Schedule`].
+//!   No packet that is dropped shortens or extends a wait; a command, or an announcement that comes in a long wait, begins
+//!   the schedule anew, once. A deletion goes before a request that finds no answer.
 //! - What is wanted is kept in slots, one a mapping, known by protocol and internal port. A gateway that lost its state
 //!   is asked for all of it again.
 //! - An answer is matched by what it says. Deletions are answered with lifetime 0 and requests are not, so that a late
@@ -10,12 +11,12 @@
 //! - Only an answer to a request can change what is believed. An announcement can be forged by any host of the link; it
 //!   is a reason to ask, at most once a second, and for a PCP announcement to renew, at most once a minute.
 //! - Silence, port unreachable and a network that is down concern the gateway, and everything that waits for it shares
-//!   the verdict: one request is tried after a growing pause, and its answer releases the rest. A refusal concerns its
-//!   mapping only.
+//!   the verdict: one request is tried after a growing pause, and its answer releases the rest. Deletions are sent once
+//!   before they share it. A refusal concerns its mapping only, and so does the silence after a question that nobody waits for.
 //!
 //! # Deadlines
 //! While a request is in flight: the end of its wait. Otherwise: the earliest thing to ask, but not before the end of the
-//! gateway's pause. At any time: the end of a lease, and the moment when a deletion has become pointless.
+//! gateway's pause, for which deletions and the check of an announcement do not wait. At any time: the end of a lease, and the moment when a deletion has become pointless.
 
 mod ask;
 mod config;
