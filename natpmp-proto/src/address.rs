@@ -28,6 +28,18 @@ pub enum AddressKind {
 }
 
 impl AddressKind {
+    /// In one word: `public`, `private`, `shared`, `unspecified` or `reserved`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Private => "private",
+            Self::Shared => "shared",
+            Self::Unspecified => "unspecified",
+            Self::Reserved => "reserved",
+        }
+    }
+
     /// The kind of `address`.
     #[must_use]
     pub const fn of(address: Ipv4Addr) -> Self {
@@ -81,6 +93,7 @@ mod tests {
             ([255, 255, 255, 255], AddressKind::Reserved),
         ] {
             assert_eq!(AddressKind::of(address.into()), kind, "{address:?}");
+            assert_eq!(kind.name(), std::format!("{kind:?}").to_lowercase());
         }
     }
 }

@@ -1,5 +1,5 @@
 use core::fmt;
-use core::net::Ipv4Addr;
+use core::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::mapping::Mapping;
 use crate::time::Instant;
@@ -67,6 +67,8 @@ pub enum Event {
     ExternalAddress(#[cfg_attr(feature = "defmt", defmt(Debug2Format))] Result<Ipv4Addr, Error>),
     /// The gateway lost its state (section 3.6). Every kept mapping is asked for again within some 5 s.
     GatewayRestarted,
+    /// It is another gateway from now on, by [`set_gateway`](super::Client::set_gateway). Every kept mapping is asked for there.
+    GatewayChanged(#[cfg_attr(feature = "defmt", defmt(Debug2Format))] SocketAddrV4),
 }
 
 impl Event {
@@ -80,7 +82,9 @@ impl Event {
             Self::Failed { protocol, internal_port, .. }
             | Self::Lost { protocol, internal_port, .. }
             | Self::Ended { protocol, internal_port, .. } => Some((protocol, internal_port)),
-            Self::UnmappedAll { .. } | Self::ExternalAddress(_) | Self::GatewayRestarted => None,
+            Self::UnmappedAll { .. } | Self::ExternalAddress(_) | Self::GatewayRestarted | Self::GatewayChanged(_) => {
+                None
+            }
         }
     }
 }

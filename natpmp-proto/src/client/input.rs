@@ -166,11 +166,10 @@ impl<const N: usize> Client<N> {
     fn finish_unmap_all(&mut self, now: Instant, protocol: Protocol, result: Result<(), Error>) {
         self.unmap_all_mut(protocol).end(result);
         for slot in &mut self.slots {
-            if slot.key.protocol == protocol {
-                if matches!(slot.life, Life::Closing { with_all: true, .. }) {
-                    slot.unmapped(result);
-                }
+            if slot.key.protocol == protocol && matches!(slot.life, Life::Closing { with_all: true, .. }) {
+                slot.unmapped(result);
             } else if slot.is_kept() && result.is_ok() {
+                // Of the other protocol, since some gateways delete both; or wanted in spite of it.
                 slot.ask_now(now);
             }
         }

@@ -69,6 +69,7 @@ pub struct Client<const N: usize = 8> {
     /// When the last round of renewals was, or the next one will be, that a PCP announcement caused; zero before the first.
     round_at: Instant,
     restart_news: bool,
+    gateway_news: bool,
 }
 
 /// The external address, and what is to be done about it.
@@ -120,6 +121,7 @@ impl<const N: usize> Client<N> {
             question_from: Instant::ZERO,
             round_at: Instant::ZERO,
             restart_news: false,
+            gateway_news: false,
         }
     }
 
@@ -187,6 +189,15 @@ impl<const N: usize> Client<N> {
         self.attend(now);
     }
 
+    /// Deletes **all** mappings of both protocols that the gateway has for this host, those of other programs too, and makes anew
+    /// what is kept here: for a host that has taken a new address, whose earlier holder may have left some (section 3.4).
+    /// The answers come as [`Event::UnmappedAll`].
+    pub fn clear(&mut self, now: Instant) {
+        self.unmap_all = [UnmapAll::Wanted; 2];
+        self.make_way();
+        self.attend(now);
+    }
+
     /// Renews a mapping now, or tries again now to make it. The answer comes as [`Event::Renewed`],
     /// [`Event::PortChanged`], [`Event::Mapped`], [`Event::Failed`] or [`Event::Ended`].
     ///
@@ -237,10 +248,11 @@ impl<const N: usize> Client<N> {
     }
 
     /// Another gateway from now on. What is kept is asked for there; it stays open at the old gateway until its lease
-    /// ends there, and so do mappings held once, which end here. The same gateway again: as [`network_changed`](Self::network_changed).
+    /// ends there, and so do mappings held once, which end here. [`Event::GatewayChanged`] says so. The same gateway again: as [`network_changed`](Self::network_changed).
     pub fn set_gateway(&mut self, now: Instant, gateway: SocketAddrV4) {
         if gateway != self.gateway {
             self.gateway = gateway;
+            self.gateway_news = true;
             self.in_flight = None;
             self.external.address = None;
             self.external.error = None;

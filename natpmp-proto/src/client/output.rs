@@ -67,6 +67,9 @@ impl<const N: usize> Client<N> {
     /// The next thing to tell, if there is any.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
+        if core::mem::take(&mut self.gateway_news) {
+            return Some(Event::GatewayChanged(self.gateway));
+        }
         if core::mem::take(&mut self.restart_news) {
             return Some(Event::GatewayRestarted);
         }

@@ -77,6 +77,7 @@ fn another_gateway_gets_everything_that_is_kept_and_ends_what_was_held_once() {
     let now = rig.now();
     rig.client.set_gateway(now, OTHER);
     assert_eq!(rig.client.gateway(), OTHER);
+    assert_eq!(rig.event(), Some(Event::GatewayChanged(OTHER)));
     assert_eq!(rig.event(), lost(UDP, 4000, 5000, LossCause::GatewayChanged));
     assert_eq!(rig.event(), ended(TCP, 6000, 6000, Ending::GatewayChanged));
     // The old gateway is not listened to any more.
@@ -101,6 +102,7 @@ fn another_gateway_ends_deletions_and_gets_the_questions_that_are_open() {
     assert_eq!(rig.request(), Request::delete(TCP, 0));
     rig.client.set_gateway(now, OTHER);
     let error = Error::GatewayChanged;
+    assert_eq!(rig.event(), Some(Event::GatewayChanged(OTHER)));
     assert_eq!(rig.event(), ended(UDP, 4000, 4000, Ending::NotUnmapped(error)));
     assert_eq!(rig.event(), Some(Event::UnmappedAll { protocol: TCP, result: Err(error) }));
     rig.tells_address(ADDRESS);
@@ -118,6 +120,7 @@ fn another_gateway_has_no_known_address_yet() {
     assert!(rig.event().is_some());
     rig.client.set_gateway(Instant::ZERO, OTHER);
     assert_eq!(rig.client.external_address(), None);
+    assert_eq!(rig.event(), Some(Event::GatewayChanged(OTHER)));
     rig.is_quiet();
 }
 
@@ -128,6 +131,7 @@ fn an_address_that_was_asked_for_and_not_yet_told_survives_another_gateway() {
     rig.client.request_external_address(Instant::ZERO);
     rig.tells_address(ADDRESS);
     rig.client.set_gateway(Instant::ZERO, OTHER);
+    assert_eq!(rig.event(), Some(Event::GatewayChanged(OTHER)));
     let is_asked_again = rig.sent().is_some();
     assert!(is_asked_again || rig.event().is_some(), "the caller hears something");
 }
@@ -139,7 +143,7 @@ fn the_same_gateway_again_is_a_network_that_changed() {
     rig.grants(UDP, 5000, 5000, 7200);
     assert!(matches!(rig.event(), Some(Event::Mapped(_))));
     rig.client.set_gateway(Instant::ZERO, GATEWAY);
-    assert_eq!(rig.event(), None);
+    assert_eq!(rig.event(), None, "nothing is told of a change that is none");
     rig.grants(UDP, 4000, 4000, 7200);
     assert_eq!(rig.event(), Some(Event::Renewed(mapping(UDP, 4000, 4000, 7200))));
     rig.is_quiet();

@@ -236,6 +236,22 @@ fn unmap_all_of_one_protocol_renews_what_is_kept_of_the_other() {
     rig.is_quiet();
 }
 
+/// C22: what an earlier holder of the address left goes, and what is kept here is made anew after that.
+#[test]
+fn clearing_deletes_all_of_both_protocols_and_makes_anew_what_is_kept() {
+    let mut rig = Rig::keeping(UDP, 4000);
+    rig.at(1000);
+    let now = rig.now();
+    rig.client.clear(now);
+    rig.grants(UDP, 0, 0, 0);
+    rig.grants(TCP, 0, 0, 0);
+    rig.grants(UDP, 4000, 4000, 7200);
+    assert_eq!(rig.event(), Some(Event::Renewed(mapping(UDP, 4000, 4000, 7200))));
+    assert_eq!(rig.event(), Some(Event::UnmappedAll { protocol: UDP, result: Ok(()) }));
+    assert_eq!(rig.event(), Some(Event::UnmappedAll { protocol: TCP, result: Ok(()) }));
+    rig.is_quiet();
+}
+
 #[test]
 fn unmap_all_that_is_refused_says_so_and_so_does_each_mapping_held() {
     let mut rig = Rig::keeping(UDP, 4000);
