@@ -22,7 +22,7 @@
 //! - [`Client`]: blocking calls for one-shot requests, and [`Client::keep`] for mappings that stay.
 //! - [`KeptMapping`]: its state, refresh, stop.
 //! - [`Client::events`]: what happens, as a blocking iterator with a timeout.
-//! - [`discover_gateway`]: the default gateway.
+//! - [`discover_gateway`]: the default gateway; [`list_gateways`]: what it was chosen from, and why.
 //!
 //! The protocol itself, and every type that is not about sockets or threads, comes from [`natpmp_proto`].
 //!
@@ -30,16 +30,28 @@
 //! One worker a client, however many mappings; one more for callbacks if there are any. Dropping the last handle of a client ends
 //! the worker, after the deletions that are under way, or when no answer has come for 2 s or the [goodbye](Builder::goodbye) that was chosen.
 //!
+//! # When the network changes
+//! A gateway that was discovered is discovered again when the routes change: what is kept moves to the new one, is deleted at the
+//! old one if that can still be reached, and [`Event::GatewayChanged`] says so. A gateway, an interface or an address that was
+//! given stays: it is waited for while it is gone, and used again as soon as it is back. On Linux the kernel tells of changes
+//! (netlink), and on other systems the client looks when something failed or was renewed.
+//!
+//! Time that the machine slept counts. On Linux and Android the client runs on boot time, with a timer on it, and what is
+//! overdue on resume is done at once; on Apple's systems and on Windows it is done within a minute; FreeBSD's clock does not count
+//! sleep. A real suspend is not part of the tests: they advance the clock under the client, stop the process for longer
+//! than a lease, and look at the kernel's record of the timer.
+//!
 //! # Logging
 //! Through the `log` crate: packets and events at debug level, and a warning if announcements cannot be heard.
 //!
 //! # Features
+//! - `blocking` (by default): the client. Without it there is what `natpmp-smol` is made of.
 //! - `serde`: [`Mapping`] and [`MapRequest`] can be stored.
 //! - `discovery`: [`discover_gateway`] on other systems than Linux, where it needs no feature.
 //! - `gateway`: a gateway on real sockets, with a NAT behind it.
 //! - `cli`: the `natpmp` command.
 //!
-//! Depends on `natpmp-proto`, `mio`, `socket2` and `log`. Rust 1.85 or later.
+//! Depends on `natpmp-proto`, `mio`, `socket2`, `log`, and on Unix on `rustix`. Rust 1.85 or later.
 
 #![cfg_attr(
     test,
@@ -53,33 +65,28 @@
     )
 )]
 
-mod announcement;
-mod builder;
-mod callback;
-mod client;
+#[doc(hidden)]
+pub mod adapter;
+#[cfg(feature = "blocking")]
+mod blocking;
 mod discovery;
-mod driver;
-mod error;
 #[cfg(feature = "gateway")]
 pub mod gateway;
-mod kept;
-mod subscription;
+#[cfg(target_os = "linux")]
+mod netlink;
 
-pub use announcement::Announcement;
-pub use builder::Builder;
-pub use callback::Change;
-pub use client::Client;
-pub use discovery::{DiscoverError, FoundGateway, discover_gateway, discover_gateway_on};
-pub use driver::CAPACITY;
-pub use error::Error;
-pub use kept::{KeptMapping, KeptState};
-pub use subscription::Subscription;
+pub use adapter::{Announcement, CAPACITY, Change, ClientBuilder, Error, KeptState};
+#[cfg(feature = "blocking")]
+pub use blocking::{Builder, Client, KeptMapping, Subscription};
+pub use discovery::{
+    DiscoverError, FoundGateway, GatewayCandidate, RouteKind, RouteReason, discover_gateway, discover_gateway_on,
+    list_gateways,
+};
+/// For the adapters.
+#[cfg(target_os = "linux")]
+#[doc(hidden)]
+pub use netlink::RouteWatch;
 
-pub use natpmp_proto::client::{Ending, Error as MachineError, Event, LossCause};
+pub use natpmp_proto::client::{Ending, Error as MachineError, Event, LossCause, MappingState, MappingStatus};
 pub use natpmp_proto::wire::Refusal;
 pub use natpmp_proto::{AddressKind, Backoff, MapRequest, Mapping, Protocol, Schedule};
-
-/// The examples of the README compile.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;

@@ -11,8 +11,8 @@
     reason = "a test that panics has failed, as it should"
 )]
 
-#[path = "client/listening.rs"]
-mod listening;
+#[path = "client/machine_error.rs"]
+mod machine_error;
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -20,11 +20,11 @@ use std::thread;
 use std::time::Duration;
 
 use natpmp_proto::Instant;
-use natpmp_std::{Client, Error, Event, KeptMapping, MachineError, MapRequest, Mapping, Protocol, Subscription};
+use natpmp_std::{Client, Event, KeptMapping, MachineError, MapRequest, Mapping, Protocol, Subscription};
 use natpmp_testkit::gateway::{Gateway, Served};
-use natpmp_testkit::world::{Scale, World, scenarios};
+use natpmp_testkit::world::{Scale, World, listening, scenarios};
 
-use listening::listening;
+use machine_error::machine_error;
 
 /// C02, C03, C04, C05, C06, C07, C08, C10, C11, C12, C13, C14, C15, C16, C17, C18, C19, C20, C23, C24, C25, C26
 #[test]
@@ -54,8 +54,11 @@ impl StdWorld {
     fn new() -> Self {
         let served = Served::start(Gateway::new());
         let Scale { schedule, backoff, .. } = Scale::real();
-        let (client, announcements) =
-            listening(&Client::builder().gateway(served.address()).schedule(schedule).backoff(backoff));
+        let builder = Client::builder().gateway(served.address()).schedule(schedule).backoff(backoff);
+        let (client, announcements) = listening(|address| {
+            let client = builder.clone().announcement_address(address).build().unwrap();
+            client.announcement_error().is_none().then_some(client)
+        });
         served.announce_to(announcements);
         Self { kept: HashMap::new(), events: client.events(), client, served }
     }
@@ -111,17 +114,5 @@ impl World for StdWorld {
 
     fn next_event(&mut self, limit: Duration) -> Option<Event> {
         self.events.next_timeout(limit)
-    }
-}
-
-/// The machine's error that a call's error was made of.
-fn machine_error(error: Error) -> MachineError {
-    match error {
-        Error::NoAnswer { .. } => MachineError::NoAnswer,
-        Error::PortUnreachable { .. } => MachineError::PortUnreachable,
-        Error::NetworkDown { .. } => MachineError::NetworkDown,
-        Error::Refused { refusal: Some(refusal), .. } => MachineError::Refused(refusal),
-        Error::Refused { refusal: None, .. } => MachineError::GrantedNothing,
-        other => panic!("a call to the gateway failed for another reason: {other}"),
     }
 }

@@ -1,19 +1,21 @@
 use std::hash::{BuildHasher, RandomState};
+use std::marker::PhantomData;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::sync::Arc;
 use std::time::Duration;
 
 use natpmp_proto::client::Config;
 use natpmp_proto::wire::{ANNOUNCEMENT_GROUP, ANNOUNCEMENT_PORT, GATEWAY_PORT};
 use natpmp_proto::{Backoff, Schedule};
 
-use crate::client::{Client, Handle};
-use crate::driver::{Addresses, Shared};
-use crate::{Error, discover_gateway, discover_gateway_on};
+use super::Error;
+use super::network::discover;
+use super::sockets::Addresses;
+use crate::DiscoverError;
 
-/// How a [`Client`] is to be made. Everything has a default.
+/// How a client is to be made. Everything has a default.
 ///
 /// ```no_run
+/// # #[cfg(feature = "blocking")] {
 /// use std::net::Ipv4Addr;
 /// use natpmp_std::{Client, Schedule};
 ///
@@ -23,11 +25,12 @@ use crate::{Error, discover_gateway, discover_gateway_on};
 ///     .interface("wg0")
 ///     .schedule(Schedule::QUICK)
 ///     .build()?;
+/// # }
 /// # Ok::<(), natpmp_std::Error>(())
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct Builder {
+pub struct ClientBuilder<C> {
     gateway: Option<SocketAddrV4>,
     local: Option<Ipv4Addr>,
     interface: Option<String>,
@@ -36,10 +39,38 @@ pub struct Builder {
     backoff: Backoff,
     external_address_interval: Option<Duration>,
     goodbye: Duration,
+    waits_for_gateway: bool,
+    clears_on_new_address: bool,
+    client: PhantomData<fn() -> C>,
 }
 
-impl Builder {
-    pub(crate) const fn new() -> Self {
+/// A client that can be started.
+pub trait Start {
+    /// What there is then.
+    type Started;
+
+    /// Starts one.
+    ///
+    /// # Errors
+    /// [`Error::Start`].
+    fn start(settings: &Settings) -> Result<Self::Started, Error>;
+}
+
+/// What a builder has come to.
+#[derive(Debug)]
+pub struct Settings {
+    pub(crate) config: Config,
+    pub(crate) addresses: Addresses,
+    pub(crate) goodbye: Duration,
+    /// The gateway is the one that the routes lead to.
+    pub(crate) is_discovered: bool,
+    pub(crate) clears_on_new_address: bool,
+}
+
+impl<C> ClientBuilder<C> {
+    /// All defaults.
+    #[allow(clippy::new_without_default, reason = "an adapter gives it a place")]
+    pub const fn new() -> Self {
         Self {
             gateway: None,
             local: None,
@@ -49,10 +80,14 @@ impl Builder {
             backoff: Backoff::DEFAULT,
             external_address_interval: None,
             goodbye: Duration::from_secs(2),
+            waits_for_gateway: false,
+            clears_on_new_address: false,
+            client: PhantomData,
         }
     }
 
-    /// The gateway's address and port; by default it is discovered (see [`discover_gateway`]).
+    /// The gateway's address and port; by default it is discovered (see
+    /// [`discover_gateway`](crate::discover_gateway)), and discovered again when the routes change. One that is given stays.
     pub const fn gateway(mut self, gateway: SocketAddrV4) -> Self {
         self.gateway = Some(gateway);
         self
@@ -118,15 +153,32 @@ impl Builder {
         self
     }
 
-    /// Starts the client. It sends nothing yet.
-    ///
-    /// # Errors
-    /// [`Error::Discover`] if no gateway was given and none is found; [`Error::Start`] if the system has no thread or no
-    /// descriptor left. A network that is down is no error here.
-    pub fn build(self) -> Result<Client, Error> {
+    /// Whether a client is made also when no gateway is given and none is found: then it waits for one, which
+    /// [`Event::GatewayChanged`](natpmp_proto::client::Event::GatewayChanged) tells of. Until then its gateway is 0.0.0.0, and
+    /// whatever it asks for fails with [`Error::NetworkDown`]. By default that is an error.
+    pub const fn wait_for_gateway(mut self, does_wait: bool) -> Self {
+        self.waits_for_gateway = does_wait;
+        self
+    }
+
+    /// Whether, when this host has another address than before, **all** mappings that the gateway has for the new one are
+    /// deleted before the client's own are made: an earlier holder of the address may have left them (RFC 6886, section 3.4),
+    /// and so may another program on this host. They are left alone by default.
+    pub const fn clear_on_new_address(mut self, does_clear: bool) -> Self {
+        self.clears_on_new_address = does_clear;
+        self
+    }
+
+    pub(crate) fn settings(&self) -> Result<Settings, Error> {
+        let discover_or_wait = || match discover(self.interface.as_deref()) {
+            // Waiting does not help.
+            Err(error @ DiscoverError::Unsupported) => Err(error),
+            Err(_) if self.waits_for_gateway => Ok(Ipv4Addr::UNSPECIFIED),
+            result => result,
+        };
         let gateway = match self.gateway {
             Some(gateway) => gateway,
-            None => SocketAddrV4::new(self.discover()?, GATEWAY_PORT),
+            None => SocketAddrV4::new(discover_or_wait()?, GATEWAY_PORT),
         };
         let mut config = Config::for_gateway(gateway)
             .schedule(self.schedule)
@@ -135,17 +187,25 @@ impl Builder {
         if let Some(interval) = self.external_address_interval {
             config = config.external_address_interval(interval);
         }
-        let addresses = Addresses { local: self.local, interface: self.interface, announcements: self.announcements };
-        let (shared, worker) = Shared::start(config, addresses).map_err(Error::Start)?;
-        let handle = Handle::new(shared, worker, self.goodbye);
-        Ok(Client { handle: Arc::new(handle) })
+        let interface = self.interface.clone();
+        let addresses = Addresses { local: self.local, interface, announcements: self.announcements };
+        Ok(Settings {
+            config,
+            addresses,
+            goodbye: self.goodbye,
+            is_discovered: self.gateway.is_none(),
+            clears_on_new_address: self.clears_on_new_address,
+        })
     }
+}
 
-    fn discover(&self) -> Result<Ipv4Addr, Error> {
-        let found = match &self.interface {
-            Some(interface) => discover_gateway_on(interface)?,
-            None => discover_gateway()?,
-        };
-        Ok(found.address)
+impl<C: Start> ClientBuilder<C> {
+    /// Starts the client. It sends nothing yet.
+    ///
+    /// # Errors
+    /// [`Error::Discover`] if no gateway was given and none is found; [`Error::Start`] if the system has no thread or no
+    /// descriptor left. A network that is down is no error here.
+    pub fn build(self) -> Result<C::Started, Error> {
+        C::start(&self.settings()?)
     }
 }

@@ -1,15 +1,12 @@
-//! Callbacks of kept mappings, run on a thread of their own, so that a slow one delays no renewal, and one that calls the
-//! client does not wait for itself. The thread is started with the first callback.
+//! Callbacks of kept mappings. They are run by a [`Runner`], without any lock: they may call the client.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::{io, thread};
 
 use log::warn;
 use natpmp_proto::client::Event;
-use natpmp_proto::{Mapping, Protocol};
+use natpmp_proto::{AddressKind, Mapping, Protocol};
 
 /// How a kept mapping can be reached now: what a callback is told when that changed, the first time too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,35 +22,37 @@ pub struct Change {
     pub external_address: Option<Ipv4Addr>,
 }
 
+impl Change {
+    /// Whether the internet can reach the external address; `None` if that is not known.
+    #[must_use]
+    pub fn address_kind(&self) -> Option<AddressKind> {
+        self.external_address.map(AddressKind::of)
+    }
+}
+
 pub(crate) type Callback = Box<dyn FnMut(&Change) + Send>;
 
-/// What each callback was told last.
-#[derive(Debug, Default)]
+/// What each callback was told last, and what is to be passed on to the runner.
+#[derive(Default)]
 pub(crate) struct Callbacks {
     told: Vec<Change>,
-    runner: Option<Sender<Message>>,
+    messages: Vec<Message>,
 }
 
 impl Callbacks {
     /// From now on `callback` is told of changes of this mapping.
-    pub(crate) fn add(&mut self, protocol: Protocol, internal_port: u16, callback: Callback) -> io::Result<()> {
-        let runner = match self.runner.take() {
-            Some(runner) => runner,
-            None => start()?,
-        };
+    pub(crate) fn add(&mut self, protocol: Protocol, internal_port: u16, callback: Callback) {
         self.remove(protocol, internal_port);
         self.told.push(Change { protocol, internal_port, mapping: None, external_address: None });
-        // The runner lives as long as its sender.
-        let _ = runner.send(Message::Add((protocol, internal_port), callback));
-        self.runner = Some(runner);
-        Ok(())
+        self.messages.push(Message(What::Add((protocol, internal_port), callback)));
     }
 
     /// Its callback is not told anything more.
     pub(crate) fn remove(&mut self, protocol: Protocol, internal_port: u16) {
+        let before = self.told.len();
         self.told.retain(|change| (change.protocol, change.internal_port) != (protocol, internal_port));
-        if let Some(runner) = &self.runner {
-            let _ = runner.send(Message::Remove((protocol, internal_port)));
+        if self.told.len() < before {
+            self.messages.push(Message(What::Remove((protocol, internal_port))));
         }
     }
 
@@ -63,7 +62,6 @@ impl Callbacks {
 
     /// Tells the callbacks what the event changed for them.
     pub(crate) fn tell(&mut self, event: &Event, external_address: Option<Ipv4Addr>) {
-        let Some(runner) = &self.runner else { return };
         for told in &mut self.told {
             let is_about = event.mapping_key() == Some((told.protocol, told.internal_port));
             let mapping = match *event {
@@ -78,7 +76,7 @@ impl Callbacks {
                 port(mapping) != port(told.mapping) || (mapping.is_some() && external_address != told.external_address);
             (told.mapping, told.external_address) = (mapping, external_address);
             if has_changed {
-                let _ = runner.send(Message::Tell(*told));
+                self.messages.push(Message(What::Tell(*told)));
             }
         }
         // With its mapping a callback comes to its end, whoever unmapped it.
@@ -86,29 +84,36 @@ impl Callbacks {
             self.remove(protocol, internal_port);
         }
     }
+
+    pub(crate) fn take_messages(&mut self) -> Vec<Message> {
+        std::mem::take(&mut self.messages)
+    }
 }
 
-enum Message {
+/// Something for a [`Runner`].
+pub struct Message(What);
+
+enum What {
     Add((Protocol, u16), Callback),
     Remove((Protocol, u16)),
     Tell(Change),
 }
 
-fn start() -> io::Result<Sender<Message>> {
-    let (sender, receiver) = mpsc::channel();
-    thread::Builder::new().name("natpmp callbacks".into()).spawn(move || run(&receiver))?;
-    Ok(sender)
+/// Has the callbacks, and calls them.
+#[derive(Default)]
+pub struct Runner {
+    callbacks: HashMap<(Protocol, u16), Callback>,
 }
 
-fn run(messages: &Receiver<Message>) {
-    let mut callbacks: HashMap<(Protocol, u16), Callback> = HashMap::new();
-    for message in messages {
-        match message {
-            Message::Add(key, callback) => survive(|| drop(callbacks.insert(key, callback))),
+impl Runner {
+    /// Takes a callback, drops one, or calls one. A panic of a callback ends this call of it and nothing else.
+    pub fn run(&mut self, message: Message) {
+        match message.0 {
+            What::Add(key, callback) => survive(|| drop(self.callbacks.insert(key, callback))),
             // What a callback has captured may panic when it is dropped.
-            Message::Remove(key) => survive(|| drop(callbacks.remove(&key))),
-            Message::Tell(change) => {
-                if let Some(callback) = callbacks.get_mut(&(change.protocol, change.internal_port)) {
+            What::Remove(key) => survive(|| drop(self.callbacks.remove(&key))),
+            What::Tell(change) => {
+                if let Some(callback) = self.callbacks.get_mut(&(change.protocol, change.internal_port)) {
                     survive(|| callback(&change));
                 }
             }
@@ -116,7 +121,15 @@ fn run(messages: &Receiver<Message>) {
     }
 }
 
-/// A panic of a callback ends this call of it and nothing else.
+/// Each callback is dropped, whatever another one does.
+impl Drop for Runner {
+    fn drop(&mut self) {
+        for (_, callback) in self.callbacks.drain() {
+            survive(|| drop(callback));
+        }
+    }
+}
+
 fn survive(call: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(call)).is_err() {
         warn!("a callback panicked; it will be called again at the next change");

@@ -6,8 +6,8 @@ use std::time::Duration;
 use natpmp_proto::client::{self, MapError};
 use natpmp_proto::wire::Refusal;
 
+use super::core::NetworkError;
 use crate::DiscoverError;
-use crate::driver::NetworkError;
 
 /// Why a call failed. The five outcomes that callers tell apart are five variants or more: no answer, port
 /// unreachable, refused (with the gateway's result code), network down on this side, and a bad argument.

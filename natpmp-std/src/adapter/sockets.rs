@@ -1,11 +1,13 @@
 //! The sockets of a client: one connected to the gateway, one that hears announcements.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::time::{Duration, Instant};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+#[cfg(unix)]
+use std::os::fd::OwnedFd;
+use std::time::Duration;
 
-use mio::net::UdpSocket;
-use mio::{Interest, Registry, Token};
+use log::debug;
+use natpmp_proto::Instant;
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Where to send from, and where to hear announcements.
@@ -17,26 +19,62 @@ pub(crate) struct Addresses {
     pub(crate) announcements: Option<SocketAddrV4>,
 }
 
-#[derive(Debug)]
-pub(super) struct Sockets {
-    registry: Registry,
+/// The sockets, each as the adapter waits for it.
+pub(crate) struct Sockets<R: Register> {
+    pub(crate) register: R,
     addresses: Addresses,
     gateway: SocketAddrV4,
-    request: Option<UdpSocket>,
-    last_use: Option<Instant>,
-    announcements: Option<UdpSocket>,
+    request: Option<R::Socket>,
+    last_use: Instant,
+    announcements: Option<R::Socket>,
 }
 
-/// Which socket something happened on.
+/// How an adapter waits for sockets, and for whatever else there is.
+pub trait Register {
+    /// A socket that it waits for.
+    type Socket: Datagrams;
+
+    /// Waits for this one from now on, until it is dropped. It does not block.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn register(&mut self, socket: UdpSocket) -> io::Result<Self::Socket>;
+
+    /// Wakes up whenever there is something new to be read from this one. It does not block, and is read by others.
+    ///
+    /// # Errors
+    /// What the system says.
+    #[cfg(unix)]
+    fn watch(&mut self, descriptor: OwnedFd) -> io::Result<()>;
+}
+
+/// A UDP socket that does not block.
+pub trait Datagrams {
+    /// Sends to the address that it is connected to.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn send(&self, payload: &[u8]) -> io::Result<usize>;
+
+    /// The next datagram.
+    ///
+    /// # Errors
+    /// What the system says; [`WouldBlock`](io::ErrorKind::WouldBlock) if there is none.
+    fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)>;
+}
+
+/// Which socket something happens on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Which {
+pub(crate) enum Which {
+    /// Connected to the gateway.
     Request,
+    /// Hears announcements.
     Announcements,
 }
 
 /// What a socket had.
 #[derive(Debug)]
-pub(super) enum Received<'a> {
+pub(crate) enum Received<'a> {
     Datagram(SocketAddrV4, &'a [u8]),
     /// ICMP port unreachable.
     Unreachable,
@@ -45,34 +83,55 @@ pub(super) enum Received<'a> {
     Nothing,
 }
 
-impl Sockets {
+impl<R: Register> Sockets<R> {
     /// Opens the announcement socket if it is wanted and can be had; the request socket is opened when it is needed.
-    pub(super) fn new(registry: Registry, addresses: Addresses, gateway: SocketAddrV4) -> (Self, io::Result<()>) {
-        let mut sockets = Self { registry, addresses, gateway, request: None, last_use: None, announcements: None };
+    pub(crate) fn new(register: R, addresses: Addresses, gateway: SocketAddrV4) -> (Self, io::Result<()>) {
+        let mut sockets =
+            Self { register, addresses, gateway, request: None, last_use: Instant::ZERO, announcements: None };
         let result = sockets.open_announcements();
         (sockets, result)
     }
 
-    pub(super) fn set_gateway(&mut self, gateway: SocketAddrV4) {
+    pub(crate) fn set_gateway(&mut self, gateway: SocketAddrV4) {
         self.gateway = gateway;
         self.request = None;
+    }
+
+    /// The way to the gateway is another one: what is open belongs to the one before.
+    pub(crate) fn reopen(&mut self) {
+        self.request = None;
+        self.announcements = None;
+        if let Err(error) = self.open_announcements() {
+            debug!("announcements of the gateway cannot be heard: {error}");
+        }
+    }
+
+    /// One more, connected to this gateway.
+    pub(crate) fn connect(&mut self, gateway: SocketAddrV4) -> io::Result<R::Socket> {
+        self.register.register(self.addresses.connect(gateway)?.into())
+    }
+
+    pub(crate) fn socket(&self, which: Which) -> Option<&R::Socket> {
+        match which {
+            Which::Request => self.request.as_ref(),
+            Which::Announcements => self.announcements.as_ref(),
+        }
     }
 
     /// Sends to the gateway.
     ///
     /// The socket is connected, which is what makes port unreachable heard. It is opened anew after a while of disuse and
     /// in a long silence, since the local address and the route may have changed; each time from another random port.
-    pub(super) fn send(&mut self, payload: &[u8], resends: u8) -> io::Result<()> {
-        let is_stale = self.last_use.is_none_or(|at| at.elapsed() > DISUSE);
-        if is_stale || resends >= MANY_RESENDS {
+    pub(crate) fn send(&mut self, now: Instant, payload: &[u8], resends: u8) -> io::Result<()> {
+        if now.saturating_since(self.last_use) > DISUSE || resends >= MANY_RESENDS {
             self.request = None;
         }
         let socket = match self.request.take() {
             Some(socket) => socket,
-            None => self.open_request()?,
+            None => self.connect(self.gateway)?,
         };
         let socket = self.request.insert(socket);
-        self.last_use = Some(Instant::now());
+        self.last_use = now;
         match socket.send(payload) {
             // The packet is lost, as packets are; it will be sent again.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
@@ -81,13 +140,9 @@ impl Sockets {
     }
 
     /// What a socket has next. After an error the request socket is opened anew for the next send.
-    pub(super) fn receive<'a>(&mut self, which: Which, buffer: &'a mut [u8]) -> Received<'a> {
-        let socket = match which {
-            Which::Request => &self.request,
-            Which::Announcements => &self.announcements,
-        };
-        let Some(socket) = socket else { return Received::Nothing };
-        match socket.recv_from(buffer) {
+    pub(crate) fn receive<'a>(&mut self, which: Which, buffer: &'a mut [u8]) -> Received<'a> {
+        let Some(socket) = self.socket(which) else { return Received::Nothing };
+        match socket.receive(buffer) {
             Ok((length, SocketAddr::V4(from))) => Received::Datagram(from, buffer.get(..length).unwrap_or_default()),
             Ok(_) => Received::Nothing,
             Err(error) => match error.kind() {
@@ -104,12 +159,8 @@ impl Sockets {
     }
 
     /// Forgets a socket that failed.
-    pub(super) fn forget_request(&mut self) {
+    pub(crate) fn forget_request(&mut self) {
         self.request = None;
-    }
-
-    fn open_request(&self) -> io::Result<UdpSocket> {
-        self.register(self.addresses.connect(self.gateway)?, REQUEST)
     }
 
     fn open_announcements(&mut self) -> io::Result<()> {
@@ -120,25 +171,23 @@ impl Sockets {
             let interface = self.addresses.local.unwrap_or(Ipv4Addr::UNSPECIFIED);
             let _ = socket.join_multicast_v4(address.ip(), &interface);
         }
-        self.announcements = Some(self.register(socket, ANNOUNCEMENTS)?);
+        self.announcements = Some(self.register.register(socket.into())?);
         Ok(())
-    }
-
-    fn register(&self, socket: Socket, token: Token) -> io::Result<UdpSocket> {
-        let mut socket = UdpSocket::from_std(socket.into());
-        self.registry.register(&mut socket, token, Interest::READABLE)?;
-        Ok(socket)
     }
 }
 
 impl Addresses {
     /// The local address that the system chooses, or was told to choose, for packets to the gateway. Nothing is sent.
-    pub(super) fn local_address(&self, gateway: SocketAddrV4) -> io::Result<Ipv4Addr> {
+    pub(crate) fn local_address(&self, gateway: SocketAddrV4) -> io::Result<Ipv4Addr> {
         let address = self.connect(gateway)?.local_addr()?.as_socket_ipv4();
         address.map(|address| *address.ip()).ok_or(io::ErrorKind::AddrNotAvailable.into())
     }
 
     fn connect(&self, gateway: SocketAddrV4) -> io::Result<Socket> {
+        if gateway.ip().is_unspecified() {
+            // None is known yet; and to some systems it is another name of this host.
+            return Err(io::ErrorKind::NetworkUnreachable.into());
+        }
         let socket = self.open(SocketAddrV4::new(self.local.unwrap_or(Ipv4Addr::UNSPECIFIED), 0))?;
         socket.connect(&gateway.into())?;
         Ok(socket)
@@ -173,10 +222,6 @@ fn bind_to_interface(_socket: &Socket, _interface: &str) -> io::Result<()> {
         "an interface can be chosen on Linux only: choose a local address instead",
     ))
 }
-
-pub(super) const REQUEST: Token = Token(0);
-pub(super) const ANNOUNCEMENTS: Token = Token(1);
-pub(super) const WAKE: Token = Token(2);
 
 const DISUSE: Duration = Duration::from_secs(10);
 

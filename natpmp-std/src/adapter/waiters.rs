@@ -1,16 +1,18 @@
-//! Blocking calls that wait for an event of the machine.
+//! Calls that wait for an event of the machine.
 
 use std::net::Ipv4Addr;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::task::Waker;
 
 use natpmp_proto::client::{Ending, Error, Event};
-use natpmp_proto::{Mapping, Protocol};
+use natpmp_proto::{Instant, Mapping, Protocol};
 
 /// What a call waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Awaited {
     ExternalAddress,
     Mapping(Protocol, u16),
+    /// A kept one, whatever it takes.
+    Open(Protocol, u16),
     Ending(Protocol, u16),
     UnmappedAll(Protocol),
 }
@@ -24,46 +26,90 @@ pub(crate) enum Answer {
     UnmappedAll,
 }
 
-/// Or why not. `Interrupted`: something else was done with the mapping meanwhile.
+/// Or why not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Answered(Answer),
     Failed(Error),
+    /// Something else was done with the mapping meanwhile.
     Interrupted,
+    /// The call waits no longer.
+    TimedOut,
+    /// Nobody will answer any more.
+    Stopped,
 }
 
-/// All calls that wait.
+/// All calls that wait, or have an outcome that was not fetched yet.
 #[derive(Debug, Default)]
 pub(crate) struct Waiters {
-    waiting: Vec<(Awaited, Sender<Outcome>)>,
+    waiting: Vec<Waiting>,
+    last: u64,
     is_closed: bool,
 }
 
+#[derive(Debug)]
+struct Waiting {
+    id: u64,
+    awaited: Awaited,
+    deadline: Option<Instant>,
+    outcome: Option<Outcome>,
+    waker: Waker,
+}
+
 impl Waiters {
-    /// Nobody will answer any more.
-    pub(crate) fn closed() -> Self {
-        Self { waiting: Vec::new(), is_closed: true }
+    /// A call waits from now on, by this number.
+    pub(crate) fn add(&mut self, awaited: Awaited, deadline: Option<Instant>) -> u64 {
+        self.last = self.last.saturating_add(1);
+        let outcome = self.is_closed.then_some(Outcome::Stopped);
+        self.waiting.push(Waiting { id: self.last, awaited, deadline, outcome, waker: Waker::noop().clone() });
+        self.last
     }
 
-    /// Where the outcome comes; the sender is dropped when nobody will answer.
-    pub(crate) fn wait_for(&mut self, awaited: Awaited) -> Receiver<Outcome> {
-        let (sender, receiver) = mpsc::channel();
-        if !self.is_closed {
-            self.waiting.push((awaited, sender));
+    /// The outcome, if it is there: then the call waits no longer. If not, `waker` is woken when it is; the one before it comes
+    /// back, to be dropped without any lock.
+    pub(crate) fn take(&mut self, id: u64, waker: Waker) -> Result<Outcome, Waker> {
+        let Some(index) = self.waiting.iter().position(|waiting| waiting.id == id) else { return Ok(Outcome::Stopped) };
+        match self.waiting.get_mut(index) {
+            Some(waiting) if waiting.outcome.is_none() => Err(std::mem::replace(&mut waiting.waker, waker)),
+            _ => Ok(self.waiting.swap_remove(index).outcome.unwrap_or(Outcome::Stopped)),
         }
-        receiver
     }
 
-    /// Gives the event to all who wait for it.
-    pub(crate) fn tell(&mut self, event: &Event) {
-        self.waiting.retain(|(awaited, sender)| match awaited.outcome(event) {
-            Some(outcome) => {
-                // Whoever asked may have given up waiting.
-                let _ = sender.send(outcome);
-                false
+    /// A call was given up. What comes back is to be dropped without any lock.
+    pub(crate) fn remove(&mut self, id: u64) -> Option<Waker> {
+        let index = self.waiting.iter().position(|waiting| waiting.id == id)?;
+        Some(self.waiting.swap_remove(index).waker)
+    }
+
+    /// Gives the event to all who wait for it. Those to be woken are added to `woken`.
+    pub(crate) fn tell(&mut self, event: &Event, woken: &mut Vec<Waker>) {
+        self.settle(woken, |waiting| waiting.awaited.outcome(event));
+    }
+
+    /// Those who wait no longer than to `now` are told so.
+    pub(crate) fn handle_timeout(&mut self, now: Instant, woken: &mut Vec<Waker>) {
+        self.settle(woken, |waiting| waiting.deadline.filter(|&deadline| deadline <= now).map(|_| Outcome::TimedOut));
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let waiting = self.waiting.iter().filter(|waiting| waiting.outcome.is_none());
+        waiting.filter_map(|waiting| waiting.deadline).min()
+    }
+
+    /// Nobody will answer any more.
+    pub(crate) fn close(&mut self, woken: &mut Vec<Waker>) {
+        self.is_closed = true;
+        self.settle(woken, |_| Some(Outcome::Stopped));
+    }
+
+    fn settle(&mut self, woken: &mut Vec<Waker>, outcome: impl Fn(&Waiting) -> Option<Outcome>) {
+        for waiting in self.waiting.iter_mut().filter(|waiting| waiting.outcome.is_none()) {
+            waiting.outcome = outcome(waiting);
+            if waiting.outcome.is_some() {
+                woken.push(std::mem::replace(&mut waiting.waker, Waker::noop().clone()));
             }
-            None => true,
-        });
+        }
     }
 }
 
@@ -75,12 +121,15 @@ impl Awaited {
             (Self::UnmappedAll(awaited), Event::UnmappedAll { protocol, result }) if protocol == awaited => {
                 Some(outcome(result.map(|()| Answer::UnmappedAll)))
             }
-            (Self::Mapping(protocol, port) | Self::Ending(protocol, port), event)
+            (Self::Mapping(protocol, port) | Self::Open(protocol, port) | Self::Ending(protocol, port), event)
                 if event.mapping_key() != Some((protocol, port)) =>
             {
                 None
             }
             (Self::Mapping(..), event) => outcome_of_mapping(event),
+            // Failures are no end of it.
+            (Self::Open(..), Event::Failed { .. }) => None,
+            (Self::Open(..), event) => outcome_of_mapping(event),
             (Self::Ending(..), event) => outcome_of_ending(event),
             _ => None,
         }

@@ -1,6 +1,6 @@
 //! Systems other than Linux, through the `netdev` crate.
 
-use super::routes::{DefaultRoute, Routes};
+use super::routes::{Hop, Part, Route, Routes, Way};
 
 pub(super) fn read() -> Routes {
     let interfaces = netdev::get_interfaces();
@@ -12,14 +12,17 @@ pub(super) fn read() -> Routes {
         let is_preferred = preferred.as_ref() == Ok(&interface.index);
         let gateway =
             interface.gateway.and_then(|gateway| gateway.ipv4.into_iter().find(|address| !address.is_unspecified()));
-        if is_preferred || gateway.is_some() {
-            routes.default.push(DefaultRoute {
-                interface: interface.name.clone(),
-                gateway,
-                metric: u32::from(!is_preferred),
-            });
+        let name = interface.name;
+        routes.interfaces.push(name.clone());
+        if !is_preferred && gateway.is_none() {
+            continue;
         }
-        routes.interfaces.push(interface.name);
+        let way = Way { table: None, interface: name.clone(), gateway };
+        if is_preferred || routes.ways == [None, None] {
+            routes.ways = [Some(way.clone()), Some(way)];
+        }
+        let hops = vec![Hop { interface: name, gateway, is_up: true }];
+        routes.routes.push(Route { part: Part::All, table: None, metric: None, hops });
     }
     routes
 }

@@ -1,66 +1,120 @@
-//! The choice among default routes, the same on every system.
+//! The routes that stand for the way to the internet, and the gateway found in them, the same on every system.
 
 use std::net::Ipv4Addr;
 
-use super::{DiscoverError, FoundGateway};
+use super::{DiscoverError, FoundGateway, GatewayCandidate, RouteReason};
 
-/// What a system told about its default routes and its interfaces.
+/// What a system told about its ways to the internet and its interfaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Routes {
-    /// Only routes whose mask is 0, in the system's order.
-    pub(super) default: Vec<DefaultRoute>,
+    /// Those to all addresses or to half of them, in the system's order.
+    pub(super) routes: Vec<Route>,
+    /// Where packets to [`PROBES`] would go.
+    pub(super) ways: [Option<Way>; 2],
     /// The names of all interfaces; empty where they could not be listed.
     pub(super) interfaces: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct DefaultRoute {
-    pub(super) interface: String,
-    /// Absent on point-to-point links.
-    pub(super) gateway: Option<Ipv4Addr>,
-    pub(super) metric: u32,
+pub(super) struct Route {
+    pub(super) part: Part,
+    pub(super) table: Option<u32>,
+    pub(super) metric: Option<u32>,
+    pub(super) hops: Vec<Hop>,
 }
 
-impl Routes {
-    /// The gateway of the default route with the lowest metric, among those of `interface` if one is named.
-    pub(super) fn gateway(mut self, interface: Option<&str>) -> Result<FoundGateway, DiscoverError> {
-        // A stable sort: among equals the system's order stands.
-        self.default.sort_by_key(|route| route.metric);
-        let asked = |route: &&DefaultRoute| interface.is_none_or(|name| route.interface == name);
+/// Of the address space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    All,
+    Lower,
+    Upper,
+}
 
-        if let Some(found) = self.default.iter().filter(asked).find_map(DefaultRoute::found) {
-            return Ok(found);
+impl Part {
+    /// Of routes with this destination, of which so many bits count; absent if it is less than half.
+    #[cfg(target_os = "linux")]
+    pub(super) fn of(destination: Ipv4Addr, prefix: u8) -> Option<Self> {
+        match (prefix, destination.octets()) {
+            (0, [0, 0, 0, 0]) => Some(Self::All),
+            (1, [0, 0, 0, 0]) => Some(Self::Lower),
+            (1, [128, 0, 0, 0]) => Some(Self::Upper),
+            _ => None,
         }
-        let without_gateway = names(self.default.iter().filter(asked));
-        if !without_gateway.is_empty() {
-            return Err(DiscoverError::NoGatewayAddress { interfaces: without_gateway });
-        }
-        let Some(interface) = interface.map(str::to_owned) else {
-            return Err(DiscoverError::NoDefaultRoute);
-        };
-        if !self.interfaces.is_empty() && !self.interfaces.contains(&interface) {
-            return Err(DiscoverError::NoSuchInterface { interface, interfaces: self.interfaces });
-        }
-        Err(DiscoverError::NoRouteOnInterface {
-            interface,
-            default_routes: self.default.iter().filter_map(DefaultRoute::found).collect(),
-        })
     }
 }
 
-impl DefaultRoute {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Hop {
+    pub(super) interface: String,
+    /// Absent on point-to-point links.
+    pub(super) gateway: Option<Ipv4Addr>,
+    pub(super) is_up: bool,
+}
+
+/// Where packets to one address would go, by whatever route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Way {
+    pub(super) table: Option<u32>,
+    pub(super) interface: String,
+    pub(super) gateway: Option<Ipv4Addr>,
+}
+
+impl Routes {
+    /// The gateway that packets to the internet go to, or that of `interface` if one is named.
+    pub(super) fn gateway(self, interface: Option<&str>) -> Result<FoundGateway, DiscoverError> {
+        let candidates = self.candidates();
+        let Some(interface) = interface else { return chosen(&candidates) };
+        let (here, elsewhere): (Vec<_>, Vec<_>) =
+            candidates.into_iter().partition(|candidate| candidate.interface == interface);
+        if let Some(found) = here.iter().find_map(GatewayCandidate::found) {
+            return Ok(found);
+        }
+        let (interface, others) = (interface.to_owned(), gateways(&elsewhere));
+        if !here.is_empty() {
+            return Err(DiscoverError::NoGatewayAddress { interface, others });
+        }
+        if !self.interfaces.is_empty() && !self.interfaces.contains(&interface) {
+            return Err(DiscoverError::NoSuchInterface { interface, interfaces: self.interfaces });
+        }
+        Err(DiscoverError::NoRouteOnInterface { interface, default_routes: others })
+    }
+}
+
+impl GatewayCandidate {
+    pub(super) fn is_the_kernels(&self) -> bool {
+        matches!(self.reason, RouteReason::Chosen | RouteReason::ChosenWithoutGateway)
+    }
+
     fn found(&self) -> Option<FoundGateway> {
         self.gateway.map(|address| FoundGateway { address, interface: self.interface.clone() })
     }
 }
 
-/// The interfaces of these routes, each once.
-fn names<'a>(routes: impl Iterator<Item = &'a DefaultRoute>) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for route in routes {
-        if !names.contains(&route.interface) {
-            names.push(route.interface.clone());
+fn chosen(candidates: &[GatewayCandidate]) -> Result<FoundGateway, DiscoverError> {
+    let Some(choice) = candidates.first().filter(|candidate| candidate.is_the_kernels()) else {
+        return Err(DiscoverError::NoDefaultRoute);
+    };
+    choice.found().ok_or_else(|| DiscoverError::NoGatewayAddress {
+        interface: choice.interface.clone(),
+        others: gateways(candidates),
+    })
+}
+
+/// The gateways of these, each once.
+fn gateways(candidates: &[GatewayCandidate]) -> Vec<FoundGateway> {
+    let mut gateways: Vec<FoundGateway> = Vec::new();
+    for found in candidates.iter().filter_map(GatewayCandidate::found) {
+        if !gateways.contains(&found) {
+            gateways.push(found);
         }
     }
-    names
+    gateways
 }
+
+/// One public address of each half of the address space. Nothing is special about them: only that hardly any host has a
+/// route of its own to them, as many have to name servers.
+#[cfg(target_os = "linux")]
+pub(super) const PROBES: [Ipv4Addr; 2] = [Ipv4Addr::new(62, 0, 0, 1), Ipv4Addr::new(198, 41, 0, 4)];
+
+pub(super) const MAIN_TABLE: u32 = 254;

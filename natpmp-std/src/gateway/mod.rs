@@ -1,6 +1,7 @@
 //! A NAT-PMP gateway on real sockets: the machine of [`natpmp_proto::gateway`], a NAT behind it, and a file for its state.
 //!
 //! ```no_run
+//! # #[cfg(feature = "blocking")] {
 //! use natpmp_std::gateway::nat::{Relay, RelayLimits};
 //! use natpmp_std::gateway::{External, Internal, Server};
 //!
@@ -11,22 +12,22 @@
 //! for event in server.events() {
 //!     println!("{event:?}");
 //! }
+//! # }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod builder;
+#[doc(hidden)]
+pub mod adapter;
+#[cfg(feature = "blocking")]
+mod blocking;
 mod error;
-mod interfaces;
 pub mod nat;
-mod nat_thread;
-mod server;
-mod sockets;
 mod state;
-mod worker;
 
-pub use builder::{External, Internal, ServerBuilder, Sides};
+pub use adapter::{CAPACITY, External, GatewayBuilder, Internal, Sides};
+#[cfg(feature = "blocking")]
+pub use blocking::{Server, ServerBuilder};
 pub use error::ServerError;
-pub use server::{CAPACITY, Server};
 pub use state::{State, StateError, StoredMapping};
 
 pub use natpmp_proto::gateway::{

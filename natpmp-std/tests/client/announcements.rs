@@ -7,8 +7,7 @@ use natpmp_proto::wire::Request;
 use natpmp_std::{Client, Event, Protocol};
 use natpmp_testkit::gateway::{Announces, Gateway};
 
-use super::listening::listening;
-use super::{SOON, UDP, builder, client, eventually, forget, gateway, keep, lease, requests};
+use super::{SOON, UDP, builder, client, eventually, forget, gateway, keep, lease, listening, requests};
 
 /// C10
 #[test]

@@ -9,10 +9,10 @@ use natpmp_proto::wire::Request;
 use natpmp_std::{Backoff, Change, Client, Ending, Error, KeptMapping, MapRequest, Protocol};
 use natpmp_testkit::gateway::{Announces, Gateway};
 
-use super::listening::listening;
 use super::scripted::{Scripted, granted};
 use super::{
-    SHORT, SOON, TCP, UDP, begin, builder, client, eventually, forget, gateway, in_time, leases, requests, turn,
+    SHORT, SOON, TCP, UDP, begin, builder, client, eventually, forget, gateway, in_time, leases, listening, requests,
+    turn,
 };
 
 #[test]

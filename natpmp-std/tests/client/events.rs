@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use natpmp_std::{Ending, Event, MachineError, MapRequest, Protocol, Refusal};
 use natpmp_testkit::gateway::{Announces, Gateway};
 
-use super::listening::listening;
-use super::{SOON, UDP, begin, builder, client, gateway, in_time, keep, turn};
+use super::{SOON, UDP, begin, builder, client, gateway, in_time, keep, listening, turn};
 
 #[test]
 fn they_come_in_order_from_the_moment_of_the_subscription() {

@@ -253,6 +253,7 @@ fn what_is_kept_moves_to_another_gateway() {
     forget(&first);
     client.set_gateway(second.address());
     assert_eq!(client.gateway(), second.address());
+    assert_eq!(events.next_timeout(SOON), Some(Event::GatewayChanged(second.address())));
     let lost = events.next_timeout(SOON);
     assert!(matches!(lost, Some(Event::Lost { cause: LossCause::GatewayChanged, .. })), "{lost:?}");
     assert!(kept.wait_open(SOON).is_some());

@@ -14,12 +14,12 @@ mod callbacks;
 mod events;
 mod keeping;
 mod leaving;
-mod listening;
 mod outcomes;
 mod scripted;
 mod sharing;
 mod stored;
 
+use std::net::SocketAddrV4;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 use natpmp_proto::wire::Request;
 use natpmp_std::{Backoff, Builder, Client, KeptMapping, MapRequest, Protocol, Schedule};
 use natpmp_testkit::gateway::{Gateway, Knobs, Reach, Served};
+use natpmp_testkit::world;
 
 /// A gateway that behaves, but for what `change` turns.
 fn gateway(change: impl FnOnce(&mut Knobs)) -> Served {
@@ -52,6 +53,14 @@ fn keep(client: &Client, request: &MapRequest) -> KeptMapping {
     let kept = client.keep(request).unwrap();
     kept.wait_open(SOON).expect("the gateway grants it");
     kept
+}
+
+/// A client that hears announcements, and where.
+fn listening(builder: &Builder) -> (Client, SocketAddrV4) {
+    world::listening(|address| {
+        let client = builder.clone().announcement_address(address).build().unwrap();
+        client.announcement_error().is_none().then_some(client)
+    })
 }
 
 fn turn(gateway: &Served, change: impl FnOnce(&mut Knobs)) {

@@ -74,7 +74,7 @@ fn its_json_has_these_events_and_keys() {
     let finished = running.finish(SOON);
     let unmapped = json!({ "event": "unmapped", "protocol": "udp", "internal_port": 4000, "gateway": asked });
     assert_eq!(finished.event("unmapped"), unmapped);
-    let address = json!({ "event": "external-address", "external_address": "11.22.33.44", "gateway": asked });
+    let address = json!({ "event": "external-address", "external_address": "11.22.33.44", "address_kind": "public", "gateway": asked });
     assert_eq!(finished.event("external-address"), address);
 }
 

@@ -35,6 +35,7 @@ fn external_address_prints_the_address() {
     let expected = json!({
         "event": "external-address",
         "external_address": "11.22.33.44",
+        "address_kind": "public",
         "gateway": gateway.address().to_string(),
     });
     assert_eq!(lines, [expected]);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use natpmp_testkit::lab::{Lab, Protocol, echo, wait_until};
 
-use super::{SOON, keep, leads_to_client};
+use super::{SOON, keep};
 
 #[test]
 fn the_port_file_and_the_hook_know_the_mapping_until_it_is_deleted() {
@@ -61,7 +61,7 @@ fn another_port_after_a_restart_is_a_change_and_not_an_error() {
 
     let changed = kept.event_where(Duration::from_secs(20), "changed", |event| event["external_port"] != 4000);
     let port = u16::try_from(changed["external_port"].as_u64().unwrap()).unwrap();
-    assert!(leads_to_client(&lab, Protocol::Udp, port));
+    assert!(lab.leads_to_client(Protocol::Udp, port));
     assert!(wait_until(SOON, || hook.port() == port.to_string()), "{hook:?}");
     assert!(
         wait_until(SOON, || hook.has_run_with(&format!("changed udp 4000 {port} 11.22.33.44"))),

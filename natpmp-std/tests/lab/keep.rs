@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use natpmp_testkit::lab::{Lab, Protocol, Running, echo, wait_until};
 
-use super::{SOON, keep, leads_to_client, start};
+use super::{SOON, keep, start};
 
 #[test]
 fn interrupting_keep_deletes_the_mapping_and_succeeds() {
@@ -22,13 +22,13 @@ fn stopping_keep_deletes_the_mapping_and_succeeds(stop: fn(&Running)) {
     let _echo = echo(lab.client(), Protocol::Tcp, 4000);
     let (kept, mapped) = keep(lab.client(), &["tcp", "4000", "--external", "5000"]);
     assert_eq!(mapped["external_port"], 5000);
-    assert!(leads_to_client(&lab, Protocol::Tcp, 5000));
+    assert!(lab.leads_to_client(Protocol::Tcp, 5000));
     stop(&kept);
     let finished = kept.finish(SOON);
     assert_eq!(finished.code, Some(0), "{finished}");
     assert_eq!(finished.event("unmapped")["internal_port"], 4000);
     assert_eq!(lab.router().mappings(), Vec::<String>::new());
-    assert!(!leads_to_client(&lab, Protocol::Tcp, 5000));
+    assert!(!lab.leads_to_client(Protocol::Tcp, 5000));
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn packets_go_through_without_a_gap_for_several_leases() {
     let (mut kept, _) = keep(lab.client(), &["udp", "4000", "--lifetime", "4"]);
     let mut asked = 0;
     while asked < 3 {
-        assert!(leads_to_client(&lab, Protocol::Udp, 4000));
+        assert!(lab.leads_to_client(Protocol::Udp, 4000));
         if let Some(renewed) = kept.try_event(Duration::from_millis(100), "renewed") {
             assert_eq!(renewed["external_port"], 4000);
             asked += 1;
@@ -83,7 +83,7 @@ fn keep_started_before_the_gateway_waits_for_it_and_maps() {
     assert!(kept.event(SOON, "retrying")["error"].is_string());
     let _gateway = lab.miniupnpd().start();
     assert_eq!(kept.event(SOON, "mapped")["external_port"], 4000);
-    assert!(leads_to_client(&lab, Protocol::Udp, 4000));
+    assert!(lab.leads_to_client(Protocol::Udp, 4000));
 }
 
 /// C25: so it is with a network that comes up later, as at boot.
@@ -98,7 +98,7 @@ fn keep_started_before_the_default_route_waits_for_it_and_maps() {
     let router = lab.router().host().address().to_string();
     lab.client().ip(&["route", "add", "default", "via", &router]);
     assert_eq!(kept.event(SOON, "mapped")["external_port"], 4000);
-    assert!(leads_to_client(&lab, Protocol::Udp, 4000));
+    assert!(lab.leads_to_client(Protocol::Udp, 4000));
 }
 
 /// C25: a refusal is not the end either; the administrator may change their mind.
@@ -137,7 +137,7 @@ fn a_lease_that_ended_while_the_host_slept_is_back_when_it_wakes() {
     kept.suspend();
     assert!(wait_until(SOON, || lab.router().mappings().is_empty()), "the lease ends meanwhile");
     kept.resume();
-    assert!(wait_until(Duration::from_secs(3), || leads_to_client(&lab, Protocol::Udp, 4000)));
+    assert!(wait_until(Duration::from_secs(3), || lab.leads_to_client(Protocol::Udp, 4000)));
 }
 
 #[test]

@@ -20,7 +20,7 @@ mod restarts;
 
 use std::time::Duration;
 
-use natpmp_testkit::lab::{Finished, Host, Lab, Running, Value};
+use natpmp_testkit::lab::{Finished, Host, Running, Value};
 
 /// Runs `natpmp ARGUMENTS --json` on a host to its end.
 fn natpmp(host: &Host, arguments: &[&str]) -> Finished {
@@ -51,11 +51,6 @@ fn keep(host: &Host, arguments: &[&str]) -> (Running, Value) {
 /// The `error` of the `failed` event.
 fn error(finished: &Finished) -> String {
     finished.event("failed")["error"].as_str().unwrap_or_else(|| panic!("no error\n{finished}")).to_owned()
-}
-
-/// Whether this address and port lead from the internet to the lab's first client.
-fn leads_to_client(lab: &Lab, protocol: natpmp_testkit::lab::Protocol, port: u16) -> bool {
-    lab.internet().who_answers(protocol, (lab.external_address(), port)) == Some(lab.client().address())
 }
 
 const NATPMP: &str = env!("CARGO_BIN_EXE_natpmp");

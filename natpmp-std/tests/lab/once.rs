@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use natpmp_testkit::lab::{Lab, Protocol, echo, wait_until};
 
-use super::{NATPMP, SOON, leads_to_client, natpmp, succeed};
+use super::{NATPMP, SOON, natpmp, succeed};
 
 #[test]
 fn gateway_tells_the_default_gateway_and_asks_nobody() {
@@ -36,7 +36,7 @@ fn a_packet_from_the_internet_reaches_the_client_from_map_to_unmap() {
     let _gateway = lab.miniupnpd().start();
     let _echoes = [Protocol::Udp, Protocol::Tcp].map(|protocol| echo(lab.client(), protocol, 4000));
     for (protocol, name, other) in [(Protocol::Udp, "udp", Protocol::Tcp), (Protocol::Tcp, "tcp", Protocol::Udp)] {
-        assert!(!leads_to_client(&lab, protocol, 4000), "closed before it is mapped");
+        assert!(!lab.leads_to_client(protocol, 4000), "closed before it is mapped");
 
         let mapped = succeed(lab.client(), &["map", name, "4000", "--lifetime", "600"]).event("mapped");
         assert_eq!(mapped["protocol"], name);
@@ -44,12 +44,12 @@ fn a_packet_from_the_internet_reaches_the_client_from_map_to_unmap() {
         assert_eq!(mapped["external_port"], 4000, "the internal port is suggested by default");
         assert_eq!(mapped["lifetime"], 600);
         assert_eq!(mapped["gateway"], "192.168.1.1:5351");
-        assert!(leads_to_client(&lab, protocol, 4000));
-        assert!(!leads_to_client(&lab, other, 4000));
+        assert!(lab.leads_to_client(protocol, 4000));
+        assert!(!lab.leads_to_client(other, 4000));
 
         let unmapped = succeed(lab.client(), &["unmap", name, "4000"]).event("unmapped");
         assert_eq!((&unmapped["protocol"], &unmapped["internal_port"]), (&name.into(), &4000.into()));
-        assert!(!leads_to_client(&lab, protocol, 4000), "closed after it is deleted");
+        assert!(!lab.leads_to_client(protocol, 4000), "closed after it is deleted");
     }
 }
 
@@ -62,9 +62,9 @@ fn another_external_port_can_be_asked_for_and_one_that_is_taken_brings_the_next(
     let _echo = echo(lab.client(), Protocol::Udp, 4000);
     let ask = ["map", "udp", "4000", "--external", "5000"];
     assert_eq!(succeed(lab.client(), &ask).event("mapped")["external_port"], 5000);
-    assert!(leads_to_client(&lab, Protocol::Udp, 5000));
+    assert!(lab.leads_to_client(Protocol::Udp, 5000));
     assert_ne!(succeed(&lab.clients()[1], &ask).event("mapped")["external_port"], 5000);
-    assert!(leads_to_client(&lab, Protocol::Udp, 5000), "the first holder keeps it");
+    assert!(lab.leads_to_client(Protocol::Udp, 5000), "the first holder keeps it");
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn both_maps_the_same_external_port_for_udp_and_tcp() {
         mapped.events("mapped").map(|event| (event["protocol"].clone(), event["external_port"].clone())).collect();
     assert_eq!(told.len(), 2, "{mapped}");
     assert!(told.contains(&("udp".into(), 5000.into())) && told.contains(&("tcp".into(), 5000.into())), "{mapped}");
-    assert!(protocols.iter().all(|&protocol| leads_to_client(&lab, protocol, 5000)));
+    assert!(protocols.iter().all(|&protocol| lab.leads_to_client(protocol, 5000)));
 
     succeed(lab.client(), &["unmap", "both", "4000"]);
     assert_eq!(lab.router().mappings(), Vec::<String>::new());
@@ -115,9 +115,9 @@ fn a_lease_that_nobody_renews_ends_by_itself() {
     let _gateway = lab.miniupnpd().start();
     let _echo = echo(lab.client(), Protocol::Udp, 4000);
     succeed(lab.client(), &["map", "udp", "4000", "--lifetime", "2"]);
-    assert!(leads_to_client(&lab, Protocol::Udp, 4000));
+    assert!(lab.leads_to_client(Protocol::Udp, 4000));
     assert!(wait_until(Duration::from_secs(8), || lab.router().mappings().is_empty()));
-    assert!(!leads_to_client(&lab, Protocol::Udp, 4000));
+    assert!(!lab.leads_to_client(Protocol::Udp, 4000));
 }
 
 /// C03: what is lost is sent again after 250 ms.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use natpmp_testkit::lab::{Lab, Protocol, echo, wait_until};
 
-use super::{SOON, keep, leads_to_client, start};
+use super::{SOON, keep, start};
 
 /// C10, C18, C19: the epoch starts again from 0.
 #[test]
@@ -25,7 +25,7 @@ fn kept_mappings_are_back_within_six_seconds_of_a_restart_that_loses_them(system
     let kept = [(Protocol::Udp, "udp", 4000), (Protocol::Tcp, "tcp", 4001)];
     let _echoes = kept.map(|(protocol, _, port)| echo(lab.client(), protocol, port));
     let mut running = kept.map(|(_, name, port)| keep(lab.client(), &[name, &port.to_string()]).0);
-    let open = || kept.iter().filter(|&&(protocol, _, port)| leads_to_client(&lab, protocol, port)).count();
+    let open = || kept.iter().filter(|&&(protocol, _, port)| lab.leads_to_client(protocol, port)).count();
     assert_eq!(open(), 2);
 
     gateway.stop();
@@ -51,7 +51,7 @@ fn a_mapping_whose_renewal_found_nobody_comes_back_with_the_gateway() {
     lab.router().forget_mappings();
     assert!(kept.event(SOON, "retrying")["error"].is_string());
     gateway.start();
-    assert!(wait_until(SOON, || leads_to_client(&lab, Protocol::Udp, 4000)));
+    assert!(wait_until(SOON, || lab.leads_to_client(Protocol::Udp, 4000)));
 }
 
 /// C10.

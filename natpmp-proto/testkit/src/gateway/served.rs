@@ -10,7 +10,7 @@ use natpmp_proto::Instant;
 
 use super::{Destination, Gateway, Reach};
 
-/// A gateway on a UDP socket of 127.0.0.1, with a port of its own. It ends when it is dropped.
+/// A gateway on a UDP socket: of 127.0.0.1, with a port of its own, unless another address is said. It ends when it is dropped.
 ///
 /// [`Reach::Closed`] closes the socket, so that the system answers with port unreachable; [`Reach::Open`] opens it again.
 #[derive(Debug)]
@@ -44,7 +44,16 @@ impl Served {
     /// If no socket can be had.
     #[must_use]
     pub fn start(gateway: Gateway) -> Self {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a socket on the loopback interface");
+        Self::start_at(gateway, SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0))
+    }
+
+    /// The same on this address, in the network namespace of the thread that calls it.
+    ///
+    /// # Panics
+    /// If the address cannot be had.
+    #[must_use]
+    pub fn start_at(gateway: Gateway, address: SocketAddrV4) -> Self {
+        let socket = UdpSocket::bind(address).expect("the address is free");
         let SocketAddr::V4(address) = socket.local_addr().expect("it was bound") else {
             panic!("bound to an IPv4 address")
         };

@@ -53,6 +53,17 @@ impl Host {
         Running::spawn(command)
     }
 
+    /// The same, with a standard input that is open until [`Running::end_input`].
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn spawn_with_input(&self, program: &str, arguments: &[&str]) -> Running {
+        let mut command = self.command(program);
+        command.args(arguments);
+        Running::spawn_with_input(command)
+    }
+
     /// Does some work on this host, in a thread of its own. Sockets opened there, and threads started there, stay on this host
     /// wherever they are used.
     ///

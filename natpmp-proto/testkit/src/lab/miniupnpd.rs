@@ -24,7 +24,7 @@ pub struct Miniupnpd {
 
 impl Miniupnpd {
     pub(super) fn new(router: Host, directory: &Path) -> Self {
-        let rules = vec!["allow 1024-65535 192.168.1.0/24 1-65535".to_owned()];
+        let rules = vec![format!("allow 1024-65535 {}/24 1-65535", router.address())];
         Self { router, directory: directory.to_owned(), system_uptime: false, rules, options: Vec::new() }
     }
 
@@ -168,7 +168,7 @@ impl Daemon {
         self.setup.router.within(|| {
             let ask = || {
                 let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-                socket.connect(GATEWAY)?;
+                socket.connect((self.setup.router.address(), GATEWAY.port()))?;
                 socket.set_read_timeout(Some(Duration::from_millis(100)))?;
                 socket.send(&[0, 0])?;
                 socket.recv(&mut [0; 64])

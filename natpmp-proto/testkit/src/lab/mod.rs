@@ -23,22 +23,27 @@
 //! assert!(lab.internet().reaches(Protocol::Udp, (lab.external_address(), 4000)));
 //! ```
 
+mod forger;
 mod host;
 mod miniupnpd;
 mod namespaces;
 mod process;
+mod requests;
 mod router;
 mod tools;
 mod traffic;
+mod uplink;
 mod wait;
 
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
+pub use forger::{Storm, storm};
 pub use host::Host;
 pub use miniupnpd::{Daemon, Miniupnpd};
 pub use process::{Finished, Running};
+pub use requests::Asked;
 pub use router::Router;
 /// A JSON value, as the command prints them.
 pub use serde_json::Value;
@@ -78,8 +83,24 @@ impl Lab {
     /// As [`Lab::or_skip`].
     #[must_use]
     pub fn or_skip_with(clients: u8, programs: &[&str]) -> Option<Self> {
+        Self::if_available(tools::find_all(programs).and_then(|()| Self::new(clients)))
+    }
+
+    /// Two labs of one client each, as [`Lab::or_skip`] makes them: the second one's network is 192.168.2.0/24, and its external
+    /// address 11.99.0.7. See [`Lab::connect`].
+    ///
+    /// # Panics
+    /// As [`Lab::or_skip`].
+    #[must_use]
+    pub fn two_or_skip() -> Option<(Self, Self)> {
+        let (first, second) = (Self::or_skip()?, Self::if_available(Self::on_network(2, 1))?);
+        second.router().change_external_address(Ipv4Addr::new(11, 99, 0, 7));
+        Some((first, second))
+    }
+
+    fn if_available(lab: Result<Self, Unavailable>) -> Option<Self> {
         let required = std::env::var("NATPMP_REQUIRE_LAB").is_ok_and(|value| value == "1");
-        match tools::find_all(programs).and_then(|()| Self::new(clients)) {
+        match lab {
             Ok(lab) => Some(lab),
             Err(reason) if required => panic!("the lab is required, and unavailable: {reason}"),
             Err(reason) => {
@@ -95,10 +116,14 @@ impl Lab {
     /// # Errors
     /// [`Unavailable`], with the reason, on a machine that cannot have one.
     pub fn new(clients: u8) -> Result<Self, Unavailable> {
+        Self::on_network(1, clients)
+    }
+
+    fn on_network(network: u8, clients: u8) -> Result<Self, Unavailable> {
         assert!((1..=200).contains(&clients), "1 to 200 clients");
         tools::check()?;
         let namespaces = Namespaces::new()?;
-        let (clients, router, internet) = namespaces.build(clients)?;
+        let (clients, router, internet) = namespaces.build(network, clients)?;
         let directory = namespaces.directory().to_owned();
         Ok(Self { clients, router, internet, directory, _namespaces: namespaces })
     }
@@ -131,6 +156,12 @@ impl Lab {
     #[must_use]
     pub fn external_address(&self) -> Ipv4Addr {
         self.router.external_address()
+    }
+
+    /// Whether this port of the external address leads from the internet to an [`echo`] on the first client.
+    #[must_use]
+    pub fn leads_to_client(&self, protocol: Protocol, port: u16) -> bool {
+        self.internet().who_answers(protocol, (self.external_address(), port)) == Some(self.client().address())
     }
 
     /// A `miniupnpd` for the router, to be configured and started.

@@ -37,12 +37,12 @@ impl Namespaces {
     }
 
     /// The hosts with their links, addresses and routes.
-    pub(super) fn build(&self, clients: u8) -> Result<(Vec<Host>, Router, Host), Unavailable> {
+    pub(super) fn build(&self, network: u8, clients: u8) -> Result<(Vec<Host>, Router, Host), Unavailable> {
         let name = |role: &str| format!("{}{role}", self.prefix);
         let internet = Host::new(name("internet"), Ipv4Addr::new(11, 22, 33, 1));
-        let router = Host::new(name("router"), *super::GATEWAY.ip());
+        let router = Host::new(name("router"), Ipv4Addr::new(192, 168, network, 1));
         let clients: Vec<Host> = (1..=clients)
-            .map(|number| Host::new(name(&format!("client{number}")), Ipv4Addr::new(192, 168, 1, 10 + number)))
+            .map(|number| Host::new(name(&format!("client{number}")), Ipv4Addr::new(192, 168, network, 10 + number)))
             .collect();
         wire(&router, &internet, &clients)?;
         for client in &clients {

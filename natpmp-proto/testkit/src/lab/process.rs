@@ -1,8 +1,8 @@
 //! Programs started by a test: their output line by line, signals to them, and their end, each waited for within a bound.
 
 use std::fmt;
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,8 @@ use super::wait::wait_until;
 #[derive(Debug)]
 pub struct Running {
     child: Child,
+    /// Open until it is ended, if it was given one.
+    input: Option<ChildStdin>,
     output: Arc<Output>,
     started: Instant,
     /// Lines of standard output before this one have been looked at.
@@ -28,12 +30,41 @@ impl Running {
     /// If it cannot be started.
     #[must_use]
     pub fn spawn(mut command: Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::null());
+        Self::start(command)
+    }
+
+    /// The same, with a standard input that is open until [`Running::end_input`].
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn spawn_with_input(mut command: Command) -> Self {
+        command.stdin(Stdio::piped());
+        Self::start(command)
+    }
+
+    fn start(mut command: Command) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let input = child.stdin.take();
         let output = Arc::new(Output::default());
         output.capture(child.stdout.take().expect("asked for"), |seen| &mut seen.stdout);
         output.capture(child.stderr.take().expect("asked for"), |seen| &mut seen.stderr);
-        Self { child, output, started: Instant::now(), next: 0 }
+        Self { child, input, output, started: Instant::now(), next: 0 }
+    }
+
+    /// Writes a line to its standard input, as a user who types does.
+    ///
+    /// # Panics
+    /// If it was started without one, or does not read it any more.
+    pub fn type_line(&mut self, line: &str) {
+        writeln!(self.input.as_mut().expect("it has an input"), "{line}").expect("it reads its input");
+    }
+
+    /// Ends its standard input, if it has one.
+    pub fn end_input(&mut self) {
+        self.input = None;
     }
 
     /// The next line of standard output that fits; those before it are passed over for good.
@@ -68,10 +99,22 @@ impl Running {
         self.find(limit, |line| event(line, name))
     }
 
+    /// The next line of standard output that fits, if one comes within `limit`; those before it are passed over for good.
+    #[must_use]
+    pub fn try_line(&mut self, limit: Duration, fits: impl Fn(&str) -> bool) -> Option<String> {
+        self.find(limit, |line| fits(line).then(|| line.to_owned()))
+    }
+
     /// The lines of standard error so far.
     #[must_use]
     pub fn complaints(&self) -> Vec<String> {
         self.output.lock().stderr.clone()
+    }
+
+    /// The number of its process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// How long ago it was started.

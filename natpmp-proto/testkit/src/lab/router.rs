@@ -111,7 +111,7 @@ impl Router {
         self.try_nft(script).unwrap_or_else(|error| panic!("{error}"));
     }
 
-    fn try_nft(&self, script: &str) -> Result<String, Unavailable> {
+    pub(super) fn try_nft(&self, script: &str) -> Result<String, Unavailable> {
         let program = tools::find("nft")?;
         let mut command = self.host.command(&program.to_string_lossy());
         command.args(["-f", "-"]);

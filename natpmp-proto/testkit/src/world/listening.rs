@@ -1,26 +1,24 @@
-//! A client that hears announcements on a socket of its own.
-
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::sync::Mutex;
 
-use natpmp_std::{Builder, Client};
-
-/// Builds the client with an announcement socket on a port of the loopback interface that nobody else has, and returns
-/// that address too.
+/// Builds a client that hears announcements on a port of the loopback interface that nobody else has, and returns that
+/// address too. `build` is `None` if the client cannot listen there.
 ///
 /// The port is found by letting the system choose one. Should somebody else get it in the moment before the client opens
 /// it, another is tried.
-pub(crate) fn listening(builder: &Builder) -> (Client, SocketAddrV4) {
+///
+/// # Panics
+/// If there is none.
+pub fn listening<C>(mut build: impl FnMut(SocketAddrV4) -> Option<C>) -> (C, SocketAddrV4) {
     static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
     for _ in 0..100 {
         let address = free_address();
-        // The client shares its port with whoever allows it, so that another client of these tests would not be noticed.
+        // A client shares its port with whoever allows it, so that another client of these tests would not be noticed.
         if !GIVEN.lock().unwrap().get_or_insert_default().insert(address.port()) {
             continue;
         }
-        let client = builder.clone().announcement_address(address).build().unwrap();
-        if client.announcement_error().is_none() {
+        if let Some(client) = build(address) {
             return (client, address);
         }
     }

@@ -12,6 +12,7 @@
 //! }
 //! ```
 
+mod listening;
 pub mod scenarios;
 mod virtual_world;
 
@@ -23,6 +24,7 @@ use natpmp_proto::{Backoff, Event, Instant, MapRequest, Mapping, Protocol, Sched
 
 use crate::gateway::Gateway;
 
+pub use listening::listening;
 pub use virtual_world::VirtualWorld;
 
 /// One client at one gateway, fresh for each scenario. The gateway's faults are turned by its knobs.

@@ -51,7 +51,14 @@ pub(crate) struct Global {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Print the default gateway's address; asks nobody
-    Gateway,
+    ///
+    /// It is the one that packets to the internet go to, VPNs and policy routing considered (Linux); with --interface,
+    /// that of this interface.
+    Gateway {
+        /// List all default routes, and why each is or is not the one that counts; with --interface those of this interface
+        #[arg(long)]
+        all: bool,
+    },
     /// Print the gateway's external address
     ExternalAddress,
     /// Make a mapping, once: it is not renewed
@@ -124,6 +131,10 @@ pub(crate) struct Keep {
     /// With `both` it is empty unless both are open, and has a second line, for TCP, only while the ports differ.
     #[arg(long, value_name = "PATH")]
     pub(crate) port_file: Option<PathBuf>,
+    /// When this host has another address than before, first delete all mappings that the gateway has for the new one,
+    /// those of other programs too: an earlier holder of the address may have left them
+    #[arg(long)]
+    pub(crate) clear_on_new_address: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -280,6 +291,7 @@ mod tests {
     fn every_command_of_the_manual_is_understood() {
         for line in [
             "natpmp gateway",
+            "natpmp gateway --all --json --interface eth0",
             "natpmp --json external-address",
             "natpmp map udp 4000",
             "natpmp map both 4000 --external 0 --lifetime 60 --timeout 2.5",

@@ -61,6 +61,8 @@ impl Hook {
 fn run(command: &str, change: &HookChange) {
     let text = |value: Option<String>| value.unwrap_or_default();
     let status = shell(command)
+        // It does not speak for the service.
+        .env_remove(crate::notify::VARIABLE)
         .env("NATPMP_EVENT", change.event)
         .env("NATPMP_PROTOCOL", name(change.protocol))
         .env("NATPMP_INTERNAL_PORT", change.internal_port.to_string())

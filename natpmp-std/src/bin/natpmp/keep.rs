@@ -3,16 +3,18 @@
 mod ending;
 mod finding;
 mod messages;
+mod status;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::mpsc;
 use std::time::Instant;
 
-use natpmp_std::{Client, Event, KeptMapping, LossCause, MachineError, Mapping, Protocol, Schedule};
+use natpmp_std::{Client, Event, KeptMapping, LossCause, MachineError, Mapping, Protocol};
 
 use crate::args::{self, Global};
 use crate::failure::Failure;
 use crate::hook::{Hook, HookChange};
+use crate::notify::Manager;
 use crate::once::{mapping_line, warn_if_ports_differ, warn_of_own_address};
 use crate::port_file::PortFile;
 use crate::report::{Line, Report, endpoint, name, note, warn_of_address};
@@ -22,17 +24,11 @@ pub(crate) fn keep(global: &Global, args: &args::Keep, report: &mut Report) -> R
     let (sender, messages) = mpsc::channel();
     messages::catch_signals(sender.clone())?;
     let outlets = Outlets::open(args)?;
-    let Some(gateway) = finding::wait_for_gateway(global, report, &messages)? else { return Ok(()) };
-    let schedule = Schedule::within(global.patience());
-    let client = global
-        .builder()
-        .gateway(gateway)
-        .schedule(schedule)
-        .build()
-        .map_err(|error| Failure::new("cannot keep a mapping", &error).at(Some(gateway)))?;
+    let client = finding::client(global, args, report)?;
     messages::follow(client.events(), sender);
     let mut keeper = Keeper::new(global, args, report, client, outlets);
     keeper.begin()?;
+    keeper.tell_manager();
     let mut result = Ok(());
     for message in messages {
         match message {
@@ -43,6 +39,7 @@ pub(crate) fn keep(global: &Global, args: &args::Keep, report: &mut Report) -> R
                 break;
             }
         }
+        keeper.tell_manager();
         if keeper.report.is_closed {
             note("natpmp: nobody reads standard output any more: stopping");
             break;
@@ -57,6 +54,7 @@ pub(crate) fn keep(global: &Global, args: &args::Keep, report: &mut Report) -> R
 struct Outlets {
     hook: Option<Hook>,
     port_file: Option<PortFile>,
+    manager: Manager,
 }
 
 impl Outlets {
@@ -73,6 +71,7 @@ impl Outlets {
         Ok(Self {
             hook: args.on_change.as_ref().map(start).transpose()?,
             port_file: args.port_file.as_ref().map(create).transpose()?,
+            manager: Manager::of_environment(),
         })
     }
 }
@@ -97,17 +96,26 @@ struct Held {
     /// When it was last granted.
     granted: Instant,
     told_error: Option<MachineError>,
+    /// Why it is not open any more.
+    lost: Option<&'static str>,
 }
 
 impl<'a> Keeper<'a> {
     fn new(global: &'a Global, args: &'a args::Keep, report: &'a mut Report, client: Client, outlets: Outlets) -> Self {
-        let held = |&protocol| Held { protocol, kept: None, open: None, granted: Instant::now(), told_error: None };
+        let held = |&protocol| Held {
+            protocol,
+            kept: None,
+            open: None,
+            granted: Instant::now(),
+            told_error: None,
+            lost: None,
+        };
         let held = args.mapping.protocol.each().iter().map(held).collect();
         Self { global, args, report, gateway: client.gateway(), client, external_address: None, held, outlets }
     }
 
     fn begin(&mut self) -> Result<(), Failure> {
-        if !self.global.json {
+        if !self.global.json && self.has_gateway() {
             let protocols: Vec<_> = self.held.iter().map(|held| name(held.protocol)).collect();
             let (protocols, port) = (protocols.join(" and "), self.args.mapping.internal_port);
             note(&format!("asking {} for {protocols} {port}; interrupt to end", self.gateway.ip()));
@@ -115,6 +123,11 @@ impl<'a> Keeper<'a> {
         warn_of_own_address(self.client.local_address());
         self.client.watch_external_address(true);
         self.keep_next(None)
+    }
+
+    /// None was given, and none was found yet.
+    fn has_gateway(&self) -> bool {
+        !self.gateway.ip().is_unspecified()
     }
 
     /// Begins with the next protocol, on the port that the one before it got.
@@ -139,13 +152,22 @@ impl<'a> Keeper<'a> {
             Event::Renewed(mapping) => self.renewed(&mapping),
             Event::Failed { protocol, internal_port, error, .. } => {
                 self.failed(protocol, internal_port, error);
-                self.keep_next(None)?;
+                // Without a network nothing is known of the gateway.
+                if error != MachineError::NetworkDown {
+                    self.keep_next(None)?;
+                }
             }
             Event::Lost { protocol, internal_port, cause, .. } => self.lost(protocol, internal_port, cause),
             Event::ExternalAddress(result) => self.external_address(result),
             Event::GatewayRestarted => {
                 let line = Line::new("gateway-restarted", self.gateway);
                 self.report.event(&line, "the gateway has lost its mappings; asking again within 5 s");
+            }
+            Event::GatewayChanged(gateway) => {
+                (self.gateway, self.external_address) = (gateway, None);
+                let line = Line::new("gateway", gateway);
+                self.report.event(&line, &format!("the gateway is {} now", gateway.ip()));
+                warn_of_own_address(self.client.local_address());
             }
             // Endings are told where they are asked for.
             _ => {}
@@ -174,6 +196,10 @@ impl<'a> Keeper<'a> {
     }
 
     fn failed(&mut self, protocol: Protocol, internal_port: u16, error: MachineError) {
+        // That there is none was said.
+        if !self.has_gateway() {
+            return;
+        }
         let Some(held) = self.held.iter_mut().find(|held| held.protocol == protocol) else { return };
         let is_new = held.told_error != Some(error);
         held.told_error = Some(error);
@@ -189,12 +215,15 @@ impl<'a> Keeper<'a> {
     }
 
     fn lost(&mut self, protocol: Protocol, internal_port: u16, cause: LossCause) {
-        self.set_open(protocol, None);
         let reason = match cause {
             LossCause::GatewayRestarted => "the gateway has lost it",
             LossCause::Expired => "its lease ended and could not be renewed",
             _ => "the gateway has changed",
         };
+        self.set_open(protocol, None);
+        if let Some(held) = self.held.iter_mut().find(|held| held.protocol == protocol) {
+            held.lost = Some(reason);
+        }
         let line = Line {
             error: Some(reason.to_owned()),
             ..Line::new("lost", self.gateway).of_mapping(protocol, internal_port)
@@ -209,7 +238,7 @@ impl<'a> Keeper<'a> {
             Ok(address) => {
                 let told = self.external_address;
                 self.external_address = Some(address);
-                let line = Line { external_address: Some(address), ..line };
+                let line = line.of_address(address);
                 let open: Vec<Mapping> = self.held.iter().filter_map(|held| held.open).collect();
                 if self.global.json {
                     self.report.result(&line, "");

@@ -14,9 +14,11 @@
 mod args;
 mod demo;
 mod failure;
+mod gateways;
 mod hook;
 mod keep;
 mod logger;
+mod notify;
 mod once;
 mod pages;
 mod port_file;
@@ -52,7 +54,8 @@ fn main() -> ExitCode {
 fn run(args: &Args, report: &mut Report) -> Result<(), Failure> {
     let global = &args.global;
     match &args.command {
-        Command::Gateway => once::gateway(global, report),
+        Command::Gateway { all: false } => once::gateway(global, report),
+        Command::Gateway { all: true } => gateways::gateways(global, report),
         Command::ExternalAddress => once::external_address(global, report),
         Command::Map { mapping } => once::map(global, mapping, report),
         Command::Keep(keep) => keep::keep(global, keep, report),

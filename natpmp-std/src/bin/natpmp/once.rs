@@ -20,7 +20,7 @@ pub(crate) fn external_address(global: &Global, report: &mut Report) -> Result<(
     let address = asker
         .ask(Client::external_address)
         .map_err(|error| asker.failure("cannot learn the external address", &error))?;
-    let line = Line { external_address: Some(address), ..Line::new("external-address", asker.gateway) };
+    let line = Line::new("external-address", asker.gateway).of_address(address);
     report.result(&line, &address.to_string());
     warn_of_address(address);
     Ok(())

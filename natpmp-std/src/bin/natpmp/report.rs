@@ -35,6 +35,8 @@ pub(crate) struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) external_address: Option<Ipv4Addr>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) address_kind: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) lifetime: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) epoch: Option<u32>,
@@ -51,6 +53,13 @@ pub(crate) struct Line {
 impl Line {
     pub(crate) fn new(event: &'static str, gateway: SocketAddrV4) -> Self {
         Self { event, gateway: Some(gateway), ..Self::default() }
+    }
+
+    /// The external address, and whether the internet can reach such an address.
+    pub(crate) fn of_address(mut self, address: Ipv4Addr) -> Self {
+        self.external_address = Some(address);
+        self.address_kind = Some(AddressKind::of(address).name());
+        self
     }
 
     pub(crate) fn of_mapping(mut self, protocol: Protocol, internal_port: u16) -> Self {
@@ -70,7 +79,7 @@ impl Report {
     }
 
     /// A result: the JSON object, or `text`.
-    pub(crate) fn result(&mut self, line: &Line, text: &str) {
+    pub(crate) fn result(&mut self, line: &impl Serialize, text: &str) {
         let text = if self.is_json { serde_json::to_string(line).unwrap_or_default() } else { text.to_owned() };
         let mut stdout = io::stdout().lock();
         let Err(error) = writeln!(stdout, "{text}").and_then(|()| stdout.flush()) else { return };

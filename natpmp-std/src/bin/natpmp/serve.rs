@@ -15,6 +15,7 @@ use natpmp_std::gateway::{
 
 use crate::args::{self, Backend, Global};
 use crate::failure::Failure;
+use crate::notify::Manager;
 use crate::report::{Line, Report, name, note, warn_of_address};
 
 pub(crate) fn serve(global: &Global, args: &args::Serve, report: &mut Report) -> Result<(), Failure> {
@@ -33,18 +34,28 @@ pub(crate) fn serve(global: &Global, args: &args::Serve, report: &mut Report) ->
     for address in server.addresses() {
         note(&format!("serving NAT-PMP on {address}; interrupt to end"));
     }
+    let mut manager = Manager::of_environment();
+    manager.tell(true, &status(&server));
     let mut told_address = None;
     loop {
         tell_address(report, &server, &mut told_address);
         match messages.recv_timeout(LOOK_INTERVAL) {
             Ok(Some(event)) => tell(report, &server, &event),
             Err(RecvTimeoutError::Timeout) => {}
-            Ok(None) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            Ok(None) | Err(RecvTimeoutError::Disconnected) => break,
         }
         if report.is_closed {
-            return Ok(());
+            break;
         }
     }
+    manager.stopping("closing what is open");
+    Ok(())
+}
+
+/// For the service manager.
+fn status(server: &Server) -> String {
+    let addresses: Vec<String> = server.addresses().iter().map(ToString::to_string).collect();
+    format!("serving NAT-PMP on {}", addresses.join(", "))
 }
 
 /// Tells of the external address when it is another one than before.

@@ -1,12 +1,13 @@
-#![cfg(target_os = "linux")]
+//! The main table as text, and that both ways of reading it agree.
 
-use std::error::Error as _;
-use std::io;
 use std::net::Ipv4Addr;
 
-use super::linux::{default_routes, interfaces};
-use super::routes::{DefaultRoute, Routes};
-use super::{DiscoverError, FoundGateway};
+use natpmp_testkit::lab::Lab;
+
+use super::super::routes::{Hop, Part, Route, Routes};
+use super::super::{DiscoverError, FoundGateway};
+use super::proc::interfaces;
+use super::{kernel, proc};
 
 const HEADING: &str = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT   \n";
 
@@ -29,15 +30,17 @@ fn default_via(interface: &str, gateway: &str, metric: u32) -> String {
     line(interface, "0.0.0.0", gateway, 0x3, metric, "0.0.0.0")
 }
 
+fn halves_via(interface: &str, gateway: &str) -> [String; 2] {
+    ["0.0.0.0", "128.0.0.0"].map(|half| line(interface, half, gateway, 0x3, 0, "128.0.0.0"))
+}
+
 fn subnet(interface: &str) -> String {
     line(interface, "192.168.1.0", "0.0.0.0", 0x1, 100, "255.255.255.0")
 }
 
 fn routes(lines: &[String]) -> Routes {
-    Routes {
-        default: default_routes(&format!("{HEADING}{}", lines.concat())),
-        interfaces: ["lo", "eth0", "wlan0", "ppp0", "tun0"].map(str::to_owned).to_vec(),
-    }
+    let devices = ["lo", "eth0", "wlan0", "ppp0", "tun0"].map(|name| format!("{name}: 0 0\n"));
+    proc::routes(&format!("{HEADING}{}", lines.concat()), &devices.concat())
 }
 
 fn found(address: &str, interface: &str) -> FoundGateway {
@@ -58,8 +61,7 @@ fn an_address_is_read_in_the_byte_order_of_the_host() {
     } else {
         "eth0\t00000000\tC0A80201\t0003\t0\t0\t0\t00000000\t0\t0\t0\n"
     };
-    let gateway = Ipv4Addr::new(192, 168, 2, 1);
-    assert_eq!(default_routes(text)[0].gateway, Some(gateway));
+    assert_eq!(proc::routes(text, "").gateway(None).unwrap(), found("192.168.2.1", "eth0"));
 }
 
 #[test]
@@ -82,136 +84,71 @@ fn of_equal_metrics_the_first_in_the_table_wins() {
 fn the_largest_metric_is_read_as_such() {
     let routes =
         routes(&[default_via("wlan0", "10.0.0.1", u32::MAX), default_via("eth0", "192.168.1.1", 4_000_000_000)]);
-    assert_eq!(routes.default[0].metric, u32::MAX);
+    assert_eq!(routes.routes[0].metric, Some(u32::MAX));
     assert_eq!(routes.gateway(None).unwrap(), found("192.168.1.1", "eth0"));
 }
 
 #[test]
-fn an_interface_asked_for_wins_over_a_lower_metric() {
-    let routes = routes(&[
-        default_via("eth0", "192.168.1.1", 100),
-        default_via("wlan0", "10.0.0.2", 700),
-        default_via("wlan0", "10.0.0.1", 600),
-    ]);
-    let gateway = routes.gateway(Some("wlan0")).unwrap();
-    assert_eq!(gateway, found("10.0.0.1", "wlan0"));
+fn halves_of_the_addresses_win_over_the_default_route() {
+    let [lower, upper] = halves_via("tun0", "10.8.0.1");
+    let eth0 = default_via("eth0", "192.168.1.1", 0);
+    assert_eq!(routes(&[lower.clone(), upper.clone()]).gateway(None).unwrap(), found("10.8.0.1", "tun0"));
+    let shadowed = routes(&[lower, eth0, upper]);
+    assert_eq!(shadowed.clone().gateway(None).unwrap(), found("10.8.0.1", "tun0"));
+    assert_eq!(shadowed.gateway(Some("eth0")).unwrap(), found("192.168.1.1", "eth0"));
 }
 
 #[test]
-fn half_of_the_addresses_is_not_the_default_route() {
-    let halves = [
-        line("tun0", "0.0.0.0", "10.8.0.1", 0x3, 0, "128.0.0.0"),
-        line("tun0", "128.0.0.0", "10.8.0.1", 0x3, 0, "128.0.0.0"),
-    ];
-    assert!(matches!(routes(&halves).gateway(None), Err(DiscoverError::NoDefaultRoute)));
+fn one_half_alone_is_not_taken_for_the_default_route() {
+    for half in halves_via("tun0", "10.8.0.1") {
+        let routes = routes(&[half, default_via("eth0", "192.168.1.1", 100)]);
+        assert_eq!(routes.gateway(None).unwrap(), found("192.168.1.1", "eth0"));
+    }
+}
 
-    let [first, second] = halves;
-    let shadowed = routes(&[first, second, default_via("eth0", "192.168.1.1", 100)]);
-    assert_eq!(shadowed.gateway(None).unwrap(), found("192.168.1.1", "eth0"));
+#[test]
+fn longer_prefixes_to_the_whole_internet_are_followed() {
+    let lines: Vec<String> =
+        (0..8).map(|n| line("tun0", &format!("{}.0.0.0", n * 32), "10.8.0.1", 0x3, 0, "224.0.0.0")).collect();
+    let lines = [lines, vec![default_via("eth0", "192.168.1.1", 100)]].concat();
+    assert_eq!(routes(&lines).gateway(None).unwrap(), found("10.8.0.1", "tun0"));
+    assert_eq!(routes(&lines).gateway(Some("tun0")).unwrap(), found("10.8.0.1", "tun0"));
 }
 
 #[test]
 fn a_mask_of_zero_with_a_destination_is_not_the_default_route() {
     let odd = line("eth0", "10.0.0.0", "192.168.1.1", 0x3, 0, "0.0.0.0");
-    assert!(routes(&[odd]).default.is_empty());
+    assert!(routes(&[odd]).routes.is_empty());
 }
 
 #[test]
-fn a_route_that_is_down_or_rejects_is_passed_over() {
+fn a_route_that_is_down_is_passed_over() {
     let down = line("eth0", "0.0.0.0", "192.168.1.1", 0x2, 0, "0.0.0.0");
-    let reject = line("*", "0.0.0.0", "0.0.0.0", 0x201, 0, "0.0.0.0");
-    assert!(routes(&[down, reject]).default.is_empty());
+    let routes = routes(&[down, default_via("wlan0", "10.0.0.1", 600)]);
+    assert_eq!(routes.routes.len(), 1);
+    assert_eq!(routes.gateway(None).unwrap(), found("10.0.0.1", "wlan0"));
 }
 
+/// The kernel would reject packets; only some of these routes have the flag for it.
 #[test]
-fn a_default_route_without_gateway_is_passed_over_for_one_with() {
-    let point_to_point = line("ppp0", "0.0.0.0", "0.0.0.0", 0x1, 0, "0.0.0.0");
-    let routes = routes(&[point_to_point, default_via("eth0", "192.168.1.1", 100)]);
-    assert_eq!(routes.gateway(None).unwrap(), found("192.168.1.1", "eth0"));
-}
-
-#[test]
-fn only_default_routes_without_gateway_are_an_error_that_names_them() {
-    let point_to_point = [
-        line("tun0", "0.0.0.0", "0.0.0.0", 0x1, 50, "0.0.0.0"),
-        line("ppp0", "0.0.0.0", "0.0.0.0", 0x1, 0, "0.0.0.0"),
-        line("ppp0", "0.0.0.0", "0.0.0.0", 0x3, 60, "0.0.0.0"),
-    ];
-    let error = routes(&point_to_point).gateway(None).unwrap_err();
-    assert!(
-        matches!(&error, DiscoverError::NoGatewayAddress { interfaces } if *interfaces == ["ppp0", "tun0"]),
-        "{error:?}"
-    );
-    let error = routes(&point_to_point).gateway(Some("tun0")).unwrap_err();
-    assert!(matches!(&error, DiscoverError::NoGatewayAddress { interfaces } if *interfaces == ["tun0"]), "{error:?}");
-    assert!(error.to_string().contains("leads into tun0"), "{error}");
+fn a_route_that_rejects_leads_nowhere_if_it_comes_first() {
+    for flags in [0x201, 0x1] {
+        let reject = |metric| line("*", "0.0.0.0", "0.0.0.0", flags, metric, "0.0.0.0");
+        let first = routes(&[reject(0), default_via("eth0", "192.168.1.1", 100)]);
+        assert_eq!(first.routes.len(), 1);
+        assert!(matches!(first.gateway(None), Err(DiscoverError::NoDefaultRoute)));
+        let last = routes(&[default_via("eth0", "192.168.1.1", 100), reject(9001)]);
+        assert_eq!(last.gateway(None).unwrap(), found("192.168.1.1", "eth0"));
+    }
 }
 
 #[test]
 fn a_gateway_is_only_one_with_its_flag_and_its_address() {
     let no_flag = line("ppp0", "0.0.0.0", "192.168.1.1", 0x1, 0, "0.0.0.0");
-    let no_address = line("ppp0", "0.0.0.0", "0.0.0.0", 0x3, 0, "0.0.0.0");
-    for route in default_routes(&format!("{no_flag}{no_address}")) {
-        assert_eq!(route.gateway, None);
+    let no_address = line("ppp0", "0.0.0.0", "0.0.0.0", 0x3, 1, "0.0.0.0");
+    for route in routes(&[no_flag, no_address]).routes {
+        assert_eq!(route.hops[0].gateway, None);
     }
-}
-
-#[test]
-fn no_default_route_is_an_error_that_says_where_it_looked() {
-    let error = routes(&[subnet("eth0")]).gateway(None).unwrap_err();
-    assert!(matches!(error, DiscoverError::NoDefaultRoute));
-    assert_eq!(
-        error.to_string(),
-        "no IPv4 default route in the routing table (/proc/net/route): \
-         connect to a network, or give the gateway's address"
-    );
-}
-
-#[test]
-fn an_interface_without_default_route_is_told_which_ones_have_one() {
-    let routes = routes(&[
-        default_via("wlan0", "10.0.0.1", 600),
-        default_via("eth0", "192.168.1.1", 100),
-        line("tun0", "0.0.0.0", "10.8.0.1", 0x3, 0, "128.0.0.0"),
-    ]);
-    let error = routes.gateway(Some("tun0")).unwrap_err();
-    let DiscoverError::NoRouteOnInterface { interface, default_routes } = &error else {
-        panic!("{error:?}");
-    };
-    assert_eq!(interface, "tun0");
-    assert_eq!(*default_routes, [found("192.168.1.1", "eth0"), found("10.0.0.1", "wlan0")]);
-    assert_eq!(
-        error.to_string(),
-        "no IPv4 default route through tun0 in the routing table (/proc/net/route) \
-         (there is 192.168.1.1 through eth0, 10.0.0.1 through wlan0): \
-         give the gateway's address, or another interface"
-    );
-}
-
-#[test]
-fn an_interface_that_does_not_exist_is_told_from_one_without_route() {
-    let error = routes(&[default_via("eth0", "192.168.1.1", 100)]).gateway(Some("eth1")).unwrap_err();
-    assert!(matches!(error, DiscoverError::NoSuchInterface { .. }), "{error:?}");
-    assert_eq!(error.to_string(), r#"no network interface is named "eth1": there is lo, eth0, wlan0, ppp0, tun0"#);
-}
-
-#[test]
-fn without_a_list_of_interfaces_none_is_said_not_to_exist() {
-    let routes = Routes { interfaces: Vec::new(), ..routes(&[]) };
-    let error = routes.gateway(Some("eth1")).unwrap_err();
-    assert!(matches!(error, DiscoverError::NoRouteOnInterface { .. }), "{error:?}");
-    assert_eq!(
-        error.to_string(),
-        "no IPv4 default route through eth1 in the routing table (/proc/net/route): \
-         give the gateway's address, or another interface"
-    );
-}
-
-#[test]
-fn an_unreadable_table_keeps_the_reason() {
-    let error = DiscoverError::Unreadable(io::ErrorKind::PermissionDenied.into());
-    assert!(error.to_string().contains("permission denied"), "{error}");
-    assert!(error.source().is_some());
 }
 
 #[test]
@@ -232,10 +169,10 @@ fn malformed_lines_are_passed_over_and_the_rest_is_read() {
         "eth0\t00000000\t0101A8C0\t0003\t0\t0\t-1\t00000000\n",
         "\u{e9}th\u{f8}\t\u{e9}\u{e9}\u{e9}\u{e9}\t0101A8C0\t0003\t0\t0\t0\t00000000\n",
     ] {
+        let hop = Hop { interface: "eth0".to_owned(), gateway: Some(Ipv4Addr::new(192, 168, 1, 1)), is_up: true };
+        let only = Route { part: Part::All, table: Some(254), metric: Some(100), hops: vec![hop] };
         let table = format!("{malformed}{good}{malformed}");
-        let only =
-            DefaultRoute { interface: "eth0".to_owned(), gateway: Some(Ipv4Addr::new(192, 168, 1, 1)), metric: 100 };
-        assert_eq!(default_routes(&table), [only], "{malformed:?}");
+        assert_eq!(proc::routes(&table, "").routes, [only], "{malformed:?}");
     }
 }
 
@@ -243,10 +180,10 @@ fn malformed_lines_are_passed_over_and_the_rest_is_read() {
 fn a_table_cut_anywhere_gives_at_most_its_own_route() {
     let table = format!("{HEADING}{}", default_via("eth0", "192.168.1.1", 100));
     for end in 0..=table.len() {
-        let cut = default_routes(&table[..end]);
+        let cut = proc::routes(&table[..end], "").routes;
         assert!(cut.len() <= 1, "{end}: {cut:?}");
         for route in cut {
-            assert_eq!(route.gateway, Some(Ipv4Addr::new(192, 168, 1, 1)), "{end}");
+            assert_eq!(route.hops[0].gateway, Some(Ipv4Addr::new(192, 168, 1, 1)), "{end}");
         }
     }
 }
@@ -264,12 +201,49 @@ Inter-|   Receive                            |  Transmit
 
 #[test]
 fn the_tables_of_this_host_are_read_without_error() {
-    let routes = super::linux::read().unwrap();
+    let routes = super::read().unwrap();
     assert!(routes.interfaces.iter().any(|name| name == "lo"), "{routes:?}");
 }
 
 #[test]
 fn an_interface_that_this_host_does_not_have_is_not_found() {
-    let error = super::discover_gateway_on("no-such-interface").unwrap_err();
+    let error = crate::discover_gateway_on("no-such-interface").unwrap_err();
     assert!(matches!(error, DiscoverError::NoSuchInterface { .. }), "{error:?}");
+}
+
+/// As far as the main table decides.
+#[test]
+fn the_text_of_the_table_leads_to_the_same_choice_as_the_kernel_itself() {
+    let Some(lab) = Lab::or_skip() else { return };
+    let client = lab.client();
+    let agree = |step: &str| {
+        let (asked, read) = client.within(|| (kernel::read().unwrap(), proc::read().unwrap()));
+        assert_eq!(asked.ways, read.ways, "{step}");
+        assert_eq!(asked.candidates(), read.candidates(), "{step}");
+        assert_eq!(asked.interfaces, read.interfaces, "{step}");
+        client.within(|| {
+            [[192, 168, 1, 7], [11, 22, 33, 1], [127, 0, 0, 1], [10, 99, 0, 1]]
+                .map(|octets| proc::is_on_link(octets.into()).unwrap())
+        })
+    };
+    assert_eq!(agree("the lab as it is"), [true, false, false, false]);
+    client.ip(&["route", "add", "10.99.0.0/16", "dev", "eth0"]);
+    assert_eq!(agree("one more subnet"), [true, false, false, true]);
+    client.ip(&["route", "replace", "10.99.0.0/16", "dev", "lo"]);
+    assert_eq!(agree("nowhere but here"), [true, false, false, false]);
+    for (step, route) in [
+        ("a second default route", "add default via 192.168.1.5 metric 300"),
+        ("one of a better metric is not there", "add default via 192.168.1.6 metric 200"),
+        ("one half", "add 0.0.0.0/1 via 192.168.1.7"),
+        ("both halves", "add 128.0.0.0/1 via 192.168.1.7"),
+        ("one half rejected", "add unreachable 128.0.0.0/1 metric 5"),
+        ("more than that", "add blackhole 198.0.0.0/8"),
+        ("and the other half", "add prohibit 62.0.0.0/8"),
+    ] {
+        let route: Vec<&str> = ["route"].into_iter().chain(route.split(' ')).collect();
+        client.ip(&route);
+        let _ = agree(step);
+    }
+    client.ip(&["route", "flush", "table", "main"]);
+    assert_eq!(agree("none"), [false; 4]);
 }

@@ -1,12 +1,13 @@
 use std::io;
+use std::marker::PhantomData;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 
 use natpmp_proto::gateway::{GatewayConfig, NatMapping};
 use natpmp_proto::wire::{ANNOUNCEMENT_GROUP, ANNOUNCEMENT_PORT, GATEWAY_PORT};
 
-use super::nat::Nat;
-use super::{Server, ServerError};
+use crate::gateway::ServerError;
+use crate::gateway::nat::Nat;
 
 /// The side that is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,11 +21,11 @@ pub enum Internal {
 /// The side towards the internet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum External {
-    /// This address, which stays until [`Server::set_external_address`] is called.
+    /// This address, which stays until `Server::set_external_address` is called.
     Address(Ipv4Addr),
     /// The address that this interface has; changes of it are noticed within 2 s.
     Interface(String),
-    /// None yet: clients are told result 3 until [`Server::set_external_address`] is called.
+    /// None yet: clients are told result 3 until `Server::set_external_address` is called.
     None,
 }
 
@@ -38,12 +39,27 @@ pub struct Sides {
     pub external: Option<String>,
 }
 
-/// Starts the NAT, once everything else is ready.
-pub(super) type StartNat = Box<dyn FnOnce(&Sides) -> io::Result<Box<dyn Nat>>>;
-
 /// How a gateway is to be started.
 #[must_use]
-pub struct ServerBuilder {
+pub struct GatewayBuilder<S> {
+    settings: Settings,
+    server: PhantomData<fn() -> S>,
+}
+
+/// A server that can be started.
+pub trait Start {
+    /// What there is then.
+    type Started;
+
+    /// Starts one.
+    ///
+    /// # Errors
+    /// See [`ServerError`]. Nothing is left running.
+    fn start(settings: Settings) -> Result<Self::Started, ServerError>;
+}
+
+/// What a builder has come to.
+pub struct Settings {
     pub(super) start_nat: StartNat,
     pub(super) internal: Vec<Internal>,
     pub(super) external: External,
@@ -54,10 +70,14 @@ pub struct ServerBuilder {
     pub(super) state_file: Option<PathBuf>,
 }
 
-impl ServerBuilder {
-    pub(super) fn new(start_nat: StartNat) -> Self {
-        Self {
-            start_nat,
+/// Starts the NAT, once everything else is ready.
+pub(super) type StartNat = Box<dyn FnOnce(&Sides) -> io::Result<Box<dyn Nat>>>;
+
+impl<S> GatewayBuilder<S> {
+    /// All defaults, and this NAT.
+    pub fn new<N: Nat + 'static>(start_nat: impl FnOnce(&Sides) -> io::Result<N> + 'static) -> Self {
+        let settings = Settings {
+            start_nat: Box::new(|sides| Ok(Box::new(start_nat(sides)?) as Box<dyn Nat>)),
             internal: Vec::new(),
             external: External::None,
             config: GatewayConfig::new(),
@@ -65,57 +85,60 @@ impl ServerBuilder {
             port: GATEWAY_PORT,
             announce_to: SocketAddrV4::new(ANNOUNCEMENT_GROUP, ANNOUNCEMENT_PORT),
             state_file: None,
-        }
+        };
+        Self { settings, server: PhantomData }
     }
 
     /// Serves this address or interface as well. At least one is needed. Requests that arrive by another interface are not heard,
     /// as far as the system can tell them apart (Linux).
     pub fn internal(mut self, internal: Internal) -> Self {
-        self.internal.push(internal);
+        self.settings.internal.push(internal);
         self
     }
 
     /// The side towards the internet.
     pub fn external(mut self, external: External) -> Self {
-        self.external = external;
+        self.settings.external = external;
         self
     }
 
     /// Leases, ports and limits.
     pub fn config(mut self, config: GatewayConfig) -> Self {
-        self.config = config;
+        self.settings.config = config;
         self
     }
 
     /// A mapping that stands for as long as the gateway does, and that its client cannot delete.
     pub fn static_mapping(mut self, mapping: NatMapping) -> Self {
-        self.statics.push(mapping);
+        self.settings.statics.push(mapping);
         self
     }
 
-    /// The UDP port that is listened on; 5351 by default, and 0 for any (see [`Server::addresses`]).
+    /// The UDP port that is listened on; 5351 by default, and 0 for any (see `Server::addresses`).
     pub fn port(mut self, port: u16) -> Self {
-        self.port = port;
+        self.settings.port = port;
         self
     }
 
     /// Where announcements go; to 224.0.0.1:5350 by default, out of each internal interface.
     pub fn announce_to(mut self, address: SocketAddrV4) -> Self {
-        self.announce_to = address;
+        self.settings.announce_to = address;
         self
     }
 
     /// Keeps the state in this file, and takes up what is in it: the mappings and the epoch.
     pub fn state_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.state_file = Some(path.into());
+        self.settings.state_file = Some(path.into());
         self
     }
+}
 
+impl<S: Start> GatewayBuilder<S> {
     /// Starts it.
     ///
     /// # Errors
     /// See [`ServerError`]. Nothing is left running.
-    pub fn start(self) -> Result<Server, ServerError> {
-        Server::start(self)
+    pub fn start(self) -> Result<S::Started, ServerError> {
+        S::start(self.settings)
     }
 }

@@ -1,145 +1,177 @@
-//! The gateway's worker: carries datagrams, outcomes of the NAT and time to the machine.
-
-use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
-use mio::{Events, Poll};
 use natpmp_proto::Instant;
-use natpmp_proto::gateway::{GatewayEvent, NatMapping, Reply};
+use natpmp_proto::gateway::{Gateway, GatewayConfig, GatewayEvent, NatMapping, Reply};
 
-use super::builder::External;
-use super::interfaces::address_of;
+use super::external::ExternalSource;
+use super::interfaces::{resolve, sides};
 use super::nat_thread::NatThread;
-use super::server::{Command, Core, Shared};
-use super::sockets::Sockets;
-use super::state::{State, StoredMapping, unix_time};
+use super::saver::Saver;
+use super::shared::{CAPACITY, Command, Core};
+use super::sockets::{Listener, Received, Sockets};
+use super::{External, Settings, Shared, Wait};
+use crate::gateway::state::unix_time;
+use crate::gateway::{ServerError, State, StoredMapping};
 
-pub(super) struct Worker {
+/// Carries datagrams, outcomes of the NAT and time to the machine. Dropping it takes the NAT down and saves the state, waits for
+/// both, and ends the subscriptions.
+pub struct Engine<L: Listener> {
     shared: Arc<Shared>,
-    poll: Poll,
-    sockets: Sockets,
+    sockets: Sockets<L>,
     nat: NatThread,
+    saver: Option<Saver>,
     external: ExternalSource,
-    state_file: Option<PathBuf>,
     /// To be taken up when there is an external address.
     before: Option<Before>,
     /// When the state is to be saved, since it has changed.
     save_at: Option<Instant>,
+    is_ending: bool,
 }
 
 /// What is to stand from the start.
-pub(super) struct Before {
-    pub(super) statics: Vec<NatMapping>,
-    pub(super) state: Option<State>,
+struct Before {
+    statics: Vec<NatMapping>,
+    state: Option<State>,
 }
 
-/// Where the external address comes from.
-pub(super) struct ExternalSource {
-    external: External,
-    look_at: Instant,
-}
-
-impl Worker {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        poll: Poll,
-        sockets: Sockets,
-        nat: NatThread,
-        external: ExternalSource,
-        state_file: Option<PathBuf>,
-        before: Before,
-    ) -> Self {
-        Self { shared, poll, sockets, nat, external, state_file, before: Some(before), save_at: None }
+impl<L: Listener> Engine<L> {
+    /// Opens the sockets, reads the state, and then starts the NAT. `register` makes the adapter wait for a socket.
+    ///
+    /// # Errors
+    /// See [`ServerError`]. Nothing is left running.
+    pub fn start(settings: Settings, register: impl FnMut(UdpSocket) -> io::Result<L>) -> Result<Self, ServerError> {
+        let Settings { start_nat, internal, external, config, statics, port, announce_to, state_file } = settings;
+        let internal = resolve(&internal)?;
+        let sockets = Sockets::open(&internal, port, announce_to, register)?;
+        if internal.iter().any(|local| external == External::Address(local.address)) {
+            return Err(ServerError::SameSides);
+        }
+        let state = state_file.as_deref().map(State::load).transpose()?.flatten();
+        if let Some(path) = &state_file {
+            // Better now than when there is something to lose.
+            state.clone().unwrap_or_else(State::now).save(path)?;
+        }
+        let gateway = boxed(config.seed(RandomState::new().hash_one(port))).map_err(ServerError::System)?;
+        let shared = Shared::new(gateway, sockets.addresses());
+        let saver = state_file.map(|path| Saver::start(path, shared.waker())).transpose();
+        let saver = saver.map_err(ServerError::System)?;
+        let nat = start_nat(&sides(&internal, &external)).map_err(ServerError::Nat)?;
+        let nat = NatThread::start(nat, shared.waker()).map_err(ServerError::System)?;
+        let (external, before) = (ExternalSource::new(external), Some(Before { statics, state }));
+        let mut engine = Self { shared, sockets, nat, saver, external, before, save_at: None, is_ending: false };
+        engine.boot();
+        Ok(engine)
     }
 
-    pub(super) fn run(mut self) {
-        self.boot();
-        let mut ready = Events::with_capacity(64);
-        while let Some(wait) = self.drain() {
-            if let Err(error) = self.poll.poll(&mut ready, wait) {
-                if error.kind() != std::io::ErrorKind::Interrupted {
-                    log::warn!("waiting for packets failed ({error}): the gateway ends");
-                    break;
-                }
-            }
-            for index in 0..self.sockets.len() {
-                self.receive(index);
-            }
-            self.take_outcomes();
+    /// What it shares with the server's handle.
+    #[must_use]
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// The sockets that are to be waited for.
+    pub fn sockets(&self) -> impl Iterator<Item = &L> {
+        self.sockets.iter()
+    }
+
+    /// Hands what the owner, the sockets and the NAT have to the machine. `true` if there may be more: others are to have their turn first.
+    ///
+    /// To be called before [`drain`](Self::drain), and that before the wait.
+    #[must_use]
+    pub fn receive(&mut self) -> bool {
+        if self.is_ending {
+            return false;
         }
-        self.save();
-        self.shared.lock().events = crate::subscription::Subscribers::new();
+        // What the owner said before a client asked counts for that client.
+        self.carry_out_commands();
+        let mut has_more = false;
+        for index in 0..self.sockets.len() {
+            has_more |= self.receive_on(index);
+        }
+        self.take_outcomes() || has_more
+    }
+
+    /// Does all that is to be done now. When the server is gone, that is to take the NAT down and to save the state; the end comes
+    /// when both is done.
+    pub fn drain(&mut self) -> Wait {
+        let now = self.shared.now();
+        if self.external.is_due(now) && !self.is_ending {
+            self.look_at_external(now);
+        }
+        if self.carry_out_commands() {
+            self.end();
+            let is_over = self.nat.is_over() && self.saver.as_ref().is_none_or(Saver::is_over);
+            return if is_over { Wait::End } else { Wait::For(None) };
+        }
+        let shared = Arc::clone(&self.shared);
+        let deadline = shared.with(|core, now| {
+            core.gateway.handle_timeout(now);
+            self.pass_on(core);
+            while let Some(announcement) = core.gateway.poll_transmit(now) {
+                self.sockets.announce(&announcement);
+            }
+            self.tell(core, now);
+            core.gateway.poll_timeout()
+        });
+        if self.save_at.is_some_and(|at| at <= now) {
+            self.save();
+        }
+        let next = [deadline, self.save_at, self.external.next_look()].into_iter().flatten().min();
+        Wait::For(next.map(|at| at.saturating_since(shared.now()).min(LONGEST_WAIT)))
+    }
+
+    /// The adapter cannot wait any more.
+    pub fn give_up(&self, error: &io::Error) {
+        log::warn!("waiting for packets failed ({error}): the gateway ends");
+        self.shared.stop();
     }
 
     /// The epoch goes on if the state was kept, and begins anew if not.
     fn boot(&mut self) {
-        let now = self.shared.now();
         let state = self.before.as_ref().and_then(|before| before.state.as_ref());
         let epoch = state.map_or(0, |state| {
             let away = unix_time().saturating_sub(state.saved_at);
             state.epoch.saturating_add(u32::try_from(away).unwrap_or(u32::MAX))
         });
-        self.shared.lock().gateway.start(now, epoch);
-        self.look_at_external(now);
-        self.pass_on(&mut self.shared.lock());
+        let shared = Arc::clone(&self.shared);
+        shared.with(|core, now| core.gateway.start(now, epoch));
+        self.look_at_external(shared.now());
+        shared.with(|core, _| self.pass_on(core));
         self.nat.begin();
     }
 
-    /// Does all that is to be done now. The wait that follows; `None` at the end.
-    fn drain(&mut self) -> Option<Option<Duration>> {
-        let shared = Arc::clone(&self.shared);
-        let now = shared.now();
-        if self.external.is_due(now) {
-            self.look_at_external(now);
-        }
-        let mut core = shared.lock();
-        for command in std::mem::take(&mut core.commands) {
-            self.carry_out(&mut core, now, command);
-        }
-        if core.is_stopped {
-            return None;
-        }
-        core.gateway.handle_timeout(now);
-        self.pass_on(&mut core);
-        while let Some(announcement) = core.gateway.poll_transmit(now) {
-            self.sockets.announce(&announcement);
-        }
-        self.tell(&mut core, now);
-        let deadline = core.gateway.poll_timeout();
-        drop(core);
-        if self.save_at.is_some_and(|at| at <= now) {
-            self.save();
-        }
-        let deadlines = [deadline, self.save_at, self.external.next_look()];
-        let next = deadlines.into_iter().flatten().min();
-        Some(next.map(|at| at.saturating_since(shared.now())))
-    }
-
-    fn receive(&mut self, index: usize) {
+    fn receive_on(&mut self, index: usize) -> bool {
         let mut buffer = [0; LONGEST_REQUEST];
         let mut packet = [0; LONGEST_REQUEST];
         let shared = Arc::clone(&self.shared);
         for _ in 0..MOST_AT_ONCE {
-            let Some((from, bytes)) = self.sockets.receive(index, &mut buffer) else { return };
-            let mut core = shared.lock();
-            let now = shared.now();
-            let reply = core.gateway.handle_datagram(now, from, bytes);
-            log::debug!("from {from}: {bytes:02x?}: {reply:?}");
-            if let Ok(Reply::Now(answer)) = reply {
-                if let Some(answer) = answer.write(&mut packet) {
-                    self.sockets.answer(index, from, answer);
+            let (from, bytes) = match self.sockets.receive(index, &mut buffer) {
+                Received::Datagram(from, bytes) => (from, bytes),
+                Received::Error => continue,
+                Received::Nothing => return false,
+            };
+            shared.with(|core, now| {
+                let reply = core.gateway.handle_datagram(now, from, bytes);
+                log::debug!("from {from}: {bytes:02x?}: {reply:?}");
+                if let Ok(Reply::Now(answer)) = reply {
+                    if let Some(answer) = answer.write(&mut packet) {
+                        self.sockets.answer(index, from, answer);
+                    }
+                } else if let Ok(Reply::AfterNat) = reply {
+                    self.sockets.remember(from, index);
                 }
-            } else if let Ok(Reply::AfterNat) = reply {
-                self.sockets.remember(from, index);
-            }
-            // Requests go to the NAT while more are read, so that it has them in one batch.
-            self.pass_on(&mut core);
-            self.tell(&mut core, now);
+                // Requests go to the NAT while more are read, so that it has them in one batch.
+                self.pass_on(core);
+                self.tell(core, now);
+            });
         }
         // The rest comes after the others have had their turn.
-        self.shared.wake();
+        true
     }
 
     /// Asks the NAT for what the machine wants of it.
@@ -149,19 +181,32 @@ impl Worker {
         }
     }
 
-    fn take_outcomes(&mut self) {
+    fn take_outcomes(&mut self) -> bool {
         let shared = Arc::clone(&self.shared);
-        while let Some((request, outcome)) = self.nat.outcome() {
-            let mut core = shared.lock();
-            let now = shared.now();
+        for _ in 0..MOST_AT_ONCE {
+            let Some((request, outcome)) = self.nat.outcome() else { return false };
             if let Err(failure) = outcome {
                 log::warn!("{request:?}: {failure}");
             }
-            if let Some(answer) = core.gateway.handle_nat(now, &request, outcome) {
-                self.sockets.answer_later(answer.to, &answer.payload);
-            }
-            self.tell(&mut core, now);
+            shared.with(|core, now| {
+                if let Some(answer) = core.gateway.handle_nat(now, &request, outcome) {
+                    self.sockets.answer_later(answer.to, &answer.payload);
+                }
+                self.tell(core, now);
+            });
         }
+        true
+    }
+
+    /// Whether they end with the server itself.
+    fn carry_out_commands(&mut self) -> bool {
+        let shared = Arc::clone(&self.shared);
+        shared.with(|core, now| {
+            for command in std::mem::take(&mut core.commands) {
+                self.carry_out(core, now, command);
+            }
+            core.is_stopped
+        })
     }
 
     fn carry_out(&mut self, core: &mut Core, now: Instant, command: Command) {
@@ -176,9 +221,9 @@ impl Worker {
     }
 
     fn look_at_external(&mut self, now: Instant) {
-        let shared = Arc::clone(&self.shared);
         let address = self.external.look(now);
-        self.set_external(&mut shared.lock(), now, address);
+        let shared = Arc::clone(&self.shared);
+        shared.with(|core, now| self.set_external(core, now, address));
     }
 
     fn set_external(&mut self, core: &mut Core, now: Instant, address: Option<Ipv4Addr>) {
@@ -216,67 +261,61 @@ impl Worker {
             if !matches!(event, GatewayEvent::Refused { .. }) && self.save_at.is_none() {
                 self.save_at = Some(now + SAVE_AFTER);
             }
-            core.events.tell(&event);
+            core.events.tell(&event, &mut core.woken);
         }
     }
 
     fn save(&mut self) {
         self.save_at = None;
-        let Some(path) = &self.state_file else { return };
+        let Some(saver) = &self.saver else { return };
         // What was not taken up yet is not to be lost.
         if self.before.as_ref().is_some_and(|before| before.state.is_some()) {
             return;
         }
-        let state = self.state();
-        if let Err(error) = state.save(path) {
-            log::warn!("{error}");
-        }
+        saver.save(self.shared.with(|core, now| state(core, now)));
     }
 
-    fn state(&self) -> State {
-        let (core, now, saved_at) = (self.shared.lock(), self.shared.now(), unix_time());
-        let stored = core.gateway.mappings().filter_map(|open| {
-            let left = open.expires?.saturating_since(now);
-            Some(StoredMapping { mapping: open.mapping, expires_at: saved_at.saturating_add(left.as_secs()) })
-        });
-        State { saved_at, epoch: core.gateway.epoch(now), mappings: stored.collect() }
+    /// Hears nothing any more, saves the state, and has the NAT taken down, once.
+    fn end(&mut self) {
+        if std::mem::replace(&mut self.is_ending, true) {
+            return;
+        }
+        self.sockets.close();
+        self.save();
+        self.saver.iter_mut().for_each(Saver::end);
+        self.nat.end();
     }
 }
 
-impl ExternalSource {
-    pub(super) const fn new(external: External) -> Self {
-        Self { external, look_at: Instant::ZERO }
-    }
-
-    fn look(&mut self, now: Instant) -> Option<Ipv4Addr> {
-        self.look_at = now + LOOK_INTERVAL;
-        match &self.external {
-            External::Address(address) => Some(*address),
-            External::None => None,
-            External::Interface(interface) => address_of(interface).unwrap_or_else(|error| {
-                log::warn!("the address of {interface} cannot be learned: {error}");
-                None
-            }),
-        }
-    }
-
-    /// From now on it is said, and not looked for.
-    fn fix(&mut self) {
-        self.external = External::None;
-    }
-
-    fn next_look(&self) -> Option<Instant> {
-        matches!(self.external, External::Interface(_)).then_some(self.look_at)
-    }
-
-    fn is_due(&self, now: Instant) -> bool {
-        self.next_look().is_some_and(|at| at <= now)
+impl<L: Listener> Drop for Engine<L> {
+    fn drop(&mut self) {
+        self.end();
+        self.nat.join();
+        self.saver.iter_mut().for_each(Saver::join);
+        self.shared.close();
     }
 }
 
+fn state(core: &Core, now: Instant) -> State {
+    let saved_at = unix_time();
+    let stored = core.gateway.mappings().filter_map(|open| {
+        let left = open.expires?.saturating_since(now);
+        Some(StoredMapping { mapping: open.mapping, expires_at: saved_at.saturating_add(left.as_secs()) })
+    });
+    State { saved_at, epoch: core.gateway.epoch(now), mappings: stored.collect() }
+}
+
+/// The table is too large for an ordinary stack, also on its way to the heap where the compiler does not see through it.
+fn boxed(config: GatewayConfig) -> io::Result<Box<Gateway<CAPACITY>>> {
+    let thread = thread::Builder::new().stack_size(ROOM).spawn(move || Box::new(Gateway::new(config)))?;
+    thread.join().map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))
+}
+
+const ROOM: usize = 32 << 20;
 /// PCP's longest packet; an unknown request comes back whole.
 const LONGEST_REQUEST: usize = 1_100;
 const MOST_AT_ONCE: usize = 256;
-const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// A change is in the file within this time, and many changes make one write.
 const SAVE_AFTER: Duration = Duration::from_millis(200);
+/// The machine's clock goes on while the host sleeps, and the timers of an adapter may not.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);

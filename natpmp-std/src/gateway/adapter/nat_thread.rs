@@ -3,21 +3,20 @@
 
 use std::io;
 use std::net::Ipv4Addr;
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
-use std::thread::{self, JoinHandle};
+use std::task::Waker;
 
-use mio::Waker;
 use natpmp_proto::gateway::{NatFailure, NatRequest};
 
-use super::nat::Nat;
+use super::helper::Helper;
+use crate::gateway::nat::Nat;
 
-/// The way to the NAT and back.
+/// The way to the NAT and back. Dropping it waits until the NAT has removed all that it made.
 #[derive(Debug)]
 pub(super) struct NatThread {
     work: Option<Sender<Work>>,
     outcomes: Receiver<(NatRequest, Result<(), NatFailure>)>,
-    thread: Option<JoinHandle<()>>,
+    helper: Helper,
 }
 
 #[derive(Debug)]
@@ -29,13 +28,13 @@ enum Work {
 }
 
 impl NatThread {
-    /// Wakes `waker` when there are outcomes.
-    pub(super) fn start(nat: Box<dyn Nat>, waker: Arc<Waker>) -> io::Result<Self> {
+    /// Wakes `waker` when there are outcomes, and at the end.
+    pub(super) fn start(nat: Box<dyn Nat>, waker: Waker) -> io::Result<Self> {
         let (work, receiver) = mpsc::channel();
         let (sender, outcomes) = mpsc::channel();
-        let thread =
-            thread::Builder::new().name("natpmp nat".into()).spawn(move || run(nat, &receiver, &sender, &waker))?;
-        Ok(Self { work: Some(work), outcomes, thread: Some(thread) })
+        let alert = waker.clone();
+        let helper = Helper::start("natpmp nat", waker, move || run(nat, &receiver, &sender, &alert))?;
+        Ok(Self { work: Some(work), outcomes, helper })
     }
 
     pub(super) fn request(&self, request: NatRequest) {
@@ -57,21 +56,26 @@ impl NatThread {
         self.outcomes.try_recv().ok()
     }
 
+    /// The NAT is to remove all that it made, once it has done what was requested.
+    pub(super) fn end(&mut self) {
+        self.work = None;
+    }
+
+    /// Whether the NAT has removed all that it made.
+    pub(super) fn is_over(&self) -> bool {
+        self.helper.is_over()
+    }
+
+    /// Ends, and waits until it is over.
+    pub(super) fn join(&mut self) {
+        self.end();
+        self.helper.join();
+    }
+
     fn send(&self, work: Work) {
         if let Some(sender) = &self.work {
             // The thread ends when this sender is dropped, and not before.
             let _ = sender.send(work);
-        }
-    }
-}
-
-/// Waits until the NAT has removed all that it made.
-impl Drop for NatThread {
-    fn drop(&mut self) {
-        self.work = None;
-        if let Some(thread) = self.thread.take() {
-            // A NAT that panicked has nothing more to say.
-            let _ = thread.join();
         }
     }
 }
@@ -88,9 +92,7 @@ fn run(
             // Nobody listens any more once the gateway ends.
             let _ = outcomes.send((request, result));
         }
-        if let Err(error) = waker.wake() {
-            log::warn!("the gateway cannot be woken: {error}");
-        }
+        waker.wake_by_ref();
     };
     let mut first_batch = Some(Vec::new());
     let mut held_back = None;

@@ -11,6 +11,7 @@ use crate::report::{Line, name, note};
 impl Keeper<'_> {
     /// Deletes what was kept, and says what came of it.
     pub(super) fn end(mut self) -> Result<(), Failure> {
+        self.outlets.manager.stopping("deleting what is open");
         let mut result = Ok(());
         let stops: Vec<_> = self
             .held
@@ -23,8 +24,9 @@ impl Keeper<'_> {
             let outcome = stop.join().unwrap_or(Err(Error::Stopped));
             self.set_open(protocol, None);
             match outcome {
+                Ok(_) if !self.has_gateway() => self.was_not_open(protocol, ""),
                 Ok(ending) => self.ended(protocol, open, ending),
-                Err(error) if open.is_none() => self.was_not_open(protocol, &error),
+                Err(error) if open.is_none() => self.was_not_open(protocol, &format!(" ({error})")),
                 Err(error) => {
                     let failure = self.stays_open(protocol, left, &error);
                     match &result {
@@ -58,8 +60,8 @@ impl Keeper<'_> {
     }
 
     /// It was asked to end, and leaves nothing behind that it knows of: that is no failure.
-    fn was_not_open(&self, protocol: Protocol, error: &Error) {
-        note(&format!("{} {} was not open ({error})", name(protocol), self.args.mapping.internal_port));
+    fn was_not_open(&self, protocol: Protocol, why: &str) {
+        note(&format!("{} {} was not open{why}", name(protocol), self.args.mapping.internal_port));
     }
 
     fn stays_open(&self, protocol: Protocol, left: u64, error: &Error) -> Failure {

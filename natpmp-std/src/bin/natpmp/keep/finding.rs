@@ -1,45 +1,25 @@
-//! Which gateway to keep mappings at, where the network may not be there yet.
+//! Where the network may not be there yet.
 
-use std::net::SocketAddrV4;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use natpmp_std::{Client, Error, Schedule};
 
-use natpmp_std::{DiscoverError, Error};
-
-use super::messages::Message;
-use crate::args::Global;
+use crate::args::{self, Global};
 use crate::failure::Failure;
 use crate::once::find_gateway;
-use crate::report::{Line, Report, note};
+use crate::report::{Line, Report};
 
-/// The gateway that was given or is discovered, as soon as there is one; `None` if the command is to end before that.
-pub(super) fn wait_for_gateway(
-    global: &Global,
-    report: &mut Report,
-    messages: &Receiver<Message>,
-) -> Result<Option<SocketAddrV4>, Failure> {
-    let mut pause = FIRST_PAUSE;
-    let mut has_told = false;
-    loop {
-        let error = match find_gateway(global) {
-            Ok(gateway) => return Ok(Some(gateway)),
-            Err(error @ DiscoverError::Unsupported) => {
-                return Err(Failure::new("cannot find the gateway", &Error::Discover(error)));
-            }
-            Err(error) => error,
-        };
-        if !std::mem::replace(&mut has_told, true) {
-            let line = Line { event: "retrying", error: Some(error.to_string()), ..Line::default() };
-            report.event(&line, &format!("no gateway yet: {error}; trying on, interrupt to end"));
-        }
-        // Whatever comes before there are events is a reason to end.
-        if report.is_closed || !matches!(messages.recv_timeout(pause), Err(RecvTimeoutError::Timeout)) {
-            note("natpmp: no gateway was found: nothing is open");
-            return Ok(None);
-        }
-        pause = pause.saturating_mul(2).min(LONGEST_PAUSE);
+/// A client of the gateway that was given, or of the one that the routes lead to, also if there is none yet. That is said once.
+pub(super) fn client(global: &Global, args: &args::Keep, report: &mut Report) -> Result<Client, Failure> {
+    let builder = global.builder().schedule(Schedule::within(global.patience())).wait_for_gateway(true);
+    let client = builder.clear_on_new_address(args.clear_on_new_address).build();
+    let client = client.map_err(|error| {
+        let tried =
+            if matches!(error, Error::Discover(_)) { "cannot find the gateway" } else { "cannot keep a mapping" };
+        Failure::new(tried, &error).at(global.gateway)
+    })?;
+    if client.gateway().ip().is_unspecified() {
+        let error = find_gateway(global).err().map(|error| error.to_string()).unwrap_or_default();
+        let text = format!("no gateway yet: {error}; waiting, interrupt to end");
+        report.event(&Line { event: "retrying", error: Some(error), ..Line::default() }, &text);
     }
+    Ok(client)
 }
-
-const FIRST_PAUSE: Duration = Duration::from_secs(2);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);

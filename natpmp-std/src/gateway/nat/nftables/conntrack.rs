@@ -3,15 +3,14 @@
 mod message;
 
 use std::collections::HashSet;
-use std::io::{self, Read};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::time::Duration;
 
 use natpmp_proto::gateway::NatMapping;
 use natpmp_proto::wire::Protocol;
-use socket2::{Domain, Socket, Type};
+use rustix::net::netlink::NETFILTER;
 
-use message::{Answer, Answers};
+use crate::netlink::Socket;
 
 /// A flow that the kernel remembers, as its first packet had it and as the answers have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,8 +35,6 @@ pub(super) struct Ends {
 #[derive(Debug)]
 pub(super) struct Conntrack {
     socket: Socket,
-    sequence: u32,
-    buffer: Box<[u8]>,
 }
 
 impl Flow {
@@ -61,46 +58,23 @@ impl Flow {
 
 impl Conntrack {
     pub(super) fn open() -> io::Result<Self> {
-        let socket = Socket::new(Domain::from(AF_NETLINK), Type::RAW, Some(NETLINK_NETFILTER.into()))?;
-        // It answers at once, or never.
-        socket.set_read_timeout(Some(PATIENCE))?;
-        Ok(Self { socket, sequence: 0, buffer: vec![0; BUFFER].into_boxed_slice() })
+        Ok(Self { socket: Socket::open(Some(NETFILTER))? })
     }
 
     /// All flows of UDP and TCP over IPv4.
     pub(super) fn flows(&mut self) -> io::Result<Vec<Flow>> {
+        let (kind, flags, body) = message::list();
         let mut flows = Vec::new();
-        self.ask(message::list, |flow| flows.push(flow))?;
+        self.socket.ask(kind, flags, &body, |answer| flows.extend(message::flow(answer.body)))?.accepted()?;
         Ok(flows)
     }
 
     pub(super) fn delete(&mut self, flow: &Flow) -> io::Result<()> {
-        match self.ask(|sequence| message::delete(sequence, flow), |_| {}) {
+        let (kind, flags, body) = message::delete(flow);
+        match self.socket.ask(kind, flags, &body, |_| {})?.accepted() {
             // Gone by itself.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             result => result,
         }
     }
-
-    fn ask(&mut self, request: impl FnOnce(u32) -> Vec<u8>, mut each: impl FnMut(Flow)) -> io::Result<()> {
-        self.sequence = self.sequence.wrapping_add(1);
-        self.socket.send(&request(self.sequence))?;
-        loop {
-            let length = (&self.socket).read(&mut self.buffer)?;
-            for answer in Answers::new(self.buffer.get(..length).unwrap_or_default(), self.sequence) {
-                match answer {
-                    Answer::Flow(flow) => each(flow),
-                    Answer::Other => {}
-                    Answer::Done(0) => return Ok(()),
-                    Answer::Done(error) => return Err(io::Error::from_raw_os_error(error)),
-                }
-            }
-        }
-    }
 }
-
-const AF_NETLINK: i32 = 16;
-const NETLINK_NETFILTER: i32 = 12;
-const PATIENCE: Duration = Duration::from_secs(5);
-/// The kernel fills 32 KiB at most.
-const BUFFER: usize = 64 * 1024;

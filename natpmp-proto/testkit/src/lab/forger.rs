@@ -1,0 +1,104 @@
+//! A host of the LAN that forges what the gateway says.
+
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use natpmp_proto::wire::{ANNOUNCEMENT_GROUP, ANNOUNCEMENT_PORT, Response};
+
+use super::GATEWAY;
+use super::host::Host;
+use crate::Random;
+use crate::gateway::Gateway;
+
+/// Has `forger` send forged datagrams to `victim`, some 2,000 a second and 100,000 at most: announcements of other epochs and addresses,
+/// answers of every kind, and noise. They go to the victim's port for announcements in the gateway's name, and to ports that it might
+/// ask from in the forger's own. The victim has mapped `port`.
+///
+/// # Panics
+/// If the forger cannot take the gateway's address.
+#[must_use]
+pub fn storm(forger: &Host, victim: Ipv4Addr, port: u16) -> Storm {
+    // It takes the address, and does not say so to anybody: the gateway remains where it is.
+    for (name, value) in [("arp_ignore", "1"), ("arp_announce", "2")] {
+        forger.within(|| std::fs::write(format!("/proc/sys/net/ipv4/conf/all/{name}"), value)).expect("root may");
+    }
+    forger.ip(&["address", "add", &format!("{}/32", GATEWAY.ip()), "dev", "lo"]);
+    let sockets = forger.within(|| {
+        let disguised = UdpSocket::bind(GATEWAY).expect("the address is its own now");
+        let own = UdpSocket::bind((forger.address(), GATEWAY.port())).expect("the port is free");
+        [disguised, own]
+    });
+    let stop = Arc::new(AtomicBool::new(false));
+    let sent = Arc::new(AtomicU64::new(0));
+    let (stopped, count) = (Arc::clone(&stop), Arc::clone(&sent));
+    let thread = std::thread::spawn(move || {
+        let mut random = Random::new(7);
+        while !stopped.load(Ordering::Relaxed) && count.load(Ordering::Relaxed) < MOST {
+            for _ in 0..BATCH {
+                count.fetch_add(send(&sockets, &mut random, victim, port), Ordering::Relaxed);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    });
+    Storm { stop, sent, thread: Some(thread) }
+}
+
+/// A running storm; ended when dropped.
+#[derive(Debug)]
+pub struct Storm {
+    stop: Arc<AtomicBool>,
+    sent: Arc<AtomicU64>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Storm {
+    /// How many datagrams went out.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Storm {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+/// How many of them went out: the victim's host may be down.
+fn send([disguised, own]: &[UdpSocket; 2], random: &mut Random, victim: Ipv4Addr, port: u16) -> u64 {
+    let guessed = 32_768 + u16::try_from(random.below(28_000)).expect("it is small");
+    let announcements = SocketAddrV4::new(victim, ANNOUNCEMENT_PORT);
+    let group = SocketAddrV4::new(ANNOUNCEMENT_GROUP, ANNOUNCEMENT_PORT);
+    let sent = [
+        disguised.send_to(&datagram(random, port), announcements),
+        disguised.send_to(&datagram(random, port), group),
+        own.send_to(&datagram(random, port), announcements),
+        own.send_to(&datagram(random, port), (victim, guessed)),
+    ];
+    sent.iter().filter(|result| result.is_ok()).count() as u64
+}
+
+fn datagram(random: &mut Random, port: u16) -> Vec<u8> {
+    let mut bits = || u32::try_from(random.below(1 << 32)).expect("it is small enough");
+    let (epoch, address) = (bits(), Ipv4Addr::from_bits(bits()));
+    let epoch = if random.chance(50) { 0 } else { epoch };
+    match random.below(5) {
+        0 => Response::ExternalAddress { epoch, address }.encode().to_vec(),
+        1 => Gateway::PCP_ANNOUNCE.to_vec(),
+        kind @ 2..4 => {
+            let protocol = natpmp_proto::Protocol::ALL[usize::from(kind == 3)];
+            let external_port = port.wrapping_add(1_000);
+            let lifetime = if random.chance(50) { 0 } else { 7_200 };
+            Response::Map { protocol, epoch, internal_port: port, external_port, lifetime }.encode().to_vec()
+        }
+        _ => (0..random.below(40)).map(|_| random.bits().to_le_bytes()[0]).collect(),
+    }
+}
+
+const MOST: u64 = 100_000;
+const BATCH: usize = 5;

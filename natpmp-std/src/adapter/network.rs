@@ -1,0 +1,172 @@
+//! Which way leads to the gateway, and what follows when that changes.
+
+#[cfg(target_os = "linux")]
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+#[cfg(target_os = "linux")]
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+#[cfg(target_os = "linux")]
+use log::debug;
+
+use natpmp_proto::Instant;
+use natpmp_proto::wire::GATEWAY_PORT;
+
+use super::sockets::{Addresses, Register};
+use crate::discovery::{Path, is_on_link, path_to};
+#[cfg(target_os = "linux")]
+use crate::netlink::RouteWatch;
+use crate::{DiscoverError, discover_gateway, discover_gateway_on};
+
+/// What the system says of its routes.
+pub(crate) trait Routing: Send {
+    /// The gateway that a client without a given one is to ask.
+    fn discover(&self) -> Option<Ipv4Addr>;
+
+    /// The way that packets to this address leave by; `None` if there is none.
+    fn path_to(&self, address: Ipv4Addr) -> Option<Path>;
+
+    /// Whether this address is on a link of this host, so that packets to it go there and nowhere else.
+    fn is_on_link(&self, address: Ipv4Addr) -> bool;
+
+    /// Whether there was news since the last time; `None` if the system does not tell.
+    fn take_news(&mut self) -> Option<bool>;
+}
+
+/// The gateway that is discovered, on this interface if one is named.
+pub(crate) fn discover(interface: Option<&str>) -> Result<Ipv4Addr, DiscoverError> {
+    let found = match interface {
+        Some(interface) => discover_gateway_on(interface)?,
+        None => discover_gateway()?,
+    };
+    Ok(found.address)
+}
+
+/// This host's own routes.
+pub(crate) struct SystemRouting {
+    addresses: Addresses,
+    #[cfg(target_os = "linux")]
+    watch: Option<RouteWatch>,
+}
+
+impl SystemRouting {
+    /// Has `register` wake up on news. Where the system tells none, or not to this process, it is asked when something fails.
+    pub(crate) fn new<R: Register>(addresses: &Addresses, register: &mut R) -> Self {
+        Self {
+            addresses: addresses.clone(),
+            #[cfg(target_os = "linux")]
+            watch: open_watch(register).map_err(|error| debug!("changes of the routes are not told: {error}")).ok(),
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn open_watch<R: Register>(register: &mut R) -> io::Result<RouteWatch> {
+    let watch = RouteWatch::open()?;
+    register.watch(watch.as_fd().try_clone_to_owned()?)?;
+    Ok(watch)
+}
+
+impl Routing for SystemRouting {
+    fn discover(&self) -> Option<Ipv4Addr> {
+        discover(self.addresses.interface.as_deref()).ok()
+    }
+
+    fn path_to(&self, address: Ipv4Addr) -> Option<Path> {
+        path_to(address, self.addresses.interface.as_deref(), self.addresses.local)
+    }
+
+    fn is_on_link(&self, address: Ipv4Addr) -> bool {
+        is_on_link(address)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn take_news(&mut self) -> Option<bool> {
+        self.watch.as_ref().map(RouteWatch::take_news)
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn take_news(&mut self) -> Option<bool> {
+        None
+    }
+}
+
+/// Looks whether the way to the gateway is still the same, when there is a reason to.
+pub(crate) struct Network {
+    routing: Box<dyn Routing>,
+    /// The gateway was not given: where the routes lead is where it is.
+    pub(crate) is_discovered: bool,
+    path: Option<Path>,
+    /// The source address that there was last.
+    source: Option<Ipv4Addr>,
+    look_at: Option<Instant>,
+    /// Not again before, so that a route that flaps causes no flood.
+    quiet_until: Instant,
+}
+
+/// What has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NetworkChange {
+    /// Another gateway, if it is another one.
+    pub(crate) gateway: Option<SocketAddrV4>,
+    /// The one before is on a link of this host still, and may be told.
+    pub(crate) is_old_on_link: bool,
+    /// This host's own address is another one than before.
+    pub(crate) is_new_address: bool,
+}
+
+impl Network {
+    pub(crate) fn new(routing: Box<dyn Routing>, gateway: SocketAddrV4, is_discovered: bool) -> Self {
+        let path = routing.path_to(*gateway.ip());
+        let source = path.map(|path| path.source);
+        Self { routing, is_discovered, path, source, look_at: None, quiet_until: Instant::ZERO }
+    }
+
+    /// Whether there was a way to the gateway when that was looked at last.
+    pub(crate) const fn has_path(&self) -> bool {
+        self.path.is_some()
+    }
+
+    /// The gateway was given: it stays.
+    pub(crate) fn fix(&mut self) {
+        self.is_discovered = false;
+    }
+
+    /// There may be a reason to look: the system says so, or else it `is_doubtful`.
+    pub(crate) fn listen(&mut self, now: Instant, is_doubtful: bool) {
+        if self.routing.take_news().unwrap_or(is_doubtful) {
+            self.look_soon(now);
+        }
+    }
+
+    /// Looks, once what is changing has settled.
+    pub(crate) fn look_soon(&mut self, now: Instant) {
+        let look_at = (now + SETTLING).max(self.quiet_until);
+        self.look_at = self.look_at.or(Some(look_at));
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.look_at
+    }
+
+    /// Looks, if it is time to. `None` if all is as it was, or there is no way at present.
+    pub(crate) fn handle_timeout(&mut self, now: Instant, gateway: SocketAddrV4) -> Option<NetworkChange> {
+        self.look_at.filter(|&at| at <= now)?;
+        self.look_at = None;
+        let found = if self.is_discovered { self.routing.discover() } else { None };
+        let new =
+            found.filter(|address| address != gateway.ip()).map(|address| SocketAddrV4::new(address, GATEWAY_PORT));
+        let path = self.routing.path_to(*new.unwrap_or(gateway).ip());
+        let before = std::mem::replace(&mut self.path, path);
+        let path = path.filter(|path| before != Some(*path) || new.is_some())?;
+        let is_new_address = self.source.replace(path.source).is_some_and(|source| source != path.source);
+        self.quiet_until = now + PAUSE;
+        let is_old_on_link = new.is_some() && self.routing.is_on_link(*gateway.ip());
+        Some(NetworkChange { gateway: new, is_old_on_link, is_new_address })
+    }
+}
+
+/// Addresses, routes and rules come one after the other.
+const SETTLING: Duration = Duration::from_millis(200);
+const PAUSE: Duration = Duration::from_secs(2);

@@ -1,0 +1,6 @@
+//! The adapter that blocks: a thread a server.
+
+mod server;
+mod worker;
+
+pub use server::{Server, ServerBuilder};
