@@ -1,3 +1,77 @@
-//! NAT-PMP (RFC 6886) for async programs on smol and async-io.
+//! NAT-PMP ([RFC 6886](https://www.rfc-editor.org/rfc/rfc6886)) for async programs: learn the external address of a home
+//! router or VPN, and open UDP and TCP ports on it, for once or for as long as a program runs.
 //!
-//! This crate holds nothing yet: use `natpmp-std` from a thread, or drive `natpmp-proto` in a loop of your own.
+//! It stands on `async-io`, and so runs on smol, on async-executor, on tokio, or under any `block_on`: it spawns nothing
+//! itself. A client comes with a [`Driver`], a future that you spawn where you like.
+//!
+//! # A mapping that stays
+//! ```no_run
+//! use natpmp_smol::{Client, MapRequest, Protocol};
+//!
+//! fn main() -> Result<(), natpmp_smol::Error> {
+//!     smol::block_on(async {
+//!         let (client, driver) = Client::discover()?;
+//!         smol::spawn(driver).detach();
+//!         let kept = client.keep_with(&MapRequest::new(Protocol::Tcp, 6881), |change| match change.mapping {
+//!             Some(mapping) => println!("reachable on {:?}:{}", change.external_address, mapping.external_port),
+//!             None => println!("not reachable at present"),
+//!         })?;
+//!         // … the program does its work; the mapping is renewed, and comes back after whatever happens to the gateway.
+//!         kept.stop().await?;
+//!         Ok(())
+//!     })
+//! }
+//! ```
+//!
+//! # What is here
+//! - [`Client::builder`]: which gateway, which way out, how much patience.
+//! - [`Client`]: futures for one-shot requests, and [`Client::keep`] for mappings that stay.
+//! - [`KeptMapping`]: its state, refresh, stop.
+//! - [`Client::events`]: what happens, as a `Stream`.
+//! - [`discover_gateway`]: the default gateway.
+//!
+//! The names are those of `natpmp-std`, which does the same on a thread; the protocol itself, and every type that is not about
+//! sockets or waiting, comes from [`natpmp_proto`].
+//!
+//! # Dropping futures
+//! Every future may be dropped at every moment. What it asked for is done all the same, [`Client::mappings`] shows what came of
+//! it, and a mapping whose making nobody heard of is deleted at the end. When the last handle of a client is gone its
+//! driver says goodbye and completes; when the driver is dropped, whoever waits gets [`Error::Stopped`], and nobody hangs.
+//!
+//! # When the network changes
+//! The client follows it, and time that the machine slept counts, as in
+//! [`natpmp_std`](https://docs.rs/natpmp-std#when-the-network-changes).
+//!
+//! # Logging
+//! Through the `log` crate: packets and events at debug level, and a warning if announcements cannot be heard.
+//!
+//! # Features
+//! - `serde`: [`Mapping`] and [`MapRequest`] can be stored.
+//! - `discovery`: [`discover_gateway`] on other systems than Linux, where it needs no feature.
+//! - `gateway`: a gateway on real sockets, with a NAT behind it.
+//!
+//! Depends on `natpmp-proto`, `natpmp-std` without its blocking client, `async-io` and `futures-core`. Rust 1.85 or later.
+
+mod client;
+mod driver;
+#[cfg(feature = "gateway")]
+pub mod gateway;
+mod kept;
+mod socket;
+mod subscription;
+
+pub use client::{Builder, Client};
+pub use driver::Driver;
+pub use kept::KeptMapping;
+pub use subscription::Subscription;
+
+pub use natpmp_std::{
+    AddressKind, Announcement, Backoff, CAPACITY, Change, ClientBuilder, DiscoverError, Ending, Error, Event,
+    FoundGateway, KeptState, LossCause, MachineError, MapRequest, Mapping, MappingState, MappingStatus, Protocol,
+    Refusal, Schedule, discover_gateway, discover_gateway_on,
+};
+
+/// The examples of the README compile, those of the other crates too.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

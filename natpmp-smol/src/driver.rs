@@ -1,0 +1,109 @@
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::UdpSocket;
+#[cfg(unix)]
+use std::os::fd::OwnedFd;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+#[cfg(unix)]
+use async_io::Async;
+use async_io::Timer;
+use natpmp_std::adapter::{Engine, Register, Runner, Settings, Shared, Wait};
+
+use crate::socket::Socket;
+
+/// What makes a client work: sends, hears, and keeps time, for any number of mappings and callers. Spawn it, or poll it
+/// beside them.
+///
+/// It completes when the last handle of its client (clones, kept mappings, futures) is gone, after the deletions that are
+/// under way, or when no answer has come for 2 s or the goodbye that was chosen. Dropped before that, it leaves calls that wait with
+/// [`Error::Stopped`](crate::Error::Stopped), ends the streams, and deletes nothing.
+#[must_use = "a client does nothing without its driver"]
+pub struct Driver {
+    engine: Engine<Registrar>,
+    callbacks: Runner,
+    /// Where the engine has no timer of its own.
+    timer: Option<Timer>,
+}
+
+impl Driver {
+    pub(crate) fn new(settings: &Settings) -> io::Result<Self> {
+        let engine = Engine::new(settings, Registrar::default())?;
+        Ok(Self { engine, callbacks: Runner::default(), timer: None })
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        self.engine.shared()
+    }
+
+    /// Whether there is something to do already, or else wakes the task when there is.
+    fn is_ready(&mut self, wait: Option<Duration>, context: &mut Context<'_>) -> bool {
+        self.timer = wait.map(Timer::after);
+        let mut is_ready = self.timer.as_mut().is_some_and(|timer| Pin::new(timer).poll(context).is_ready());
+        // All of them are to wake the task: none is passed over because another one is ready.
+        for socket in self.engine.sockets() {
+            is_ready |= socket.poll_readable(context).is_ready();
+        }
+        #[cfg(unix)]
+        for descriptor in &self.engine.register().descriptors {
+            is_ready |= descriptor.poll_readable(context).is_ready();
+        }
+        is_ready
+    }
+}
+
+impl Future for Driver {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let driver = &mut *self;
+        // Before anything is looked at, so that no command can come between.
+        driver.engine.shared().set_waker(context.waker());
+        for _ in 0..MOST_TURNS {
+            let has_more = driver.engine.receive();
+            let wait = driver.engine.drain();
+            for message in driver.engine.take_messages() {
+                driver.callbacks.run(message);
+            }
+            let Wait::For(wait) = wait else { return Poll::Ready(()) };
+            if !has_more && !driver.is_ready(wait, context) {
+                return Poll::Pending;
+            }
+        }
+        // Other tasks are to have their turn.
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").finish_non_exhaustive()
+    }
+}
+
+#[derive(Default)]
+struct Registrar {
+    #[cfg(unix)]
+    descriptors: Vec<Async<OwnedFd>>,
+}
+
+impl Register for Registrar {
+    type Socket = Socket;
+
+    fn register(&mut self, socket: UdpSocket) -> io::Result<Socket> {
+        Socket::new(socket)
+    }
+
+    #[cfg(unix)]
+    fn watch(&mut self, descriptor: OwnedFd) -> io::Result<()> {
+        self.descriptors.push(Async::new_nonblocking(descriptor)?);
+        Ok(())
+    }
+}
+
+const MOST_TURNS: u8 = 16;

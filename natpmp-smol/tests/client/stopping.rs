@@ -1,0 +1,123 @@
+//! A driver that is dropped while there are handles.
+
+use std::time::Duration;
+
+use natpmp_smol::{Client, Driver, Error, KeptMapping, MapRequest, Protocol};
+use natpmp_testkit::gateway::{Reach, Served};
+use smol::future::{self, FutureExt};
+use smol::stream::StreamExt;
+use smol::{Executor, Task, block_on};
+
+use super::{TCP, UDP, builder, eventually, forget, gateway, in_time, keep, leases, reach, requests, soon};
+
+#[test]
+fn every_call_that_waits_or_is_begun_later_gets_stopped() {
+    let (gateway, client, driver, [kept, stopping]) = open();
+    reach(&gateway, Reach::Silent);
+    forget(&gateway);
+    let executor = Executor::new();
+    let driver = executor.spawn(driver);
+    let closed = client.keep(&MapRequest::new(Protocol::Udp, 5_000)).unwrap();
+    let (events, announcements) = (client.events(), client.announcements());
+    let clone = client.clone();
+    let calls: Vec<Task<bool>> = vec![
+        executor.spawn(is_stopped(client.clone(), async |client| client.external_address().await.map(drop))),
+        executor.spawn(is_stopped(client.clone(), async |client| client.map(&UDP).await.map(drop))),
+        executor.spawn(is_stopped(client.clone(), async |client| client.unmap(Protocol::Tcp, 1).await.map(drop))),
+        executor.spawn(is_stopped(client.clone(), async |client| client.unmap_all(Protocol::Tcp).await)),
+        executor.spawn(async move { matches!(kept.refresh().await, Err(Error::Stopped)) }),
+        executor.spawn(async move { closed.wait_open(LONG).await.is_none() }),
+        executor.spawn(async move { matches!(stopping.stop().await, Err(Error::Stopped)) }),
+        executor.spawn(async move { events.count().await < 10 }),
+        executor.spawn(async move { announcements.count().await == 0 }),
+    ];
+    let work = async {
+        eventually("all is asked for that can be", || !requests(&gateway).is_empty()).await;
+        assert!(calls.iter().all(|call| !call.is_finished()));
+        driver.cancel().await;
+        for (index, call) in calls.into_iter().enumerate() {
+            assert!(soon(call).await, "call {index}");
+        }
+        assert!(matches!(clone.map(&UDP).await, Err(Error::Stopped)));
+        assert!(matches!(clone.external_address().await, Err(Error::Stopped)));
+        assert_eq!(clone.events().next().await, None);
+        assert_eq!(clone.announcements().next().await, None);
+    };
+    block_on(executor.run(soon(work)));
+}
+
+async fn is_stopped(client: Client, call: impl AsyncFnOnce(&Client) -> Result<(), Error>) -> bool {
+    matches!(call(&client).await, Err(Error::Stopped))
+}
+
+#[test]
+fn handles_are_harmless_after_their_driver() {
+    let (gateway, client, driver, [first, second, third]) = open();
+    drop(driver);
+    in_time(move || {
+        let _ = (first.state(), format!("{first:?}"), client.mappings(), client.gateway(), client.local_address());
+        client.network_changed();
+        client.set_gateway(client.gateway());
+        client.watch_external_address(true);
+        let late = client.keep_with(&MapRequest::new(Protocol::Udp, 7_000), |_| {}).unwrap();
+        assert_eq!(block_on(late.wait_open(LONG)), None);
+        assert!(matches!(block_on(second.stop()), Err(Error::Stopped)));
+        drop((first, late, client));
+        assert!(matches!(block_on(third.refresh()), Err(Error::Stopped)));
+        drop(third);
+    });
+    assert_eq!(leases(&gateway), 3, "nothing is deleted");
+}
+
+/// It was never polled.
+#[test]
+fn a_driver_that_is_dropped_unused_ends_all_calls() {
+    let gateway = gateway(|_| {});
+    let (client, driver) = builder(&gateway).build().unwrap();
+    drop(driver);
+    in_time(move || {
+        assert!(matches!(block_on(client.map(&UDP)), Err(Error::Stopped)));
+        let kept = client.keep(&TCP).unwrap();
+        assert!(matches!(block_on(kept.refresh()), Err(Error::Stopped)));
+    });
+    assert_eq!(requests(&gateway), []);
+}
+
+/// In the middle of the goodbye too.
+#[test]
+fn a_driver_may_be_dropped_while_it_says_goodbye() {
+    let gateway = gateway(|_| {});
+    let (client, mut driver) = builder(&gateway).build().unwrap();
+    let events = client.events();
+    block_on(soon(async {
+        let kept = async { keep(&client, &UDP).await };
+        let kept = kept
+            .or(async {
+                (&mut driver).await;
+                unreachable!("there are handles")
+            })
+            .await;
+        reach(&gateway, Reach::Silent);
+        drop((kept, client));
+        assert!(future::poll_once(&mut driver).await.is_none(), "it waits for the answer");
+        drop(driver);
+        events.count().await;
+    }));
+}
+
+/// Some mappings that are open.
+fn open<const N: usize>() -> (Served, Client, Driver, [KeptMapping; N]) {
+    let gateway = gateway(|_| {});
+    let (client, mut driver) = builder(&gateway).build().unwrap();
+    let ports: [u16; N] = std::array::from_fn(|index| 4_001 + u16::try_from(index).unwrap());
+    let kept = ports.map(|port| client.keep(&MapRequest::new(Protocol::Udp, port)).unwrap());
+    let are_open = async {
+        for kept in &kept {
+            kept.wait_open(LONG).await.unwrap();
+        }
+    };
+    block_on(soon(are_open.or(async { (&mut driver).await })));
+    (gateway, client, driver, kept)
+}
+
+const LONG: Duration = Duration::from_secs(3_600);
