@@ -76,12 +76,14 @@ impl<const N: usize> Client<N> {
         }
         let Some(ask) = self.in_flight.map(|exchange| exchange.ask) else { return };
         let schedule = self.schedule(ask);
+        let is_clearing = matches!(ask, Ask::UnmapAll(protocol) if self.unmap_all_of(protocol) == UnmapAll::Clearing);
         let Some(exchange) = &mut self.in_flight else { return };
         if !exchange.is_over(now, schedule) {
             return;
         }
         match ask {
             Ask::ExternalAddress if !self.external.is_asked => self.leave_question(now),
+            Ask::UnmapAll(_) if is_clearing => self.finish(now, ask, Err(Error::NoAnswer)),
             Ask::Map(_) if exchange.heard_nothing_only() => self.finish(now, ask, Err(Error::GrantedNothing)),
             _ => self.give_up(now, Error::NoAnswer),
         }
@@ -166,7 +168,13 @@ impl<const N: usize> Client<N> {
     fn finish_unmap_all(&mut self, now: Instant, protocol: Protocol, result: Result<(), Error>) {
         self.unmap_all_mut(protocol).end(result);
         for slot in &mut self.slots {
-            if slot.key.protocol == protocol && matches!(slot.life, Life::Closing { with_all: true, .. }) {
+            let is_closed = match slot.life {
+                Life::Closing { with_all, .. } => with_all,
+                // It was deleted as well.
+                Life::Open { .. } => !slot.is_kept() && result.is_ok(),
+                Life::Closed { .. } | Life::Ended(_) => false,
+            };
+            if slot.key.protocol == protocol && is_closed {
                 slot.unmapped(result);
             } else if slot.is_kept() && result.is_ok() {
                 // Of the other protocol, since some gateways delete both; or wanted in spite of it.

@@ -97,6 +97,8 @@ enum UnmapAll {
     Wanted,
     /// The gateway does not answer: it is sent once, and given up.
     LastTry,
+    /// It is sent once, whether the gateway answers or not.
+    Clearing,
     Done(Result<(), Error>),
 }
 
@@ -191,9 +193,11 @@ impl<const N: usize> Client<N> {
 
     /// Deletes **all** mappings of both protocols that the gateway has for this host, those of other programs too, and makes anew
     /// what is kept here: for a host that has taken a new address, whose earlier holder may have left some (section 3.4).
-    /// The answers come as [`Event::UnmappedAll`].
+    /// What is held once and open ends. The answers come as [`Event::UnmappedAll`].
+    ///
+    /// Each deletion is sent once, and its silence is no verdict: what is kept does not wait for it.
     pub fn clear(&mut self, now: Instant) {
-        self.unmap_all = [UnmapAll::Wanted; 2];
+        self.unmap_all = [UnmapAll::Clearing; 2];
         self.make_way();
         self.attend(now);
     }
@@ -256,6 +260,8 @@ impl<const N: usize> Client<N> {
             self.in_flight = None;
             self.external.address = None;
             self.external.error = None;
+            // What the old gateway said is no answer any more.
+            self.external.is_asked |= self.external.news.take().is_some();
             for slot in &mut self.slots {
                 slot.lost(now, LossCause::GatewayChanged);
                 slot.is_unanswered = false;
@@ -279,7 +285,8 @@ impl<const N: usize> Client<N> {
         for slot in self.slots.iter_mut().filter(|slot| slot.is_kept()) {
             slot.ask_now(now);
         }
-        self.external.ask_at = now;
+        // Before all that is due: whoever is told of a mapping is to know the address.
+        self.external.ask_at = Instant::ZERO;
         if let Some(exchange) = &mut self.in_flight {
             exchange.hurry(now, self.schedule);
         }
@@ -328,6 +335,11 @@ impl<const N: usize> Client<N> {
         self.slots.iter_mut().find(|slot| slot.key == key)
     }
 
+    fn unmap_all_of(&self, protocol: Protocol) -> UnmapAll {
+        let [udp, tcp] = self.unmap_all;
+        if protocol == Protocol::Udp { udp } else { tcp }
+    }
+
     fn unmap_all_mut(&mut self, protocol: Protocol) -> &mut UnmapAll {
         let [udp, tcp] = &mut self.unmap_all;
         match protocol {
@@ -342,8 +354,7 @@ impl<const N: usize> Client<N> {
         let is_last_try = match ask {
             Ask::Unmap(key) => self.slot(key).is_some_and(|slot| slot.is_last_try),
             Ask::UnmapAll(protocol) => {
-                let [udp, tcp] = self.unmap_all;
-                UnmapAll::LastTry == if protocol == Protocol::Udp { udp } else { tcp }
+                matches!(self.unmap_all_of(protocol), UnmapAll::LastTry | UnmapAll::Clearing)
             }
             Ask::ExternalAddress if !self.external.is_asked => return self.schedule.at_most(Schedule::QUICK),
             Ask::ExternalAddress | Ask::Map(_) => false,
@@ -402,7 +413,7 @@ impl External {
 
 impl UnmapAll {
     fn is_wanted(self) -> bool {
-        matches!(self, Self::Wanted | Self::LastTry)
+        matches!(self, Self::Wanted | Self::LastTry | Self::Clearing)
     }
 
     fn end(&mut self, result: Result<(), Error>) {

@@ -253,6 +253,43 @@ fn clearing_deletes_all_of_both_protocols_and_makes_anew_what_is_kept() {
 }
 
 #[test]
+fn clearing_ends_what_was_held_once_and_open() {
+    let mut rig = Rig::new();
+    rig.map(MapRequest::new(TCP, 5000));
+    rig.grants(TCP, 5000, 5000, 7200);
+    assert!(matches!(rig.event(), Some(Event::Mapped(_))));
+    let now = rig.now();
+    rig.client.clear(now);
+    rig.grants(UDP, 0, 0, 0);
+    rig.grants(TCP, 0, 0, 0);
+    assert_eq!(rig.event(), ended(TCP, 5000, 5000, Ending::Unmapped));
+    assert_eq!(rig.event(), Some(Event::UnmappedAll { protocol: UDP, result: Ok(()) }));
+    assert_eq!(rig.event(), Some(Event::UnmappedAll { protocol: TCP, result: Ok(()) }));
+    rig.is_quiet();
+}
+
+/// Some gateways do not answer such a deletion.
+#[test]
+fn clearing_in_vain_holds_up_nothing_that_is_kept() {
+    let mut rig = Rig::keeping(UDP, 4000);
+    let now = rig.now();
+    rig.client.clear(now);
+    rig.client.network_changed(now);
+    for (at, protocol) in [(0, UDP), (250, TCP)] {
+        rig.at(at);
+        assert_eq!(rig.request(), Request::delete(protocol, 0));
+        assert_eq!(rig.sent(), None);
+    }
+    rig.at(500);
+    rig.grants(UDP, 4000, 4000, 7200);
+    assert_eq!(rig.event(), Some(Event::Renewed(mapping(UDP, 4000, 4000, 7200))));
+    for protocol in [UDP, TCP] {
+        assert_eq!(rig.event(), Some(Event::UnmappedAll { protocol, result: Err(Error::NoAnswer) }));
+    }
+    rig.is_quiet();
+}
+
+#[test]
 fn unmap_all_that_is_refused_says_so_and_so_does_each_mapping_held() {
     let mut rig = Rig::keeping(UDP, 4000);
     let now = rig.now();
