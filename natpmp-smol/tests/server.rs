@@ -214,14 +214,18 @@ fn a_driver_that_was_never_polled_completes_when_its_server_is_gone() {
 }
 
 #[test]
-fn a_nat_that_panicked_keeps_neither_the_others_nor_the_end_waiting() {
+fn a_nat_that_panicked_keeps_neither_its_clients_nor_the_others_nor_the_end_waiting() {
     let nat = Notes::default();
     let (server, driver) = serve(&nat).start().unwrap();
     nat.panic();
     smol::block_on(within_limits(async {
         let driver = smol::spawn(driver);
         let client = Asker::new(&server);
-        client.send(&map(4000, 60)).await;
+        for port in [4000, 4001] {
+            client.send(&map(port, 60)).await;
+            let answer = client.receive().await;
+            assert_eq!(answer[3], 3, "network failure: {answer:02x?}");
+        }
         assert_eq!(Asker::new(&server).external_address().await, OUTSIDE);
         drop(server);
         driver.await;
@@ -338,6 +342,39 @@ fn what_cannot_be_served_is_said_at_the_start_and_no_nat_is_started() {
     let (server, _driver) = serve(&Notes::default()).start().unwrap();
     let second = start().internal(Internal::Address(INSIDE)).port(server.addresses()[0].port()).start();
     assert!(matches!(second, Err(ServerError::Socket { .. })), "{second:?}");
+}
+
+/// The driver waits for the new socket as it did for the old one.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_internal_interface_that_is_made_anew_is_heard_again() {
+    let Some(lab) = natpmp_testkit::lab::Lab::or_skip() else { return };
+    let router = lab.router().host();
+    let is_answered = || {
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
+        socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        let _ = socket.send_to(&Request::ExternalAddress.encode(), natpmp_testkit::lab::GATEWAY);
+        socket.recv(&mut [0; 64]).is_ok()
+    };
+    let is_answered = || lab.client().within(is_answered);
+    std::thread::scope(|scope| {
+        // A socket is opened where the driver runs.
+        let (server, driver) = router.within(|| {
+            let builder = Server::builder(|_| Ok(Notes::default())).internal(Internal::Interface("lan0".into()));
+            builder.external(External::Interface("wan0".into())).start().unwrap()
+        });
+        scope.spawn(|| router.within(|| smol::block_on(within_limits(driver))));
+        let heard = || natpmp_testkit::lab::wait_until(SOON / 2, is_answered);
+        let was_heard = heard();
+        router.ip(&["link", "delete", "lan0"]);
+        router.ip(&["link", "add", "lan0", "type", "bridge", "stp_state", "0", "forward_delay", "0"]);
+        router.ip(&["link", "set", "port0", "master", "lan0"]);
+        router.ip(&["link", "set", "lan0", "up"]);
+        router.ip(&["address", "add", "192.168.1.1/24", "dev", "lan0"]);
+        let is_heard = heard();
+        drop(server);
+        assert!(was_heard && is_heard, "{was_heard} {is_heard}");
+    });
 }
 
 fn serve(nat: &Notes) -> ServerBuilder {

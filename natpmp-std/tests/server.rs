@@ -58,6 +58,30 @@ fn a_nat_that_fails_is_told_to_the_client() {
     }
 }
 
+/// Otherwise the client would ask in vain until it gives up, and so would the next one.
+#[test]
+fn what_the_nat_says_nothing_of_or_panics_at_has_failed() {
+    for is_panic in [false, true] {
+        let nat = Notes::default();
+        let server = serve(&nat).start().unwrap();
+        let ask = |port| client(&server).map(&MapRequest::new(Protocol::Udp, port));
+        ask(4000).unwrap();
+        if is_panic {
+            nat.0.lock().unwrap().is_to_panic = true;
+        } else {
+            nat.0.lock().unwrap().is_silent = true;
+        }
+        for port in 4001..4004 {
+            let result = ask(port);
+            let is_refused = matches!(result, Err(Error::Refused { refusal: Some(Refusal::NetworkFailure), .. }));
+            assert!(is_refused, "{result:?}");
+        }
+        assert_eq!(client(&server).external_address().unwrap(), OUTSIDE);
+        let open: Vec<u16> = server.mappings().iter().map(|open| open.mapping.external_port).collect();
+        assert_eq!(open, [4000]);
+    }
+}
+
 #[test]
 fn a_slow_nat_does_not_delay_the_answers_to_others() {
     let nat = Notes::default();
@@ -231,6 +255,8 @@ struct Notes(Arc<Mutex<Noted>>, Arc<Condvar>);
 struct Noted {
     standing: Vec<NatMapping>,
     failure: Option<NatFailure>,
+    is_to_panic: bool,
+    is_silent: bool,
     is_to_block: bool,
     is_blocked: bool,
 }
@@ -257,6 +283,14 @@ impl Notes {
 impl Nat for Notes {
     fn apply(&mut self, requests: &[NatRequest]) -> Vec<Result<(), NatFailure>> {
         let mut noted = self.0.lock().unwrap();
+        if noted.is_to_panic {
+            // Others look at the notes afterwards.
+            drop(noted);
+            panic!("as it was told");
+        }
+        if noted.is_silent {
+            return Vec::new();
+        }
         while noted.is_to_block && !requests.is_empty() {
             noted.is_blocked = true;
             noted = self.1.wait(noted).unwrap();

@@ -28,6 +28,7 @@ macro_rules! with_each_nat {
 mod addresses;
 mod ending;
 mod house;
+mod interfaces;
 mod load;
 mod mapping;
 mod packets;

@@ -12,9 +12,10 @@ use crate::gateway::nat::Nat;
 /// The side that is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Internal {
-    /// One of this host's own addresses, and the hosts behind its interface.
+    /// One of this host's own addresses, and the hosts behind its interface. When the address is gone, it is served again within 2 s
+    /// of its return.
     Address(Ipv4Addr),
-    /// An interface, by all IPv4 addresses that it has at the start.
+    /// An interface, by all IPv4 addresses that it has; changes of them are noticed within 2 s.
     Interface(String),
 }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 use natpmp_proto::Instant;
 use natpmp_proto::gateway::{Gateway, GatewayConfig, GatewayEvent, NatMapping, Reply};
 
-use super::external::ExternalSource;
-use super::interfaces::{resolve, sides};
+use super::interfaces::{LocalAddress, local_addresses, resolve, sides};
+use super::lookout::Lookout;
 use super::nat_thread::NatThread;
 use super::saver::Saver;
 use super::shared::{CAPACITY, Command, Core};
@@ -25,7 +25,7 @@ pub struct Engine<L: Listener> {
     sockets: Sockets<L>,
     nat: NatThread,
     saver: Option<Saver>,
-    external: ExternalSource,
+    lookout: Lookout,
     /// To be taken up when there is an external address.
     before: Option<Before>,
     /// When the state is to be saved, since it has changed.
@@ -40,15 +40,20 @@ struct Before {
 }
 
 impl<L: Listener> Engine<L> {
-    /// Opens the sockets, reads the state, and then starts the NAT. `register` makes the adapter wait for a socket.
+    /// Opens the sockets, reads the state, and then starts the NAT. `register` makes the adapter wait for a socket, at the start
+    /// and whenever one is opened anew.
     ///
     /// # Errors
     /// See [`ServerError`]. Nothing is left running.
-    pub fn start(settings: Settings, register: impl FnMut(UdpSocket) -> io::Result<L>) -> Result<Self, ServerError> {
+    pub fn start(
+        settings: Settings,
+        register: impl FnMut(UdpSocket) -> io::Result<L> + Send + 'static,
+    ) -> Result<Self, ServerError> {
         let Settings { start_nat, internal, external, config, statics, port, announce_to, state_file } = settings;
-        let internal = resolve(&internal)?;
-        let sockets = Sockets::open(&internal, port, announce_to, register)?;
-        if internal.iter().any(|local| external == External::Address(local.address)) {
+        let locals = local_addresses().map_err(ServerError::System)?;
+        let served = resolve(&internal, &locals)?;
+        let sockets = Sockets::open(&served, port, announce_to, register)?;
+        if served.iter().any(|local| external == External::Address(local.address)) {
             return Err(ServerError::SameSides);
         }
         let state = state_file.as_deref().map(State::load).transpose()?.flatten();
@@ -60,11 +65,11 @@ impl<L: Listener> Engine<L> {
         let shared = Shared::new(gateway, sockets.addresses());
         let saver = state_file.map(|path| Saver::start(path, shared.waker())).transpose();
         let saver = saver.map_err(ServerError::System)?;
-        let nat = start_nat(&sides(&internal, &external)).map_err(ServerError::Nat)?;
+        let nat = start_nat(&sides(&served, &external, &locals)).map_err(ServerError::Nat)?;
         let nat = NatThread::start(nat, shared.waker()).map_err(ServerError::System)?;
-        let (external, before) = (ExternalSource::new(external), Some(Before { statics, state }));
-        let mut engine = Self { shared, sockets, nat, saver, external, before, save_at: None, is_ending: false };
-        engine.boot();
+        let (lookout, before) = (Lookout::new(internal, external, &served), Some(Before { statics, state }));
+        let mut engine = Self { shared, sockets, nat, saver, lookout, before, save_at: None, is_ending: false };
+        engine.boot(&locals);
         Ok(engine)
     }
 
@@ -100,8 +105,8 @@ impl<L: Listener> Engine<L> {
     /// when both is done.
     pub fn drain(&mut self) -> Wait {
         let now = self.shared.now();
-        if self.external.is_due(now) && !self.is_ending {
-            self.look_at_external(now);
+        if self.lookout.is_due(now) && !self.is_ending {
+            self.look(now);
         }
         if self.carry_out_commands() {
             self.end();
@@ -121,7 +126,7 @@ impl<L: Listener> Engine<L> {
         if self.save_at.is_some_and(|at| at <= now) {
             self.save();
         }
-        let next = [deadline, self.save_at, self.external.next_look()].into_iter().flatten().min();
+        let next = [deadline, self.save_at, self.lookout.next()].into_iter().flatten().min();
         Wait::For(next.map(|at| at.saturating_since(shared.now()).min(LONGEST_WAIT)))
     }
 
@@ -132,7 +137,7 @@ impl<L: Listener> Engine<L> {
     }
 
     /// The epoch goes on if the state was kept, and begins anew if not.
-    fn boot(&mut self) {
+    fn boot(&mut self, locals: &[LocalAddress]) {
         let state = self.before.as_ref().and_then(|before| before.state.as_ref());
         let epoch = state.map_or(0, |state| {
             let away = unix_time().saturating_sub(state.saved_at);
@@ -140,8 +145,11 @@ impl<L: Listener> Engine<L> {
         });
         let shared = Arc::clone(&self.shared);
         shared.with(|core, now| core.gateway.start(now, epoch));
-        self.look_at_external(shared.now());
-        shared.with(|core, _| self.pass_on(core));
+        let external = self.lookout.external(locals);
+        shared.with(|core, now| {
+            self.set_external(core, now, external);
+            self.pass_on(core);
+        });
         self.nat.begin();
     }
 
@@ -212,7 +220,7 @@ impl<L: Listener> Engine<L> {
     fn carry_out(&mut self, core: &mut Core, now: Instant, command: Command) {
         match command {
             Command::ExternalAddress(address) => {
-                self.external.fix();
+                self.lookout.fix_external();
                 self.set_external(core, now, address);
             }
             Command::AllowMapping(is_allowed) => core.gateway.allow_mapping(is_allowed),
@@ -220,10 +228,17 @@ impl<L: Listener> Engine<L> {
         }
     }
 
-    fn look_at_external(&mut self, now: Instant) {
-        let address = self.external.look(now);
-        let shared = Arc::clone(&self.shared);
-        shared.with(|core, now| self.set_external(core, now, address));
+    /// Follows the interfaces of both sides.
+    fn look(&mut self, now: Instant) {
+        let Some(locals) = self.lookout.look(now, local_addresses) else { return };
+        if let Some(internal) = self.lookout.internal(&locals) {
+            self.sockets.follow(&internal);
+        }
+        if self.lookout.is_external_watched() {
+            let address = self.lookout.external(&locals);
+            let shared = Arc::clone(&self.shared);
+            shared.with(|core, now| self.set_external(core, now, address));
+        }
     }
 
     fn set_external(&mut self, core: &mut Core, now: Instant, address: Option<Ipv4Addr>) {

@@ -22,7 +22,7 @@ impl Handle {
         Self { shared, worker }
     }
 
-    /// Where requests are heard.
+    /// Where requests are heard, as of the start.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddrV4] {
         &self.shared.addresses

@@ -7,10 +7,10 @@
 
 mod builder;
 mod engine;
-mod external;
 mod handle;
 mod helper;
 mod interfaces;
+mod lookout;
 mod nat_thread;
 mod saver;
 mod shared;

@@ -2,7 +2,9 @@
 //! its next batch.
 
 use std::io;
+use std::iter;
 use std::net::Ipv4Addr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::task::Waker;
 
@@ -15,9 +17,12 @@ use crate::gateway::nat::Nat;
 #[derive(Debug)]
 pub(super) struct NatThread {
     work: Option<Sender<Work>>,
-    outcomes: Receiver<(NatRequest, Result<(), NatFailure>)>,
+    outcomes: Receiver<Outcome>,
     helper: Helper,
 }
+
+/// What was requested, and what came of it.
+type Outcome = (NatRequest, Result<(), NatFailure>);
 
 #[derive(Debug)]
 enum Work {
@@ -52,7 +57,7 @@ impl NatThread {
     }
 
     /// The next outcome, if there is any.
-    pub(super) fn outcome(&self) -> Option<(NatRequest, Result<(), NatFailure>)> {
+    pub(super) fn outcome(&self) -> Option<Outcome> {
         self.outcomes.try_recv().ok()
     }
 
@@ -80,48 +85,80 @@ impl NatThread {
     }
 }
 
-fn run(
-    mut nat: Box<dyn Nat>,
-    work: &Receiver<Work>,
-    outcomes: &Sender<(NatRequest, Result<(), NatFailure>)>,
-    waker: &Waker,
-) {
-    let apply = |nat: &mut dyn Nat, batch: Vec<NatRequest>| {
-        let results = nat.apply(&batch);
-        for (request, result) in batch.into_iter().zip(results) {
-            // Nobody listens any more once the gateway ends.
-            let _ = outcomes.send((request, result));
+fn run(nat: Box<dyn Nat>, work: &Receiver<Work>, outcomes: &Sender<Outcome>, waker: &Waker) {
+    let mut asked = Asked { requests: Vec::new(), outcomes, waker };
+    // What it leaves behind is not looked at: it is gone with the panic.
+    if catch_unwind(AssertUnwindSafe(|| serve(nat, work, &mut asked))).is_ok() {
+        return;
+    }
+    log::warn!("the NAT has failed for good: no mappings can be made until the gateway is started again");
+    asked.settle(Vec::new());
+    // Clients are to hear of it, rather than nothing.
+    while let Ok(work) = work.recv() {
+        if let Work::Request(request) = work {
+            asked.requests.push(request);
+            asked.settle(Vec::new());
         }
-        waker.wake_by_ref();
-    };
-    let mut first_batch = Some(Vec::new());
+    }
+}
+
+/// Until the end of the work. A panic of the NAT drops it, and with it what it made.
+fn serve(mut nat: Box<dyn Nat>, work: &Receiver<Work>, asked: &mut Asked<'_>) {
+    let mut has_begun = false;
     let mut held_back = None;
     while let Some(first) = held_back.take().or_else(|| work.recv().ok()) {
-        match (first, &mut first_batch) {
-            (Work::ExternalAddress(address), _) => nat.set_external_address(address),
-            (Work::Request(request), Some(batch)) => batch.push(request),
-            (Work::Request(request), None) => {
-                let (batch, next) = batch(request, work);
-                held_back = next;
-                apply(&mut *nat, batch);
+        match first {
+            Work::ExternalAddress(address) => nat.set_external_address(address),
+            Work::Request(request) => {
+                asked.requests.push(request);
+                if has_begun {
+                    held_back = gather(&mut asked.requests, work);
+                    asked.apply(&mut *nat);
+                }
             }
-            (Work::Begin, first_batch) => apply(&mut *nat, first_batch.take().unwrap_or_default()),
+            Work::Begin => {
+                has_begun = true;
+                asked.apply(&mut *nat);
+            }
         }
     }
     nat.end();
 }
 
-/// All requests that wait, up to something else.
-fn batch(first: NatRequest, work: &Receiver<Work>) -> (Vec<NatRequest>, Option<Work>) {
-    let mut batch = vec![first];
+/// What the NAT has been asked for and has not done yet.
+struct Asked<'a> {
+    requests: Vec<NatRequest>,
+    outcomes: &'a Sender<Outcome>,
+    waker: &'a Waker,
+}
+
+impl Asked<'_> {
+    fn apply(&mut self, nat: &mut dyn Nat) {
+        let results = nat.apply(&self.requests);
+        self.settle(results);
+    }
+
+    /// A request that the NAT says nothing of has failed.
+    fn settle(&mut self, results: Vec<Result<(), NatFailure>>) {
+        let results = results.into_iter().chain(iter::repeat(Err(NatFailure::Network)));
+        for outcome in self.requests.drain(..).zip(results) {
+            // Nobody listens any more once the gateway ends.
+            let _ = self.outcomes.send(outcome);
+        }
+        self.waker.wake_by_ref();
+    }
+}
+
+/// Adds the requests that wait, up to something else.
+fn gather(batch: &mut Vec<NatRequest>, work: &Receiver<Work>) -> Option<Work> {
     while batch.len() < LARGEST_BATCH {
         match work.try_recv() {
             Ok(Work::Request(request)) => batch.push(request),
-            Ok(other) => return (batch, Some(other)),
+            Ok(other) => return Some(other),
             Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
         }
     }
-    (batch, None)
+    None
 }
 
 const LARGEST_BATCH: usize = 1_024;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 
 use natpmp_proto::gateway::Transmit;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -12,11 +12,24 @@ use crate::gateway::ServerError;
 
 /// The sockets, each as the adapter waits for it.
 pub(super) struct Sockets<L> {
-    sockets: Vec<(SocketAddrV4, L)>,
+    sockets: Vec<Open<L>>,
+    register: Register<L>,
+    /// Where it was listened at the start. A port that the system chose stays.
+    addresses: Vec<SocketAddrV4>,
     announce_to: SocketAddrV4,
-    /// Which socket a client that still waits for its answer has asked.
-    asked: HashMap<SocketAddrV4, usize>,
+    /// Which address a client that still waits for its answer has asked.
+    asked: HashMap<SocketAddrV4, Ipv4Addr>,
+    /// Those whose socket cannot be had, which was said.
+    refused: Vec<Ipv4Addr>,
 }
+
+struct Open<L> {
+    local: LocalAddress,
+    socket: L,
+}
+
+/// Makes the adapter wait for a socket.
+type Register<L> = Box<dyn FnMut(UdpSocket) -> io::Result<L> + Send>;
 
 /// A UDP socket that does not block, as the adapter waits for it.
 pub trait Listener {
@@ -48,19 +61,68 @@ impl<L: Listener> Sockets<L> {
         internal: &[LocalAddress],
         port: u16,
         announce_to: SocketAddrV4,
-        mut register: impl FnMut(UdpSocket) -> io::Result<L>,
+        mut register: impl FnMut(UdpSocket) -> io::Result<L> + Send + 'static,
     ) -> Result<Self, ServerError> {
-        let mut sockets = Vec::new();
+        let (mut sockets, mut addresses) = (Vec::new(), Vec::new());
         for local in internal {
             let wanted = SocketAddrV4::new(local.address, port);
             let opened = open(local, wanted).and_then(|(address, socket)| Ok((address, register(socket)?)));
-            sockets.push(opened.map_err(|error| ServerError::Socket { address: wanted, error })?);
+            let (address, socket) = opened.map_err(|error| ServerError::Socket { address: wanted, error })?;
+            addresses.push(address);
+            sockets.push(Open { local: local.clone(), socket });
         }
-        Ok(Self { sockets, announce_to, asked: HashMap::new() })
+        let (register, asked) = (Box::new(register), HashMap::new());
+        Ok(Self { sockets, register, addresses, announce_to, asked, refused: Vec::new() })
+    }
+
+    /// The internal addresses are these by now. A socket of one that is gone, or of an interface that has been replaced, hears
+    /// nothing any more, and the system does not say so.
+    pub(super) fn follow(&mut self, internal: &[LocalAddress]) {
+        let has = |address| internal.iter().any(|local| local.address == address);
+        self.sockets.retain(|Open { local, .. }| {
+            if !has(local.address) {
+                log::warn!(
+                    "{} has not the address {} any more: nobody is heard there until it is back",
+                    local.interface,
+                    local.address
+                );
+            }
+            internal.iter().any(|now| local.is_still(now))
+        });
+        self.refused.retain(|address| has(*address));
+        for local in internal {
+            if self.at(local.address).is_none() {
+                self.open_anew(local);
+            }
+        }
+    }
+
+    fn open_anew(&mut self, local: &LocalAddress) {
+        // The port does not change with the address.
+        let first = self.addresses.iter().find(|first| *first.ip() == local.address).or(self.addresses.first());
+        let wanted = SocketAddrV4::new(local.address, first.map_or(0, SocketAddrV4::port));
+        match open(local, wanted).and_then(|(_, socket)| (self.register)(socket)) {
+            Ok(socket) => {
+                log::info!("listening on {wanted}, on {}", local.interface);
+                self.refused.retain(|address| *address != local.address);
+                self.sockets.push(Open { local: local.clone(), socket });
+            }
+            // It is tried again at the next look.
+            Err(error) if !self.refused.contains(&local.address) => {
+                log::warn!("cannot listen on {wanted} for now: {error}");
+                self.refused.push(local.address);
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// The socket of this address.
+    fn at(&self, address: Ipv4Addr) -> Option<&L> {
+        self.sockets.iter().find(|open| open.local.address == address).map(|open| &open.socket)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &L> {
-        self.sockets.iter().map(|(_, socket)| socket)
+        self.sockets.iter().map(|open| &open.socket)
     }
 
     /// Nothing is heard any more.
@@ -68,9 +130,9 @@ impl<L: Listener> Sockets<L> {
         self.sockets.clear();
     }
 
-    /// Where requests are heard.
+    /// Where requests were heard at the start.
     pub(super) fn addresses(&self) -> Vec<SocketAddrV4> {
-        self.sockets.iter().map(|(address, _)| *address).collect()
+        self.addresses.clone()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -79,7 +141,7 @@ impl<L: Listener> Sockets<L> {
 
     /// What one of the sockets has next.
     pub(super) fn receive<'a>(&self, index: usize, buffer: &'a mut [u8]) -> Received<'a> {
-        let Some((_, socket)) = self.sockets.get(index) else { return Received::Nothing };
+        let Some(Open { socket, .. }) = self.sockets.get(index) else { return Received::Nothing };
         match socket.receive(buffer) {
             Ok((length, SocketAddr::V4(from))) => Received::Datagram(from, buffer.get(..length).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Received::Nothing,
@@ -89,7 +151,7 @@ impl<L: Listener> Sockets<L> {
 
     /// Answers from the address that was asked. What cannot be sent is lost, as packets are.
     pub(super) fn answer(&self, index: usize, to: SocketAddrV4, packet: &[u8]) {
-        if let Some((_, socket)) = self.sockets.get(index) {
+        if let Some(Open { socket, .. }) = self.sockets.get(index) {
             log_failure(to, socket.send_to(packet, to));
         }
     }
@@ -100,19 +162,22 @@ impl<L: Listener> Sockets<L> {
             // They will ask again.
             self.asked.clear();
         }
-        self.asked.insert(client, index);
+        if let Some(Open { local, .. }) = self.sockets.get(index) {
+            self.asked.insert(client, local.address);
+        }
     }
 
     /// Answers a client that was remembered.
     pub(super) fn answer_later(&mut self, to: SocketAddrV4, packet: &[u8]) {
-        if let Some(index) = self.asked.remove(&to) {
-            self.answer(index, to, packet);
+        // Its socket may be another one by now.
+        if let Some(socket) = self.asked.remove(&to).and_then(|address| self.at(address)) {
+            log_failure(to, socket.send_to(packet, to));
         }
     }
 
     /// Sends an announcement out of each internal interface.
     pub(super) fn announce(&self, announcement: &Transmit) {
-        for (_, socket) in &self.sockets {
+        for Open { socket, .. } in &self.sockets {
             log_failure(self.announce_to, socket.send_to(&announcement.payload, self.announce_to));
         }
     }

@@ -21,13 +21,14 @@ impl Server {
         ServerBuilder::new(start_nat)
     }
 
-    /// Where requests are heard.
+    /// Where requests are heard, as of the start. An interface that is served by its name may have other addresses later.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddrV4] {
         self.0.addresses()
     }
 
-    /// What happens from now on. The first call tells of all since the start: mappings that were taken up again among it.
+    /// What happens from now on. The first call also tells of what has happened since the start, mappings that were taken up again
+    /// among it. Of what nobody has taken yet, the latest 4,096 at most are kept.
     #[must_use]
     pub fn events(&self) -> Subscription<GatewayEvent> {
         Subscription::new(self.0.events())

@@ -17,9 +17,11 @@ use crate::gateway::adapter::{Engine, Handle, Listener, Settings, Wait};
 pub(super) fn start(settings: Settings) -> Result<Handle, ServerError> {
     let poll = Poll::new().map_err(ServerError::System)?;
     let waker = waker(poll.registry(), WAKE).map_err(ServerError::System)?;
-    let engine = Engine::start(settings, |socket| {
+    // The engine opens sockets anew while the poll is waited on.
+    let registry = poll.registry().try_clone().map_err(ServerError::System)?;
+    let engine = Engine::start(settings, move |socket| {
         let mut socket = UdpSocket::from_std(socket);
-        poll.registry().register(&mut socket, READ, Interest::READABLE)?;
+        registry.register(&mut socket, READ, Interest::READABLE)?;
         Ok(socket)
     })?;
     let shared = Arc::clone(engine.shared());
