@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
 use natpmp_proto::client::{Ending, Event, MappingStatus};
-use natpmp_proto::{MapRequest, Mapping, Protocol};
+use natpmp_proto::{Instant, MapRequest, Mapping, Protocol};
 use natpmp_std::adapter::{Change, Handle, Settings, Start};
 
 use crate::{Announcement, ClientBuilder, Driver, Error, KeptMapping, Subscription};
@@ -65,14 +65,22 @@ impl Client {
 
     /// Why announcements of the gateway are not heard; `None` if they are, or are not to be.
     #[must_use]
-    pub fn announcement_error(&self) -> Option<&io::Error> {
+    pub fn announcement_error(&self) -> Option<io::Error> {
         self.handle.announcement_error()
     }
 
-    /// All mappings that this client holds: kept ones, and those made by [`map`](Self::map) whose lease has not ended.
+    /// All mappings that this client holds: kept ones, and those made by [`map`](Self::map) whose lease has not ended. None when
+    /// nobody drives it any more.
     #[must_use]
     pub fn mappings(&self) -> Vec<MappingStatus> {
         self.handle.mappings()
+    }
+
+    /// The time on this client's clock, by which [`Event::Failed`] and [`MappingState`](crate::MappingState) say when something
+    /// will be.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.handle.now()
     }
 
     /// Asks for the external address (RFC 6886, section 3.2). Whether the internet can reach such an address is told by
@@ -136,7 +144,7 @@ impl Client {
     /// is returned exists. Returns at once; what becomes of it is told by the handle and by [`events`](Self::events).
     ///
     /// # Errors
-    /// [`Error::BadArgument`], [`Error::AlreadyKept`].
+    /// [`Error::BadArgument`], [`Error::AlreadyKept`], and [`Error::Stopped`] if nobody drives the client any more.
     pub fn keep(&self, request: &MapRequest) -> Result<KeptMapping, Error> {
         self.handle.keep(request, None).map(KeptMapping::new)
     }
@@ -152,7 +160,7 @@ impl Client {
     /// call the client.
     ///
     /// # Errors
-    /// [`Error::BadArgument`], [`Error::AlreadyKept`].
+    /// As [`keep`](Self::keep).
     pub fn keep_with(
         &self,
         request: &MapRequest,

@@ -41,18 +41,28 @@ impl Driver {
     }
 
     /// Whether there is something to do already, or else wakes the task when there is.
-    fn is_ready(&mut self, wait: Option<Duration>, context: &mut Context<'_>) -> bool {
+    ///
+    /// # Errors
+    /// If the system cannot tell.
+    fn is_ready(&mut self, wait: Option<Duration>, context: &mut Context<'_>) -> io::Result<bool> {
         self.timer = wait.map(Timer::after);
         let mut is_ready = self.timer.as_mut().is_some_and(|timer| Pin::new(timer).poll(context).is_ready());
         // All of them are to wake the task: none is passed over because another one is ready.
         for socket in self.engine.sockets() {
-            is_ready |= socket.poll_readable(context).is_ready();
+            is_ready |= is_readable(socket.poll_readable(context))?;
         }
         #[cfg(unix)]
         for descriptor in &self.engine.register().descriptors {
-            is_ready |= descriptor.poll_readable(context).is_ready();
+            is_ready |= is_readable(descriptor.poll_readable(context))?;
         }
-        is_ready
+        Ok(is_ready)
+    }
+}
+
+fn is_readable(poll: Poll<io::Result<()>>) -> io::Result<bool> {
+    match poll {
+        Poll::Ready(result) => result.map(|()| true),
+        Poll::Pending => Ok(false),
     }
 }
 
@@ -70,8 +80,16 @@ impl Future for Driver {
                 driver.callbacks.run(message);
             }
             let Wait::For(wait) = wait else { return Poll::Ready(()) };
-            if !has_more && !driver.is_ready(wait, context) {
-                return Poll::Pending;
+            if has_more {
+                continue;
+            }
+            match driver.is_ready(wait, context) {
+                Ok(true) => {}
+                Ok(false) => return Poll::Pending,
+                Err(error) => {
+                    driver.engine.give_up(&error);
+                    return Poll::Ready(());
+                }
             }
         }
         // Other tasks are to have their turn.

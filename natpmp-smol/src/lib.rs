@@ -36,7 +36,8 @@
 //! # Dropping futures
 //! Every future may be dropped at every moment. What it asked for is done all the same, [`Client::mappings`] shows what came of
 //! it, and a mapping whose making nobody heard of is deleted at the end. When the last handle of a client is gone its
-//! driver says goodbye and completes; when the driver is dropped, whoever waits gets [`Error::Stopped`], and nobody hangs.
+//! driver says goodbye and completes; a program that ends before that leaves its mappings open until their leases end: `stop`
+//! them, or drop all handles and wait for the driver. While nobody polls the driver nothing happens, and no bound is kept. When the driver is dropped, whoever waits gets [`Error::Stopped`], and nobody hangs.
 //!
 //! # When the network changes
 //! The client follows it, and time that the machine slept counts, as in
@@ -67,8 +68,9 @@ pub use subscription::Subscription;
 
 pub use natpmp_std::{
     AddressKind, Announcement, Backoff, CAPACITY, Change, ClientBuilder, DiscoverError, Ending, Error, Event,
-    FoundGateway, KeptState, LossCause, MachineError, MapRequest, Mapping, MappingState, MappingStatus, Protocol,
-    Refusal, Schedule, discover_gateway, discover_gateway_on,
+    FoundGateway, GatewayCandidate, Instant, KeptState, LossCause, MachineError, MapError, MapRequest, Mapping,
+    MappingState, MappingStatus, Protocol, Refusal, RouteKind, RouteReason, Schedule, discover_gateway,
+    discover_gateway_on, list_gateways,
 };
 
 /// The examples of the README compile, those of the other crates too.

@@ -87,6 +87,8 @@ pub use discovery::{
 #[doc(hidden)]
 pub use netlink::RouteWatch;
 
-pub use natpmp_proto::client::{Ending, Error as MachineError, Event, LossCause, MappingState, MappingStatus};
+pub use natpmp_proto::client::{
+    Ending, Error as MachineError, Event, LossCause, MapError, MappingState, MappingStatus,
+};
 pub use natpmp_proto::wire::Refusal;
-pub use natpmp_proto::{AddressKind, Backoff, MapRequest, Mapping, Protocol, Schedule};
+pub use natpmp_proto::{AddressKind, Backoff, Instant, MapRequest, Mapping, Protocol, Schedule};

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use natpmp_smol::{Client, Error, KeptMapping, Protocol};
+use natpmp_smol::{Client, Error, Protocol};
 use smol::stream::StreamExt;
 
 use super::hand::{Hand, Polled};
@@ -27,19 +27,15 @@ fn a_call_that_unmaps_ends_when_its_driver_is_dropped() {
 
 #[test]
 fn calls_of_a_kept_mapping_end_when_its_driver_is_dropped() {
-    drop_driver_everywhere(async |client| kept(&client).refresh().await.map(drop));
-    drop_driver_everywhere(async |client| kept(&client).stop().await.map(drop));
-    drop_driver_everywhere(async |client| kept(&client).wait_open(LONG).await.map(drop).ok_or(Error::Stopped));
+    drop_driver_everywhere(async |client| client.keep(&UDP)?.refresh().await.map(drop));
+    drop_driver_everywhere(async |client| client.keep(&UDP)?.stop().await.map(drop));
+    drop_driver_everywhere(async |client| client.keep(&UDP)?.wait_open(LONG).await.map(drop).ok_or(Error::Stopped));
 }
 
 #[test]
 fn news_ends_when_the_driver_is_dropped() {
     drop_driver_everywhere(async |client| client.events().next().await.map(drop).ok_or(Error::Stopped));
     drop_driver_everywhere(async |client| client.announcements().next().await.map(drop).ok_or(Error::Stopped));
-}
-
-fn kept(client: &Client) -> KeptMapping {
-    client.keep(&UDP).unwrap()
 }
 
 /// It is woken if it waited, and is ready at once: with what was known by then, or [`Error::Stopped`].

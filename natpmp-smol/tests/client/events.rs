@@ -72,19 +72,21 @@ fn a_stream_that_is_not_read_loses_the_oldest_only() {
     let (unread, read) = run(builder(&gateway), async |client| {
         let (unread, mut events) = (client.events(), client.events());
         let mut read = Vec::new();
-        for port in ports.clone() {
-            client.map(&MapRequest::new(Protocol::Udp, port)).await.unwrap();
-            read.extend(events.next().await);
-        }
-        for port in ports.clone() {
-            client.unmap(Protocol::Udp, port).await.unwrap();
-            read.extend(events.next().await);
+        for _ in 0..4 {
+            for port in ports.clone() {
+                client.map(&MapRequest::new(Protocol::Udp, port)).await.unwrap();
+                read.extend(events.next().await);
+            }
+            for port in ports.clone() {
+                client.unmap(Protocol::Udp, port).await.unwrap();
+                read.extend(events.next().await);
+            }
         }
         (unread, read)
     });
     let kept: Vec<_> = smol::block_on(soon(unread.collect()));
-    assert_eq!((read.len(), kept.len()), (1_200, 1_024));
-    assert_eq!(kept, read[read.len() - 1_024..]);
+    assert_eq!((read.len(), kept.len()), (4_800, 4_096));
+    assert_eq!(kept, read[read.len() - 4_096..]);
 }
 
 #[test]

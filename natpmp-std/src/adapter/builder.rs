@@ -112,7 +112,7 @@ impl<C> ClientBuilder<C> {
     }
 
     /// Whether announcements of the gateway are heard (RFC 6886, section 3.2.1); they are by default. If port 5350 cannot
-    /// be had the client works without, and says so: [`Client::announcement_error`].
+    /// be had the client works without, and says so: `announcement_error`.
     pub const fn announcements(mut self, are_heard: bool) -> Self {
         self.announcements = match are_heard {
             true => Some(SocketAddrV4::new(ANNOUNCEMENT_GROUP, ANNOUNCEMENT_PORT)),
@@ -139,14 +139,14 @@ impl<C> ClientBuilder<C> {
         self
     }
 
-    /// How often the external address is asked for while a callback or a [watcher](Client::watch_external_address) is to
+    /// How often the external address is asked for while a callback or a watcher (`watch_external_address`) is to
     /// be told of its changes; 300 s by default.
     pub const fn external_address_interval(mut self, interval: Duration) -> Self {
         self.external_address_interval = Some(interval);
         self
     }
 
-    /// How long [`KeptMapping::stop`](crate::KeptMapping::stop) waits for its deletion to be answered, and the drop of the
+    /// How long `KeptMapping::stop` waits for its deletion to be answered, and the drop of the
     /// last handle for the next answer to those that are left; 2 s by default.
     pub const fn goodbye(mut self, bound: Duration) -> Self {
         self.goodbye = bound;

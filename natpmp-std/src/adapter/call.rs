@@ -1,7 +1,6 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -57,7 +56,7 @@ impl<T> Call<T> {
             core.owners.hear(mapping.protocol, mapping.internal_port);
         }
         if outcome == Outcome::TimedOut && self.is_ending {
-            self.handle.is_silent.store(true, Ordering::Relaxed);
+            core.is_silent = true;
         }
         let gateway = core.machine.gateway();
         let waited = now.saturating_since(self.began);

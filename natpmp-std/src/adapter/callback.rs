@@ -64,6 +64,10 @@ impl Callbacks {
     pub(crate) fn tell(&mut self, event: &Event, external_address: Option<Ipv4Addr>) {
         for told in &mut self.told {
             let is_about = event.mapping_key() == Some((told.protocol, told.internal_port));
+            // The address may be news already that the events to come will tell, after the loss of the mapping.
+            if !is_about && !matches!(event, Event::ExternalAddress(_)) {
+                continue;
+            }
             let mapping = match *event {
                 Event::Mapped(mapping) | Event::Renewed(mapping) | Event::PortChanged { mapping, .. } if is_about => {
                     Some(mapping)

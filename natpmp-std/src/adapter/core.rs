@@ -29,12 +29,21 @@ pub(crate) struct Core {
     pub(crate) owners: Owners,
     /// What the system said when the network was last found down.
     pub(crate) network_error: NetworkError,
+    /// Why announcements are not heard.
+    pub(crate) announcement_error: Option<NetworkError>,
     /// The socket is to be opened anew.
     pub(crate) is_socket_stale: bool,
     /// The caller set a gateway, which stays.
     pub(crate) is_gateway_set: bool,
-    /// Something came or went, or failed: the way to the gateway may have changed.
+    /// Something was renewed or failed: the way to the gateway may have changed.
     pub(crate) is_network_doubtful: bool,
+    /// The caller says that it has.
+    pub(crate) is_network_changed: bool,
+    /// A deletion was waited for in vain, and nothing was answered since: there is no point in waiting again.
+    pub(crate) is_silent: bool,
+    /// The caller wants to hear of the external address; callbacks do in any case.
+    pub(crate) is_address_watched: bool,
+    pub(crate) does_watch: bool,
     /// The last handle is gone: only deletions are waited for, and those not for ever.
     goodbye: Option<Goodbye>,
     woken: Vec<Waker>,
@@ -45,6 +54,16 @@ pub(crate) struct Core {
 pub(crate) struct NetworkError {
     pub(crate) kind: io::ErrorKind,
     pub(crate) os_error: Option<i32>,
+}
+
+impl NetworkError {
+    pub(crate) fn of(error: &io::Error) -> Self {
+        Self { kind: error.kind(), os_error: error.raw_os_error() }
+    }
+
+    pub(crate) fn to_error(self) -> io::Error {
+        self.os_error.map_or_else(|| self.kind.into(), io::Error::from_raw_os_error)
+    }
 }
 
 /// What is to be done now.
@@ -81,9 +100,14 @@ impl Core {
             callbacks: Callbacks::default(),
             owners: Owners::default(),
             network_error: NetworkError { kind: io::ErrorKind::NetworkUnreachable, os_error: None },
+            announcement_error: None,
             is_socket_stale: false,
             is_gateway_set: false,
             is_network_doubtful: false,
+            is_network_changed: false,
+            is_silent: false,
+            is_address_watched: false,
+            does_watch: false,
             goodbye: None,
             woken: Vec::new(),
         }
@@ -117,21 +141,21 @@ impl Core {
     }
 
     /// The last handle is gone: the end comes when the deletions are through, or `bound` after the last answer.
-    /// `is_urgent`: the gateway is known to be silent, so that each deletion is sent once, and no more.
-    pub(crate) fn leave(&mut self, now: Instant, bound: Duration, is_urgent: bool) {
+    /// If the gateway is known to be silent, each deletion is sent once, and no more.
+    pub(crate) fn leave(&mut self, now: Instant, bound: Duration) {
         for (protocol, port) in self.owners.take_unheard() {
             if self.machine.mapping(protocol, port).is_some() {
                 // It has a slot: there is nothing to fail.
                 let _ = self.machine.unmap(now, protocol, port);
             }
         }
-        let hasten_at = if is_urgent { now } else { now + bound / 2 };
+        let hasten_at = if self.is_silent { now } else { now + bound / 2 };
         self.goodbye = Some(Goodbye { bound, end: now + bound, hasten_at: Some(hasten_at) });
     }
 
     /// The network is down, as the system says.
     pub(crate) fn network_down(&mut self, now: Instant, error: &io::Error) {
-        self.network_error = NetworkError { kind: error.kind(), os_error: error.raw_os_error() };
+        self.network_error = NetworkError::of(error);
         self.machine.handle_network_down(now);
     }
 
@@ -146,6 +170,11 @@ impl Core {
             Ok(Heard::PcpAnnouncement) => self.announce(from, None, None),
             Ok(_) | Err(_) => {}
         }
+    }
+
+    /// Whether there is no driver any more.
+    pub(crate) const fn is_closed(&self) -> bool {
+        self.waiters.is_closed
     }
 
     /// Whoever still waits is told that nobody will answer.
@@ -167,12 +196,37 @@ impl Core {
             // It goes on, and may as long as it does.
             goodbye.end = now + goodbye.bound;
         }
-        self.is_network_doubtful |= matches!(event, Event::Renewed(_) | Event::Failed { .. } | Event::Lost { .. });
+        match event {
+            Event::Mapped(_)
+            | Event::Renewed(_)
+            | Event::PortChanged { .. }
+            | Event::Ended { ending: Ending::Unmapped, .. }
+            | Event::ExternalAddress(Ok(_))
+            | Event::UnmappedAll { result: Ok(()), .. } => self.is_silent = false,
+            _ => {}
+        }
+        self.is_network_doubtful |= match event {
+            Event::Renewed(_) | Event::Failed { .. } | Event::Lost { .. } | Event::ExternalAddress(Err(_)) => true,
+            Event::Ended { ending: Ending::NotMapped(_) | Ending::NotUnmapped(_), .. } => true,
+            Event::UnmappedAll { result, .. } => result.is_err(),
+            _ => false,
+        };
         self.waiters.tell(&event, &mut self.woken);
         self.owners.tell(&event);
         self.events.tell(&event, &mut self.woken);
         let address = self.machine.external_address();
         self.callbacks.tell(&event, address);
+        if let Event::Ended { .. } = event {
+            self.watch_address(now);
+        }
+    }
+
+    /// Watches the external address for as long as somebody is to hear of it.
+    pub(crate) fn watch_address(&mut self, now: Instant) {
+        let is_watched = self.is_address_watched || !self.callbacks.is_empty();
+        if is_watched != std::mem::replace(&mut self.does_watch, is_watched) {
+            self.machine.watch_external_address(now, is_watched);
+        }
     }
 
     fn is_deleting(&self) -> bool {

@@ -1,6 +1,7 @@
 use std::io;
 use std::net::SocketAddrV4;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use log::{debug, warn};
@@ -8,9 +9,9 @@ use natpmp_proto::Instant;
 use natpmp_proto::client::{MappingState, MappingStatus, Transmit};
 
 use super::alarm::Alarm;
-use super::core::{Core, Step};
+use super::core::{Core, NetworkError, Step};
 use super::farewell::Farewell;
-use super::network::{Network, Routing, SystemRouting};
+use super::network::{Network, NetworkChange, Routing, SystemRouting};
 use super::sockets::{Received, Register, Sockets, Which};
 use super::{Message, Settings, Shared};
 
@@ -21,8 +22,8 @@ pub struct Engine<R: Register> {
     alarm: Alarm,
     network: Network,
     clears_on_new_address: bool,
-    /// To a gateway that was left.
-    farewell: Option<Farewell<R::Socket>>,
+    /// To gateways that were left.
+    farewells: Vec<Farewell<R::Socket>>,
 }
 
 /// What to do next.
@@ -58,12 +59,12 @@ impl<R: Register> Engine<R> {
             Ok(()) => {}
         }
         Ok(Self {
-            shared: Shared::new(settings, announcements.err()),
+            shared: Shared::new(settings, announcements.err().as_ref().map(NetworkError::of)),
             sockets,
             alarm,
             network,
             clears_on_new_address: settings.clears_on_new_address,
-            farewell: None,
+            farewells: Vec::new(),
         })
     }
 
@@ -76,14 +77,16 @@ impl<R: Register> Engine<R> {
     /// The sockets that are open at present: all of them are to be waited for.
     pub fn sockets(&self) -> impl Iterator<Item = &R::Socket> {
         let sockets = [Which::Request, Which::Announcements].map(|which| self.sockets.socket(which));
-        sockets.into_iter().flatten().chain(self.farewell.as_ref().map(|farewell| &farewell.socket))
+        sockets.into_iter().flatten().chain(self.farewells.iter().map(|farewell| &farewell.socket))
     }
 
     /// Does all that the machine has to do now.
     pub fn drain(&mut self) -> Wait {
         let shared = Arc::clone(&self.shared);
-        let step = shared.with(|core, now| {
-            self.look_at_network(core, now);
+        self.look_at_network();
+        let step = shared.with(|core, _| {
+            // What is asked for there from now on is not to be deleted.
+            self.end_farewells(|farewell| farewell.gateway() == core.machine.gateway());
             if std::mem::take(&mut core.is_socket_stale) {
                 self.sockets.set_gateway(core.machine.gateway());
             }
@@ -96,10 +99,13 @@ impl<R: Register> Engine<R> {
                 }
             }
         });
-        let farewell = self.farewell.as_mut().and_then(|farewell| farewell.drain(shared.now()));
-        if farewell.is_none() {
-            self.farewell = None;
-        }
+        self.sockets.clear_left();
+        let mut farewell: Option<Instant> = None;
+        self.farewells.retain_mut(|each| {
+            let deadline = each.drain(shared.now());
+            farewell = [farewell, deadline].into_iter().flatten().min();
+            deadline.is_some()
+        });
         let deadline = match (step, farewell) {
             (None, None) => {
                 // The engine may live on; nobody waits for it in vain.
@@ -122,9 +128,15 @@ impl<R: Register> Engine<R> {
     #[must_use]
     pub fn receive(&mut self) -> bool {
         let now = self.shared.now();
-        let is_farewell_answered = self.farewell.as_mut().is_some_and(|farewell| farewell.receive(now));
+        let answered = self.farewells.iter_mut().filter_map(|each| each.receive(now).then_some(())).count();
         let more = [Which::Request, Which::Announcements].map(|which| self.receive_on(which));
-        more.contains(&true) || is_farewell_answered
+        more.contains(&true) || answered > 0
+    }
+
+    /// Packets cannot be waited for: whoever waits is told that nobody will answer.
+    pub fn give_up(&mut self, error: &io::Error) {
+        warn!("waiting for packets failed ({error}): the client ends");
+        self.shared.with(|core, _| core.close());
     }
 
     /// What is to be passed to the [`Runner`](super::Runner) of the callbacks, in this order.
@@ -151,17 +163,36 @@ impl<R: Register> Engine<R> {
         true
     }
 
-    /// Follows the routes.
-    fn look_at_network(&mut self, core: &mut Core, now: Instant) {
-        if std::mem::take(&mut core.is_gateway_set) {
-            self.network.fix();
+    /// Follows the routes. The system is asked without the lock: it may take a while, where routes are many.
+    fn look_at_network(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        let (gateway, is_set, is_changed, is_doubtful) = shared.with(|core, _| {
+            let gateway = core.machine.gateway();
+            let flags = [&mut core.is_gateway_set, &mut core.is_network_changed, &mut core.is_network_doubtful];
+            let [is_set, is_changed, is_doubtful] = flags.map(std::mem::take);
+            (gateway, is_set, is_changed, is_doubtful)
+        });
+        let now = shared.now();
+        if is_set {
+            self.network.fix(gateway);
         }
-        self.network.listen(now, std::mem::take(&mut core.is_network_doubtful));
-        let before = core.machine.gateway();
-        let Some(change) = self.network.handle_timeout(now, before) else { return };
+        if is_changed {
+            self.network.look_now(now);
+        }
+        self.network.listen(now, is_doubtful, gateway);
+        let Some(change) = self.network.handle_timeout(now, gateway) else { return };
         debug!("{change:?}");
+        shared.with(|core, now| {
+            // Unless the caller has set another one meanwhile.
+            if core.machine.gateway() == gateway {
+                self.follow(core, now, change);
+            }
+        });
+    }
+
+    fn follow(&mut self, core: &mut Core, now: Instant, change: NetworkChange) {
         if change.is_old_on_link {
-            self.take_leave(core, now, before);
+            self.take_leave(core, now, core.machine.gateway());
         }
         if let Some(gateway) = change.gateway {
             self.sockets.set_gateway(gateway);
@@ -169,7 +200,7 @@ impl<R: Register> Engine<R> {
         } else {
             core.machine.network_changed(now);
         }
-        self.sockets.reopen();
+        core.announcement_error = self.sockets.reopen().err().as_ref().map(NetworkError::of);
         if change.is_new_address && self.clears_on_new_address {
             core.machine.clear(now);
         }
@@ -177,14 +208,22 @@ impl<R: Register> Engine<R> {
 
     /// Has what is kept at this gateway deleted there.
     fn take_leave(&mut self, core: &Core, now: Instant, gateway: SocketAddrV4) {
-        let is_there =
-            |status: &MappingStatus| matches!(status.state, MappingState::Open { .. } | MappingState::Closing);
+        // What was made once is its maker's, and outlives the client; what is kept may have been granted without an answer.
+        let is_there = |status: &MappingStatus| status.is_kept || status.state == MappingState::Closing;
         let mappings = core.machine.mappings().filter(is_there).map(|status| (status.protocol, status.internal_port));
         let mappings: Vec<_> = mappings.collect();
-        self.farewell = match self.sockets.connect(gateway) {
-            Ok(socket) if !mappings.is_empty() => Some(Farewell::new(now, gateway, &mappings, socket)),
-            _ => None,
-        };
+        if mappings.is_empty() || self.farewells.len() >= MOST_FAREWELLS {
+            return;
+        }
+        if let Ok(socket) = self.sockets.connect(gateway) {
+            self.farewells.push(Farewell::new(now, gateway, &mappings, socket));
+        }
+    }
+
+    fn end_farewells(&mut self, which: impl Fn(&Farewell<R::Socket>) -> bool) {
+        while let Some(index) = self.farewells.iter().position(&which) {
+            self.sockets.leave(self.farewells.remove(index).socket);
+        }
     }
 
     fn send(&mut self, core: &mut Core, now: Instant, transmit: &Transmit) {
@@ -203,6 +242,7 @@ impl<R: Register> Engine<R> {
 /// Whoever still waits is told that nobody will answer, however the engine ends.
 impl<R: Register> Drop for Engine<R> {
     fn drop(&mut self) {
+        self.shared.set_waker(Waker::noop());
         let left = self.shared.with(|core, _| {
             core.close();
             std::mem::take(&mut core.callbacks).take_messages()
@@ -216,6 +256,8 @@ impl<R: Register> Drop for Engine<R> {
 /// Longer ones are cut; NAT-PMP has 16 bytes at most, and PCP 1,100.
 const LONGEST_DATAGRAM: usize = 1_100;
 /// A flood on one socket keeps neither the machine from sending nor the other socket from being heard.
+/// Networks that come and go leave no more behind.
+const MOST_FAREWELLS: usize = 4;
 const MOST_AT_ONCE: usize = 32;
 
 #[cfg(test)]

@@ -3,13 +3,13 @@ use std::net::{SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use log::debug;
-use natpmp_proto::client::{Client as Machine, Config, Ending, Event};
+use natpmp_proto::client::{Client as Machine, Config, Ending, Error, Event};
 use natpmp_proto::{Instant, Protocol, Schedule};
 
 use super::core::CAPACITY;
 use super::sockets::Datagrams;
 
-/// Deletes at a gateway what is kept at another one by now. It is given up at the first deletion that fails.
+/// Deletes at a gateway what is kept at another one by now. It is given up at the first deletion that is not answered.
 pub(crate) struct Farewell<S> {
     machine: Box<Machine<CAPACITY>>,
     pub(crate) socket: S,
@@ -26,12 +26,24 @@ impl<S: Datagrams> Farewell<S> {
         Self { machine, socket, is_over: false }
     }
 
+    /// Whom it is said to.
+    pub(crate) fn gateway(&self) -> SocketAddrV4 {
+        self.machine.gateway()
+    }
+
     /// Does what is to be done now. When there is more to do; `None` at the end.
     pub(crate) fn drain(&mut self, now: Instant) -> Option<Instant> {
         self.machine.handle_timeout(now);
         // What has failed is heard of before the next one is sent.
         while let Some(event) = self.machine.poll_event() {
-            self.is_over |= matches!(event, Event::Ended { ending: Ending::NotUnmapped(_), .. });
+            // A refusal is of one mapping only.
+            self.is_over |= matches!(
+                event,
+                Event::Ended {
+                    ending: Ending::NotUnmapped(Error::NoAnswer | Error::PortUnreachable | Error::NetworkDown),
+                    ..
+                }
+            );
         }
         if self.is_over {
             return None;

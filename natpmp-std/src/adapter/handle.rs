@@ -1,7 +1,6 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -10,7 +9,7 @@ use natpmp_proto::client::{Ending, Event, MappingState, MappingStatus};
 use natpmp_proto::{Instant, MapRequest, Mapping, Protocol};
 
 use super::callback::Callback;
-use super::core::Core;
+use super::core::{Core, NetworkError};
 use super::driven::Driven;
 use super::sockets::Addresses;
 use super::waiters::{Answer, Awaited};
@@ -21,15 +20,13 @@ pub struct Handle {
     pub(crate) shared: Arc<Shared>,
     worker: Option<JoinHandle<()>>,
     pub(crate) goodbye: Duration,
-    /// A deletion was waited for in vain: there is no point in waiting again.
-    pub(crate) is_silent: AtomicBool,
 }
 
 impl Handle {
     /// `worker`: the thread that is to be waited for at the end, if there is one.
     #[must_use]
     pub fn new(shared: Arc<Shared>, settings: &Settings, worker: Option<JoinHandle<()>>) -> Arc<Self> {
-        Arc::new(Self { shared, worker, goodbye: settings.goodbye, is_silent: AtomicBool::new(false) })
+        Arc::new(Self { shared, worker, goodbye: settings.goodbye })
     }
 
     /// The gateway's address and port.
@@ -46,14 +43,24 @@ impl Handle {
 
     /// Why announcements are not heard.
     #[must_use]
-    pub fn announcement_error(&self) -> Option<&io::Error> {
-        self.shared.announcement_error.as_ref()
+    pub fn announcement_error(&self) -> Option<io::Error> {
+        self.shared.look(|core, _| core.announcement_error).map(NetworkError::to_error)
+    }
+
+    /// The time on this client's clock.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.shared.now()
     }
 
     /// All mappings that the machine holds.
     #[must_use]
     pub fn mappings(&self) -> Vec<MappingStatus> {
-        self.shared.look(|core, _| core.machine.mappings().collect())
+        self.shared.look(|core, _| match core.is_closed() {
+            // What becomes of them nobody knows any more.
+            true => Vec::new(),
+            false => core.machine.mappings().collect(),
+        })
     }
 
     /// Asks for the external address.
@@ -117,19 +124,22 @@ impl Handle {
     /// Keeps a mapping.
     ///
     /// # Errors
-    /// [`Error::BadArgument`], [`Error::AlreadyKept`].
+    /// [`Error::BadArgument`], [`Error::AlreadyKept`], [`Error::Stopped`].
     pub fn keep(self: &Arc<Self>, request: &MapRequest, callback: Option<Callback>) -> Result<Kept, Error> {
         let (protocol, port) = (request.protocol(), request.internal_port());
         // One that is not taken on is dropped without the lock: it may hold a handle.
         let mut callback = callback;
         let owner = self.shared.command(|core, now| {
+            if core.is_closed() {
+                return Err(Error::Stopped);
+            }
             if core.owners.owner(protocol, port).is_some() {
                 return Err(Error::AlreadyKept);
             }
             core.machine.keep(now, request)?;
             if let Some(callback) = callback.take() {
                 core.callbacks.add(protocol, port, callback);
-                core.machine.watch_external_address(now, true);
+                core.watch_address(now);
             }
             Ok(core.owners.add(protocol, port))
         })?;
@@ -151,8 +161,10 @@ impl Handle {
     /// Whether changes of the external address are told as events.
     pub fn watch_external_address(&self, is_watched: bool) {
         self.shared.command(|core, now| {
-            let is_watched = is_watched || !core.callbacks.is_empty();
-            core.machine.watch_external_address(now, is_watched);
+            core.is_address_watched = is_watched;
+            // Whoever asks again is told again.
+            core.does_watch &= !is_watched;
+            core.watch_address(now);
         });
     }
 
@@ -160,7 +172,7 @@ impl Handle {
     pub fn network_changed(&self) {
         self.shared.command(|core, now| {
             core.is_socket_stale = true;
-            core.is_network_doubtful = true;
+            core.is_network_changed = true;
             core.machine.network_changed(now);
         });
     }
@@ -178,8 +190,7 @@ impl Handle {
 /// A goodbye for deletions that are under way, within the bound; a worker's end is waited for.
 impl Drop for Handle {
     fn drop(&mut self) {
-        let is_silent = self.is_silent.load(Ordering::Relaxed);
-        self.shared.command(|core, now| core.leave(now, self.goodbye, is_silent));
+        self.shared.command(|core, now| core.leave(now, self.goodbye));
         if let Some(worker) = self.worker.take() {
             // A worker that panicked has nothing more to say.
             let _ = worker.join();
@@ -191,13 +202,13 @@ impl Drop for Handle {
 pub struct Shared {
     driven: Driven<Core>,
     addresses: Addresses,
-    announcement_error: Option<io::Error>,
 }
 
 impl Shared {
-    pub(crate) fn new(settings: &Settings, announcement_error: Option<io::Error>) -> Arc<Self> {
-        let driven = Driven::new(Core::new(settings.config));
-        Arc::new(Self { driven, addresses: settings.addresses.clone(), announcement_error })
+    pub(crate) fn new(settings: &Settings, announcement_error: Option<NetworkError>) -> Arc<Self> {
+        let mut core = Core::new(settings.config);
+        core.announcement_error = announcement_error;
+        Arc::new(Self { driven: Driven::new(core), addresses: settings.addresses.clone() })
     }
 
     /// Who is to be woken when there is something to do.

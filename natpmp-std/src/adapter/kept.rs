@@ -56,7 +56,8 @@ impl Kept {
     #[must_use]
     pub fn state(&self) -> KeptState {
         self.handle.shared.look(|core, now| {
-            let status = core.machine.mapping(self.protocol, self.internal_port);
+            // Without a driver nobody knows.
+            let status = core.machine.mapping(self.protocol, self.internal_port).filter(|_| !core.is_closed());
             let state = status.map(|status| status.state);
             let (mapping, expires, next) = match state {
                 Some(MappingState::Open { mapping, expires, renewal }) => (Some(mapping), Some(expires), renewal),
@@ -77,6 +78,9 @@ impl Kept {
     pub fn wait_open(&self, timeout: Duration) -> Call<Mapping> {
         let awaited = Awaited::Open(self.protocol, self.internal_port);
         Call::begin(&self.handle, awaited, Some(timeout), Answer::mapping, |core, _| {
+            if core.is_closed() {
+                return Err(Error::Stopped);
+            }
             match core.machine.mapping(self.protocol, self.internal_port).map(|status| status.state) {
                 Some(MappingState::Open { mapping, .. }) => Ok(Some(mapping)),
                 Some(MappingState::Closed { .. }) => Ok(None),
@@ -105,6 +109,7 @@ impl Kept {
             let is_owner = core.owners.remove(protocol, port, owner);
             if is_owner {
                 core.callbacks.remove(protocol, port);
+                core.watch_address(now);
             }
             if !is_owner || core.machine.mapping(protocol, port).is_none() {
                 // Another call has unmapped it before.
@@ -125,6 +130,7 @@ impl Drop for Kept {
         self.handle.shared.command(|core, now| {
             if core.owners.remove(protocol, port, self.owner) {
                 core.callbacks.remove(protocol, port);
+                core.watch_address(now);
                 // It has a slot, or is gone already: there is nothing to fail.
                 let _ = core.machine.mapping(protocol, port).map(|_| core.machine.unmap(now, protocol, port));
             }

@@ -52,6 +52,7 @@ pub(crate) struct SystemRouting {
 
 impl SystemRouting {
     /// Has `register` wake up on news. Where the system tells none, or not to this process, it is asked when something fails.
+    #[cfg_attr(not(target_os = "linux"), expect(unused_variables, reason = "there is nothing to wake up for"))]
     pub(crate) fn new<R: Register>(addresses: &Addresses, register: &mut R) -> Self {
         Self {
             addresses: addresses.clone(),
@@ -98,8 +99,8 @@ pub(crate) struct Network {
     /// The gateway was not given: where the routes lead is where it is.
     pub(crate) is_discovered: bool,
     path: Option<Path>,
-    /// The source address that there was last.
-    source: Option<Ipv4Addr>,
+    /// The address that this host had last towards each gateway, the latest at the end.
+    sources: Vec<(SocketAddrV4, Ipv4Addr)>,
     look_at: Option<Instant>,
     /// Not again before, so that a route that flaps causes no flood.
     quiet_until: Instant,
@@ -112,15 +113,19 @@ pub(crate) struct NetworkChange {
     pub(crate) gateway: Option<SocketAddrV4>,
     /// The one before is on a link of this host still, and may be told.
     pub(crate) is_old_on_link: bool,
-    /// This host's own address is another one than before.
+    /// This host's own address is one that it had never before towards this gateway.
     pub(crate) is_new_address: bool,
 }
 
 impl Network {
     pub(crate) fn new(routing: Box<dyn Routing>, gateway: SocketAddrV4, is_discovered: bool) -> Self {
-        let path = routing.path_to(*gateway.ip());
-        let source = path.map(|path| path.source);
-        Self { routing, is_discovered, path, source, look_at: None, quiet_until: Instant::ZERO }
+        let path = way_to(&*routing, gateway);
+        // What changed after it was discovered, and before there was news to hear, is seen by the first look.
+        let look_at = is_discovered.then_some(Instant::ZERO);
+        let mut network =
+            Self { routing, is_discovered, path, sources: Vec::new(), look_at, quiet_until: Instant::ZERO };
+        network.is_new_address(gateway);
+        network
     }
 
     /// Whether there was a way to the gateway when that was looked at last.
@@ -129,21 +134,31 @@ impl Network {
     }
 
     /// The gateway was given: it stays.
-    pub(crate) fn fix(&mut self) {
+    pub(crate) fn fix(&mut self, gateway: SocketAddrV4) {
         self.is_discovered = false;
+        self.path = way_to(&*self.routing, gateway);
+        self.is_new_address(gateway);
     }
 
     /// There may be a reason to look: the system says so, or else it `is_doubtful`.
-    pub(crate) fn listen(&mut self, now: Instant, is_doubtful: bool) {
-        if self.routing.take_news().unwrap_or(is_doubtful) {
-            self.look_soon(now);
+    pub(crate) fn listen(&mut self, now: Instant, is_doubtful: bool, gateway: SocketAddrV4) {
+        let news = self.routing.take_news();
+        if news.unwrap_or(is_doubtful) {
+            // Once what is changing has settled.
+            self.look_by((now + SETTLING).max(self.quiet_until));
+        } else if news.is_none() && self.is_discovered && gateway.ip().is_unspecified() {
+            // Nobody will tell.
+            self.look_by(now + UNTOLD);
         }
     }
 
-    /// Looks, once what is changing has settled.
-    pub(crate) fn look_soon(&mut self, now: Instant) {
-        let look_at = (now + SETTLING).max(self.quiet_until);
-        self.look_at = self.look_at.or(Some(look_at));
+    /// The caller says that there is a reason to look.
+    pub(crate) fn look_now(&mut self, now: Instant) {
+        self.look_at = Some(now);
+    }
+
+    fn look_by(&mut self, latest: Instant) {
+        self.look_at = self.look_at.or(Some(latest));
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
@@ -157,16 +172,48 @@ impl Network {
         let found = if self.is_discovered { self.routing.discover() } else { None };
         let new =
             found.filter(|address| address != gateway.ip()).map(|address| SocketAddrV4::new(address, GATEWAY_PORT));
-        let path = self.routing.path_to(*new.unwrap_or(gateway).ip());
+        let path = way_to(&*self.routing, new.unwrap_or(gateway));
         let before = std::mem::replace(&mut self.path, path);
-        let path = path.filter(|path| before != Some(*path) || new.is_some())?;
-        let is_new_address = self.source.replace(path.source).is_some_and(|source| source != path.source);
+        self.quiet_until = now + SHORT_PAUSE;
+        path.filter(|path| before != Some(*path) || new.is_some())?;
         self.quiet_until = now + PAUSE;
-        let is_old_on_link = new.is_some() && self.routing.is_on_link(*gateway.ip());
+        let is_new_address = self.is_new_address(new.unwrap_or(gateway));
+        // Elsewhere its address may be another host's.
+        let is_where_it_was =
+            || before.is_some_and(|before| way_to(&*self.routing, gateway).is_some_and(|path| path.leads_as(before)));
+        let is_old_on_link = new.is_some() && is_where_it_was() && self.routing.is_on_link(*gateway.ip());
         Some(NetworkChange { gateway: new, is_old_on_link, is_new_address })
     }
+
+    /// Whether the address that this host has towards this gateway now is one that it had there never before. It has from now on.
+    fn is_new_address(&mut self, gateway: SocketAddrV4) -> bool {
+        let Some(source) = self.path.and_then(source_of) else { return false };
+        let is_first = self.sources.is_empty();
+        let is_known = self.sources.contains(&(gateway, source));
+        self.sources.retain(|&(known, _)| known != gateway);
+        if self.sources.len() >= MOST_SOURCES {
+            self.sources.remove(0);
+        }
+        self.sources.push((gateway, source));
+        !is_first && !is_known
+    }
+}
+
+/// While none is known there is no way either: 0.0.0.0 is another name of this host.
+fn way_to(routing: &dyn Routing, gateway: SocketAddrV4) -> Option<Path> {
+    if gateway.ip().is_unspecified() { None } else { routing.path_to(*gateway.ip()) }
+}
+
+/// The address that this host has there, if it has one yet.
+fn source_of(path: Path) -> Option<Ipv4Addr> {
+    Some(path.source).filter(|source| !source.is_unspecified())
 }
 
 /// Addresses, routes and rules come one after the other.
 const SETTLING: Duration = Duration::from_millis(200);
 const PAUSE: Duration = Duration::from_secs(2);
+/// After a look that found nothing new: what was changing may go on.
+const SHORT_PAUSE: Duration = Duration::from_millis(500);
+/// How often a gateway is looked for where the system tells no news.
+const UNTOLD: Duration = Duration::from_secs(30);
+const MOST_SOURCES: usize = 16;

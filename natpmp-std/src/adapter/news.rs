@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 
-/// What is told, one after the other, to one who asked for it. One that does not keep up loses the oldest: 1,024 are kept.
+use super::CAPACITY;
+
+/// What is told, one after the other, to one who asked for it. One that does not keep up loses the oldest: 4,096 are kept.
 #[derive(Debug)]
 pub struct News<T> {
     queue: Arc<Queue<T>>,
@@ -97,4 +99,5 @@ impl<T> State<T> {
     }
 }
 
-const MOST_UNREAD: usize = 1_024;
+/// More than a client can tell at once.
+const MOST_UNREAD: usize = 4 * CAPACITY;

@@ -27,6 +27,8 @@ pub(crate) struct Sockets<R: Register> {
     request: Option<R::Socket>,
     last_use: Instant,
     announcements: Option<R::Socket>,
+    /// Not used any more, and to be dropped without the lock: what waits for one may be the last of a task.
+    left: Vec<R::Socket>,
 }
 
 /// How an adapter waits for sockets, and for whatever else there is.
@@ -86,24 +88,29 @@ pub(crate) enum Received<'a> {
 impl<R: Register> Sockets<R> {
     /// Opens the announcement socket if it is wanted and can be had; the request socket is opened when it is needed.
     pub(crate) fn new(register: R, addresses: Addresses, gateway: SocketAddrV4) -> (Self, io::Result<()>) {
-        let mut sockets =
-            Self { register, addresses, gateway, request: None, last_use: Instant::ZERO, announcements: None };
+        let mut sockets = Self {
+            register,
+            addresses,
+            gateway,
+            request: None,
+            last_use: Instant::ZERO,
+            announcements: None,
+            left: Vec::new(),
+        };
         let result = sockets.open_announcements();
         (sockets, result)
     }
 
     pub(crate) fn set_gateway(&mut self, gateway: SocketAddrV4) {
         self.gateway = gateway;
-        self.request = None;
+        self.forget_request();
     }
 
     /// The way to the gateway is another one: what is open belongs to the one before.
-    pub(crate) fn reopen(&mut self) {
-        self.request = None;
-        self.announcements = None;
-        if let Err(error) = self.open_announcements() {
-            debug!("announcements of the gateway cannot be heard: {error}");
-        }
+    pub(crate) fn reopen(&mut self) -> io::Result<()> {
+        self.forget_request();
+        self.left.extend(self.announcements.take());
+        self.open_announcements().inspect_err(|error| debug!("announcements of the gateway cannot be heard: {error}"))
     }
 
     /// One more, connected to this gateway.
@@ -124,7 +131,7 @@ impl<R: Register> Sockets<R> {
     /// in a long silence, since the local address and the route may have changed; each time from another random port.
     pub(crate) fn send(&mut self, now: Instant, payload: &[u8], resends: u8) -> io::Result<()> {
         if now.saturating_since(self.last_use) > DISUSE || resends >= MANY_RESENDS {
-            self.request = None;
+            self.forget_request();
         }
         let socket = match self.request.take() {
             Some(socket) => socket,
@@ -151,7 +158,7 @@ impl<R: Register> Sockets<R> {
                 // On Windows a reset is how port unreachable is told.
                 io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Received::Unreachable,
                 _ => {
-                    self.request = None;
+                    self.forget_request();
                     Received::Down(error)
                 }
             },
@@ -160,7 +167,17 @@ impl<R: Register> Sockets<R> {
 
     /// Forgets a socket that failed.
     pub(crate) fn forget_request(&mut self) {
-        self.request = None;
+        self.left.extend(self.request.take());
+    }
+
+    /// One more that is not used any more.
+    pub(crate) fn leave(&mut self, socket: R::Socket) {
+        self.left.push(socket);
+    }
+
+    /// Drops what is not used any more.
+    pub(crate) fn clear_left(&mut self) {
+        self.left.clear();
     }
 
     fn open_announcements(&mut self) -> io::Result<()> {

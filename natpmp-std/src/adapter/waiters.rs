@@ -44,7 +44,7 @@ pub(crate) enum Outcome {
 pub(crate) struct Waiters {
     waiting: Vec<Waiting>,
     last: u64,
-    is_closed: bool,
+    pub(crate) is_closed: bool,
 }
 
 #[derive(Debug)]

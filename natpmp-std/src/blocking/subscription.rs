@@ -7,7 +7,7 @@ use crate::adapter::News;
 
 /// What a client tells, one after the other: an iterator that blocks until there is more, and ends when the client is gone.
 ///
-/// It begins with what happens after it was made. A subscriber that does not keep up loses the oldest: 1,024 are kept.
+/// It begins with what happens after it was made. A subscriber that does not keep up loses the oldest: 4,096 are kept.
 pub struct Subscription<T>(News<T>);
 
 impl<T> Subscription<T> {

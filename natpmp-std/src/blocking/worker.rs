@@ -47,7 +47,7 @@ impl Worker {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    warn!("waiting for packets failed ({error}): the worker ends");
+                    self.engine.give_up(&error);
                     break;
                 }
             }

@@ -22,6 +22,13 @@ pub(crate) struct Path {
     pub(crate) is_up: bool,
 }
 
+impl Path {
+    /// Whether this is the same way, in whatever state its interface is.
+    pub(crate) fn leads_as(self, other: Self) -> bool {
+        (self.interface_index, self.source) == (other.interface_index, other.source)
+    }
+}
+
 /// Whether the host of this address is on a network of this host: packets go to it without a router between. Not so of
 /// the addresses of this host itself, and on systems that do not tell.
 pub(crate) fn is_on_link(address: Ipv4Addr) -> bool {

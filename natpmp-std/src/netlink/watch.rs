@@ -1,4 +1,4 @@
-//! News of links, addresses and routes.
+//! News of links, addresses, routes and rules.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,7 +11,7 @@ use super::message::{Message, Messages, find};
 use super::route::{AF_INET, IFLA_WIRELESS, LINK_HEADER};
 use super::socket::receive;
 
-/// Becomes readable when a link, an IPv4 address or an IPv4 route came, went or changed, in the network namespace of
+/// Becomes readable when a link, or an address, a route or a rule of IPv4, came, went or changed, in the network namespace of
 /// the thread that opened it. Linux only.
 ///
 /// What changed is not told: look again at what matters.
@@ -67,7 +67,7 @@ fn is_news(message: &Message<'_>) -> bool {
             let attributes = message.body.get(LINK_HEADER..).unwrap_or_default();
             family == Some(AF_UNSPEC) && find(attributes, IFLA_WIRELESS).is_none()
         }
-        RTM_NEWADDR | RTM_DELADDR | RTM_NEWROUTE | RTM_DELROUTE => family == Some(AF_INET),
+        RTM_NEWADDR | RTM_DELADDR | RTM_NEWROUTE | RTM_DELROUTE | RTM_NEWRULE | RTM_DELRULE => family == Some(AF_INET),
         _ => false,
     }
 }
@@ -80,6 +80,8 @@ const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
 const RTM_NEWROUTE: u16 = 24;
 const RTM_DELROUTE: u16 = 25;
-/// Links, IPv4 addresses, IPv4 routes.
-const GROUPS: u32 = 0x1 | 0x10 | 0x40;
+const RTM_NEWRULE: u16 = 32;
+const RTM_DELRULE: u16 = 33;
+/// Links, IPv4 addresses, IPv4 routes, and the rules by which routes are chosen.
+const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x80;
 const BUFFER: usize = 16 * 1024;

@@ -101,7 +101,7 @@ fn a_socket_that_cannot_be_had_is_said_and_is_not_the_end() {
         (SocketAddrV4::new(NOBODY, 5350), std::io::ErrorKind::AddrNotAvailable),
     ] {
         let client = builder(&gateway).announcement_address(address).build().unwrap();
-        assert_eq!(client.announcement_error().map(std::io::Error::kind), Some(kind));
+        assert_eq!(client.announcement_error().map(|error| error.kind()), Some(kind));
         client.external_address().unwrap();
         keep(&client, &UDP).stop().unwrap();
     }

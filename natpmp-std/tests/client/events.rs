@@ -63,20 +63,22 @@ fn a_subscriber_that_does_not_read_loses_the_oldest_only() {
     let (unread, mut read) = (client.events(), client.events());
     let ports = 4_000..4_600_u16;
     let mut expected = Vec::new();
-    for port in ports.clone() {
-        let mapping = client.map(&MapRequest::new(Protocol::Udp, port)).unwrap();
-        expected.push(Event::Mapped(mapping));
-    }
-    for internal_port in ports {
-        let ending = client.unmap(Protocol::Udp, internal_port).unwrap();
-        let external_port = internal_port;
-        expected.push(Event::Ended { protocol: Protocol::Udp, internal_port, external_port, ending });
-        while read.next_timeout(Duration::ZERO).is_some() {}
+    for _ in 0..4 {
+        for port in ports.clone() {
+            let mapping = client.map(&MapRequest::new(Protocol::Udp, port)).unwrap();
+            expected.push(Event::Mapped(mapping));
+        }
+        for internal_port in ports.clone() {
+            let ending = client.unmap(Protocol::Udp, internal_port).unwrap();
+            let external_port = internal_port;
+            expected.push(Event::Ended { protocol: Protocol::Udp, internal_port, external_port, ending });
+            while read.next_timeout(Duration::ZERO).is_some() {}
+        }
     }
     drop(client);
     let kept = in_time(move || unread.collect::<Vec<_>>());
-    assert_eq!(kept.len(), 1_024);
-    assert_eq!(kept, expected[expected.len() - 1_024..]);
+    assert_eq!(kept.len(), 4_096);
+    assert_eq!(kept, expected[expected.len() - 4_096..]);
 }
 
 #[test]

@@ -66,6 +66,7 @@ fn its_json_has_these_events_and_keys() {
         "event": "lost",
         "protocol": "udp",
         "internal_port": 4000,
+        "external_port": 4001,
         "gateway": asked,
         "error": "the gateway has lost it",
     });

@@ -1,4 +1,4 @@
-//! News of links, addresses and routes.
+//! News of links, addresses, routes and rules.
 
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ fn every_change_is_told_and_nothing_else() {
         "route delete default via 10.0.0.1",
         "route add default via 10.0.0.1 table 77",
         "route add unreachable 10.9.0.0/16",
+        "rule add fwmark 7 table 77",
+        "rule delete fwmark 7 table 77",
         "address add 192.168.1.99/24 dev eth0",
         "address delete 192.168.1.99/24 dev eth0",
         "address change 192.168.1.11/24 dev eth0 valid_lft 1000 preferred_lft 900",

@@ -21,11 +21,11 @@ use crate::gateway::Gateway;
 /// If the forger cannot take the gateway's address.
 #[must_use]
 pub fn storm(forger: &Host, victim: Ipv4Addr, port: u16) -> Storm {
-    // It takes the address, and does not say so to anybody: the gateway remains where it is.
-    for (name, value) in [("arp_ignore", "1"), ("arp_announce", "2")] {
+    // It takes the address, and never says so to anybody: the gateway remains where it is.
+    for (name, value) in [("arp_ignore", "8"), ("arp_announce", "2")] {
         forger.within(|| std::fs::write(format!("/proc/sys/net/ipv4/conf/all/{name}"), value)).expect("root may");
     }
-    forger.ip(&["address", "add", &format!("{}/32", GATEWAY.ip()), "dev", "lo"]);
+    forger.ip(&["address", "add", &format!("{}/32", GATEWAY.ip()), "dev", "eth0"]);
     let sockets = forger.within(|| {
         let disguised = UdpSocket::bind(GATEWAY).expect("the address is its own now");
         let own = UdpSocket::bind((forger.address(), GATEWAY.port())).expect("the port is free");

@@ -25,6 +25,7 @@
 
 mod forger;
 mod host;
+mod idle;
 mod miniupnpd;
 mod namespaces;
 mod process;
@@ -49,7 +50,7 @@ pub use router::Router;
 pub use serde_json::Value;
 pub use tools::Unavailable;
 pub use traffic::{Echo, Protocol, echo};
-pub use wait::wait_until;
+pub use wait::{back_within, wait_until};
 
 use namespaces::Namespaces;
 

@@ -101,6 +101,8 @@ fn quiet(host: &Host) -> Result<(), Unavailable> {
             ("ipv4/conf/default/rp_filter", "0"),
             ("ipv4/icmp_ratelimit", "0"),
             ("ipv6/conf/all/disable_ipv6", "1"),
+            // What clients say to each other is no business of the router's firewall.
+            ("bridge/bridge-nf-call-iptables", "0"),
         ] {
             let path = Path::new("/proc/sys/net").join(name);
             if path.exists() {

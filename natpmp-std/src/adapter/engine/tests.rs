@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use natpmp_proto::client::{Event, LossCause};
-use natpmp_proto::wire::{Request, Response};
+use natpmp_proto::wire::{Failure, Refusal, Request, Response};
 use natpmp_proto::{MapRequest, Protocol};
 
 use super::*;
@@ -55,6 +55,8 @@ impl Rig {
         rig.serve();
         assert!(kept.state().mapping.is_some());
         rig.forget();
+        // After the first look.
+        rig.sleep(Duration::from_secs(1));
         (rig, kept)
     }
 
@@ -79,7 +81,7 @@ impl Rig {
         change(&mut self.around());
         self.around().news = true;
         self.turn();
-        self.sleep(Duration::from_millis(200));
+        self.sleep(Duration::from_millis(500));
     }
 
     /// One turn, as an adapter takes it.
@@ -174,11 +176,11 @@ fn a_route_that_flaps_causes_one_round_of_requests_in_two_seconds() {
         rig.change(|around| around.path = Some(path(index + 10, [127, 0, 0, 2])));
         rig.serve();
     }
-    // 20 changes in 4 s.
-    assert_eq!(rig.sent().len(), 2, "{:?}", rig.sent());
+    // 20 changes in 10 s.
+    assert_eq!(rig.sent().len(), 5, "{:?}", rig.sent());
     rig.sleep(Duration::from_secs(2));
     rig.serve();
-    assert_eq!(rig.sent().len(), 3, "the last change is not forgotten");
+    assert_eq!(rig.sent().len(), 6, "the last change is not forgotten");
 }
 
 #[test]
@@ -202,6 +204,36 @@ fn another_gateway_is_followed_and_the_one_that_was_left_is_told_if_it_is_on_a_l
     rig.forget();
     rig.sleep(Duration::from_secs(10));
     assert_eq!(rig.serve(), []);
+}
+
+#[test]
+fn what_was_made_once_is_left_alone_at_the_gateway_that_was_left() {
+    let mut rig = Rig::new(ClientBuilder::new(), |_| {});
+    let _once = rig.handle.map(&MapRequest::new(Protocol::Tcp, 5_000));
+    rig.serve();
+    rig.forget();
+    rig.change(|around| (around.discovered, around.on_link) = (Some(AWAY), vec![HOME]));
+    assert_eq!(rig.serve(), []);
+}
+
+/// Neither the gateway's change nor the loss of the one mapping is the moment to tell what the other's address is.
+#[test]
+fn callbacks_are_told_of_each_loss_and_each_return_and_of_nothing_between() {
+    let mut rig = Rig::new(ClientBuilder::new(), |_| {});
+    let kept = [4_000, 4_001].map(|port| {
+        rig.handle.keep(&MapRequest::new(Protocol::Udp, port), Some(Box::new(|_: &crate::adapter::Change| {}))).unwrap()
+    });
+    rig.serve();
+    rig.handle.watch_external_address(true);
+    rig.serve();
+    drop(rig.engine.take_messages());
+    rig.change(|around| {
+        around.discovered = Some(AWAY);
+        around.path = Some(path(3, [127, 0, 0, 3]));
+    });
+    rig.serve();
+    assert_eq!(rig.engine.take_messages().len(), 4);
+    drop(kept);
 }
 
 #[test]
@@ -233,6 +265,44 @@ fn a_gateway_that_was_left_and_is_silent_is_told_twice_and_the_end_waits_no_long
     assert!(matches!(engine.drain(), Wait::For(_)));
     engine.shared().sleep(Duration::from_secs(3));
     assert_eq!(engine.drain(), Wait::End);
+}
+
+#[test]
+fn a_gateway_that_is_returned_to_is_not_told_any_more_that_it_was_left() {
+    let (mut rig, _kept) = Rig::keeping(ClientBuilder::new());
+    let others: Vec<_> =
+        (5_000..5_009).map(|port| rig.handle.keep(&MapRequest::new(Protocol::Tcp, port), None).unwrap()).collect();
+    rig.serve();
+    rig.forget();
+    rig.change(|around| {
+        around.discovered = Some(AWAY);
+        around.path = Some(path(3, [127, 0, 0, 3]));
+        around.on_link = vec![HOME];
+    });
+    // A slow one: when the other breaks off, after 2 s, it has answered a few deletions only.
+    for _ in 0..3 {
+        rig.turn();
+        rig.sleep(Duration::from_millis(700));
+        let deletion = rig.around().sent.iter().rev().find(|(_, to, _)| *to == HOME).copied();
+        let (socket, _, request) = deletion.unwrap();
+        let answer = answer(rig.engine.shared().now(), &request).encode().to_vec();
+        rig.around().arriving.push_back((socket, answer));
+    }
+    rig.forget();
+    rig.change(|around| {
+        around.discovered = Some(HOME);
+        around.path = Some(path(2, [127, 0, 0, 2]));
+        around.on_link.clear();
+    });
+    rig.forget();
+    for _ in 0..5 {
+        rig.serve();
+        rig.sleep(Duration::from_millis(100));
+    }
+    let sent = rig.sent();
+    assert!(sent.contains(&(HOME, renewal())), "{sent:?}");
+    assert!(sent.iter().all(|(_, request)| !matches!(request, Request::Map { lifetime: 0, .. })), "{sent:?}");
+    drop(others);
 }
 
 #[test]
@@ -273,6 +343,71 @@ fn what_an_earlier_holder_of_the_address_left_is_deleted_only_if_that_was_asked_
     }
 }
 
+/// C22: it is the same address as before, with the same gateway.
+#[test]
+fn a_vpn_that_comes_and_goes_makes_no_address_at_home_a_new_one() {
+    let (mut rig, _kept) = Rig::keeping(ClientBuilder::new().clear_on_new_address(true));
+    rig.change(|around| (around.discovered, around.path) = (Some(AWAY), Some(path(3, [10, 2, 0, 2]))));
+    rig.serve();
+    rig.sleep(Duration::from_secs(2));
+    rig.forget();
+    rig.change(|around| (around.discovered, around.path) = (Some(HOME), Some(path(2, [127, 0, 0, 2]))));
+    assert_eq!(rig.serve(), [(HOME, renewal())]);
+}
+
+#[test]
+fn a_refused_deletion_does_not_end_the_farewell() {
+    let (mut rig, _kept) = Rig::keeping(ClientBuilder::new());
+    let _other = rig.handle.keep(&MapRequest::new(Protocol::Tcp, 5_000), None).unwrap();
+    rig.serve();
+    rig.forget();
+    rig.change(|around| (around.discovered, around.on_link) = (Some(AWAY), vec![HOME]));
+    rig.turn();
+    let (socket, _, _) = rig.around().sent.iter().find(|(_, to, _)| *to == HOME).copied().unwrap();
+    let refusal = Response::Failure(Failure { opcode: 1, refusal: Refusal::NotAuthorized, detail: None });
+    rig.around().arriving.push_back((socket, refusal.encode().to_vec()));
+    rig.turn();
+    let to_home: Vec<_> = rig.sent().into_iter().filter(|(to, _)| *to == HOME).map(|(_, request)| request).collect();
+    assert_eq!(to_home, [Request::delete(Protocol::Udp, 4_000), Request::delete(Protocol::Tcp, 5_000)]);
+}
+
+#[test]
+fn where_the_system_tells_no_news_a_gateway_is_looked_for_while_there_is_none() {
+    let none = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 5351);
+    let mut rig = Rig::new(ClientBuilder::new(), |around| around.path = None);
+    rig.handle.set_gateway(none);
+    rig.turn();
+    rig.engine.network = Network::new(Box::new(Untold(Arc::clone(&rig.around))), none, true);
+    rig.around().discovered = None;
+    rig.turn();
+    (rig.around().discovered, rig.around().path) = (Some(HOME), Some(path(2, [127, 0, 0, 2])));
+    rig.turn();
+    rig.sleep(Duration::from_secs(30));
+    rig.turn();
+    assert_eq!(*rig.handle.gateway().ip(), HOME, "nobody has asked for anything");
+}
+
+#[test]
+fn a_caller_who_knows_that_the_network_changed_is_taken_at_his_word_at_once() {
+    let (mut rig, _kept) = Rig::keeping(ClientBuilder::new());
+    (rig.around().discovered, rig.around().path) = (Some(AWAY), Some(path(3, [127, 0, 0, 3])));
+    rig.handle.network_changed();
+    assert_eq!(rig.serve(), [(AWAY, renewal())]);
+}
+
+#[test]
+fn an_answer_after_a_silence_makes_the_goodbye_a_patient_one_again() {
+    let (mut rig, kept) = Rig::keeping(ClientBuilder::new());
+    let other = rig.handle.keep(&MapRequest::new(Protocol::Tcp, 5_000), None).unwrap();
+    rig.serve();
+    // Nobody answers this one within its bound.
+    drop(kept.stop());
+    rig.engine.shared().with(|core, _| core.is_silent = true);
+    let _answered = other.refresh();
+    rig.serve();
+    assert!(!rig.engine.shared().with(|core, _| core.is_silent));
+}
+
 #[test]
 fn a_client_without_a_gateway_sends_nothing_until_there_is_one() {
     let mut rig = Rig::new(ClientBuilder::new(), |around| around.path = None);
@@ -289,10 +424,42 @@ fn a_client_without_a_gateway_sends_nothing_until_there_is_one() {
     assert!(kept.state().mapping.is_some());
 }
 
+/// C22: an earlier holder of the first address is nobody that this host knows of.
+#[test]
+fn the_first_address_that_a_client_has_is_no_new_one() {
+    let none = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 5351);
+    let mut rig = Rig::new(ClientBuilder::new().clear_on_new_address(true), |_| {});
+    rig.handle.set_gateway(none);
+    rig.turn();
+    // To 0.0.0.0 there is always a way, by the loopback interface.
+    rig.around().path = Some(path(1, [127, 0, 0, 1]));
+    rig.around().discovered = None;
+    rig.engine.network = Network::new(Box::new(Fake(Arc::clone(&rig.around))), none, true);
+    let _kept = rig.handle.keep(&MapRequest::new(Protocol::Udp, 4_000), None).unwrap();
+    rig.serve();
+    // An interface that has no address yet.
+    rig.change(|around| (around.discovered, around.path) = (Some(HOME), Some(path(2, [0, 0, 0, 0]))));
+    rig.serve();
+    rig.sleep(Duration::from_secs(2));
+    rig.change(|around| around.path = Some(path(2, [127, 0, 0, 2])));
+    let sent = rig.serve();
+    assert!(sent.contains(&(HOME, renewal())), "{sent:?}");
+    assert!(sent.iter().all(|(_, request)| !matches!(request, Request::Map { lifetime: 0, .. })), "{sent:?}");
+}
+
+#[test]
+fn what_changed_before_there_was_news_to_hear_is_seen_at_the_start() {
+    let mut rig = Rig::new(ClientBuilder::new(), |around| around.discovered = Some(AWAY));
+    let _kept = rig.handle.keep(&MapRequest::new(Protocol::Udp, 4_000), None).unwrap();
+    assert_eq!(rig.serve(), [(AWAY, renewal())]);
+}
+
 #[test]
 fn where_the_system_tells_no_news_a_failure_is_the_reason_to_look() {
     let (mut rig, _kept) = Rig::keeping(ClientBuilder::new());
     rig.engine.network = Network::new(Box::new(Untold(Arc::clone(&rig.around))), rig.handle.gateway(), true);
+    // The first look.
+    rig.turn();
     rig.around().discovered = Some(AWAY);
     rig.sleep(Duration::from_secs(60));
     assert_eq!(rig.serve(), [], "there was no reason yet");
@@ -391,8 +558,10 @@ impl Routing for Fake {
         self.0.lock().unwrap().discovered
     }
 
-    fn path_to(&self, _: Ipv4Addr) -> Option<Path> {
-        self.0.lock().unwrap().path
+    /// To what is on a link the way is as it was at the start.
+    fn path_to(&self, address: Ipv4Addr) -> Option<Path> {
+        let around = self.0.lock().unwrap();
+        if around.on_link.contains(&address) { Some(path(2, [127, 0, 0, 2])) } else { around.path }
     }
 
     fn is_on_link(&self, address: Ipv4Addr) -> bool {

@@ -25,7 +25,7 @@ pub(crate) fn keep(global: &Global, args: &args::Keep, report: &mut Report) -> R
     messages::catch_signals(sender.clone())?;
     let outlets = Outlets::open(args)?;
     let client = finding::client(global, args, report)?;
-    messages::follow(client.events(), sender);
+    messages::follow(client.events(), sender)?;
     let mut keeper = Keeper::new(global, args, report, client, outlets);
     keeper.begin()?;
     keeper.tell_manager();
@@ -82,7 +82,11 @@ struct Keeper<'a> {
     report: &'a mut Report,
     client: Client,
     gateway: SocketAddrV4,
+    /// The one before.
+    left: SocketAddrV4,
     external_address: Option<Ipv4Addr>,
+    /// It was told that the gateway has none at present.
+    is_address_refused: bool,
     held: Vec<Held>,
     outlets: Outlets,
 }
@@ -111,7 +115,19 @@ impl<'a> Keeper<'a> {
             lost: None,
         };
         let held = args.mapping.protocol.each().iter().map(held).collect();
-        Self { global, args, report, gateway: client.gateway(), client, external_address: None, held, outlets }
+        let gateway = client.gateway();
+        Self {
+            global,
+            args,
+            report,
+            client,
+            gateway,
+            left: gateway,
+            external_address: None,
+            is_address_refused: false,
+            held,
+            outlets,
+        }
     }
 
     fn begin(&mut self) -> Result<(), Failure> {
@@ -157,14 +173,15 @@ impl<'a> Keeper<'a> {
                     self.keep_next(None)?;
                 }
             }
-            Event::Lost { protocol, internal_port, cause, .. } => self.lost(protocol, internal_port, cause),
+            Event::Lost { protocol, external_port, cause, .. } => self.lost(protocol, external_port, cause),
             Event::ExternalAddress(result) => self.external_address(result),
             Event::GatewayRestarted => {
                 let line = Line::new("gateway-restarted", self.gateway);
                 self.report.event(&line, "the gateway has lost its mappings; asking again within 5 s");
             }
             Event::GatewayChanged(gateway) => {
-                (self.gateway, self.external_address) = (gateway, None);
+                self.left = self.gateway;
+                (self.gateway, self.external_address, self.is_address_refused) = (gateway, None, false);
                 let line = Line::new("gateway", gateway);
                 self.report.event(&line, &format!("the gateway is {} now", gateway.ip()));
                 warn_of_own_address(self.client.local_address());
@@ -186,9 +203,12 @@ impl<'a> Keeper<'a> {
     }
 
     fn renewed(&mut self, mapping: &Mapping) {
+        let held = self.held.iter().find(|held| held.protocol == mapping.protocol);
+        let has_failed = held.is_some_and(|held| held.told_error.is_some());
         self.set_open(mapping.protocol, Some(*mapping));
         let line = mapping_line("renewed", self.gateway, mapping, self.external_address);
-        if self.global.json || self.global.verbose {
+        // Whoever was told of a failure is told that it is over.
+        if self.global.json || self.global.verbose || has_failed {
             let text =
                 format!("{} {} is renewed for {} s", name(mapping.protocol), mapping.internal_port, mapping.lifetime);
             self.report.event(&line, &text);
@@ -214,19 +234,22 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    fn lost(&mut self, protocol: Protocol, internal_port: u16, cause: LossCause) {
-        let reason = match cause {
-            LossCause::GatewayRestarted => "the gateway has lost it",
-            LossCause::Expired => "its lease ended and could not be renewed",
-            _ => "the gateway has changed",
+    fn lost(&mut self, protocol: Protocol, external_port: u16, cause: LossCause) {
+        let (reason, gateway) = match cause {
+            LossCause::GatewayRestarted => ("the gateway has lost it", self.gateway),
+            LossCause::Expired => ("its lease ended and could not be renewed", self.gateway),
+            LossCause::GatewayChanged => ("the gateway has changed", self.left),
+            _ => ("it is asked for again", self.gateway),
         };
+        let internal_port = self.args.mapping.internal_port;
         self.set_open(protocol, None);
         if let Some(held) = self.held.iter_mut().find(|held| held.protocol == protocol) {
             held.lost = Some(reason);
         }
         let line = Line {
             error: Some(reason.to_owned()),
-            ..Line::new("lost", self.gateway).of_mapping(protocol, internal_port)
+            external_port: Some(external_port),
+            ..Line::new("lost", gateway).of_mapping(protocol, internal_port)
         };
         self.report.result(&line, &format!("{} {internal_port} is not open: {reason}", name(protocol)));
         self.tell_hook("lost", protocol, None);
@@ -238,6 +261,10 @@ impl<'a> Keeper<'a> {
             Ok(address) => {
                 let told = self.external_address;
                 self.external_address = Some(address);
+                if !std::mem::take(&mut self.is_address_refused) && told == Some(address) {
+                    // It could not be asked for in the meantime, which is no news of it.
+                    return;
+                }
                 let line = line.of_address(address);
                 let open: Vec<Mapping> = self.held.iter().filter_map(|held| held.open).collect();
                 if self.global.json {
@@ -257,6 +284,7 @@ impl<'a> Keeper<'a> {
             }
             // That the gateway does not answer at all is told of the mappings.
             Err(error @ MachineError::Refused(_)) => {
+                self.is_address_refused = true;
                 let line = Line { error: Some(format!("{}: {error}", self.gateway)), ..line };
                 self.report.event(&line, &format!("no external address: {error}"));
             }

@@ -17,7 +17,7 @@ pub(crate) fn watch(global: &Global, report: &mut Report) -> Result<(), Failure>
     let fail = |error: &natpmp_std::Error| Failure::new("cannot watch", error).at(Some(gateway));
     let client = global.builder().gateway(gateway).build().map_err(|error| fail(&error))?;
     if let Some(error) = client.announcement_error() {
-        return Err(Failure::other("cannot hear announcements", error, advice(error.kind())).at(Some(gateway)));
+        return Err(Failure::other("cannot hear announcements", &error, advice(error.kind())).at(Some(gateway)));
     }
     let (sender, messages) = mpsc::channel();
     let interrupted = sender.clone();

@@ -18,10 +18,16 @@ impl Keeper<'_> {
             .iter_mut()
             .filter_map(|held| Some((held.protocol, held.open, held.left(), held.kept.take()?)))
             // At a gateway that is gone, each waits in vain: all at the same time.
-            .map(|(protocol, open, left, kept)| (protocol, open, left, thread::spawn(move || kept.stop())))
+            .map(|(protocol, open, left, kept)| {
+                (protocol, open, left, thread::Builder::new().spawn(move || kept.stop()))
+            })
             .collect();
         for (protocol, open, left, stop) in stops {
-            let outcome = stop.join().unwrap_or(Err(Error::Stopped));
+            let outcome = match stop {
+                Ok(stop) => stop.join().unwrap_or(Err(Error::Stopped)),
+                // It is deleted all the same, without a word.
+                Err(error) => Err(Error::Start(error)),
+            };
             self.set_open(protocol, None);
             match outcome {
                 Ok(_) if !self.has_gateway() => self.was_not_open(protocol, ""),

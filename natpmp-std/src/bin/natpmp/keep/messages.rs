@@ -30,11 +30,16 @@ pub(super) fn catch_signals(sender: Sender<Message>) -> Result<(), Failure> {
 }
 
 /// The events of the client, and their end.
-pub(super) fn follow(events: impl Iterator<Item = Event> + Send + 'static, sender: Sender<Message>) {
-    thread::spawn(move || {
+pub(super) fn follow(
+    events: impl Iterator<Item = Event> + Send + 'static,
+    sender: Sender<Message>,
+) -> Result<(), Failure> {
+    let follow = move || {
         // An error is that nobody waits for them any more.
         let _ = events.map(Message::Event).chain([Message::Ended]).try_for_each(|message| sender.send(message));
-    });
+    };
+    let started = thread::Builder::new().name("events".into()).spawn(follow);
+    started.map(drop).map_err(|error| Failure::other("cannot follow what happens", error, ""))
 }
 
 pub(super) const ENDED: &str = "the worker that renews it has ended, which it never should";
@@ -50,7 +55,7 @@ mod tests {
         let (sender, messages) = mpsc::channel();
         // As the signals do, this holds the channel open.
         let _other = sender.clone();
-        follow([Event::GatewayRestarted].into_iter(), sender);
+        assert!(follow([Event::GatewayRestarted].into_iter(), sender).is_ok());
         assert!(matches!(messages.recv(), Ok(Message::Event(Event::GatewayRestarted))));
         assert!(matches!(messages.recv(), Ok(Message::Ended)));
     }
