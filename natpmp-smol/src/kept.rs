@@ -37,7 +37,7 @@ impl KeptMapping {
     }
 
     /// Waits until the mapping is open, for no longer than `timeout`; `None` if it is not open by then, or was unmapped by
-    /// another call.
+    /// another call. It is the driver that keeps the time.
     pub async fn wait_open(&self, timeout: Duration) -> Option<Mapping> {
         self.0.wait_open(timeout).await.ok()
     }

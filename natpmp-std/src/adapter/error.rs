@@ -102,6 +102,9 @@ impl fmt::Display for Error {
             Self::Refused { gateway, refusal: None } => {
                 write!(f, "{gateway} granted nothing: its answer was yes, to port 0 or for 0 s")
             }
+            Self::NetworkDown { gateway, .. } if gateway.ip().is_unspecified() => {
+                f.write_str("no gateway is known yet: it is waited for; is there a default route?")
+            }
             Self::NetworkDown { gateway, kind, os_error } => {
                 write!(f, "cannot send to {gateway}: ")?;
                 match os_error {

@@ -158,7 +158,7 @@ impl Network {
     }
 
     fn look_by(&mut self, latest: Instant) {
-        self.look_at = self.look_at.or(Some(latest));
+        self.look_at = Some(self.look_at.map_or(latest, |at| at.min(latest)));
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {

@@ -388,6 +388,26 @@ fn where_the_system_tells_no_news_a_gateway_is_looked_for_while_there_is_none() 
 }
 
 #[test]
+fn where_the_system_tells_no_news_a_call_that_fails_hastens_the_look() {
+    let none = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 5351);
+    let mut rig = Rig::new(ClientBuilder::new(), |around| around.path = None);
+    rig.handle.set_gateway(none);
+    rig.turn();
+    rig.engine.network = Network::new(Box::new(Untold(Arc::clone(&rig.around))), none, true);
+    rig.around().discovered = None;
+    rig.turn();
+    rig.turn();
+    (rig.around().discovered, rig.around().path) = (Some(HOME), Some(path(2, [127, 0, 0, 2])));
+    rig.sleep(Duration::from_secs(1));
+    let _address = rig.handle.external_address();
+    rig.turn();
+    rig.turn();
+    rig.sleep(Duration::from_millis(200));
+    rig.turn();
+    assert_eq!(*rig.handle.gateway().ip(), HOME);
+}
+
+#[test]
 fn a_caller_who_knows_that_the_network_changed_is_taken_at_his_word_at_once() {
     let (mut rig, _kept) = Rig::keeping(ClientBuilder::new());
     (rig.around().discovered, rig.around().path) = (Some(AWAY), Some(path(3, [127, 0, 0, 3])));
