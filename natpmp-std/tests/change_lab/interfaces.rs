@@ -56,12 +56,29 @@ fn an_own_address_that_was_removed_has_its_mapping_again_as_soon_as_it_is_back()
     );
 }
 
-/// The pause before the next attempt is 3 s and more by then: it is not what brings it back.
+#[test]
+fn an_address_that_was_chosen_is_used_again_as_soon_as_it_is_back() {
+    a_lease_of_these_is_back_at_once(
+        "udp 4000 --lifetime 2 --timeout 0.5 --gateway 192.168.1.1 --bind 192.168.1.11",
+        "chosen address removed and back",
+        |lab| ip(lab.client(), "address delete 192.168.1.11/24 dev eth0"),
+        |lab| {
+            ip(lab.client(), "address add 192.168.1.11/24 dev eth0");
+            ip(lab.client(), "route add default via 192.168.1.1");
+        },
+    );
+}
+
 fn a_lease_that_ended_meanwhile_is_back_at_once(what: &str, break_it: fn(&Lab), mend: fn(&Lab)) {
+    a_lease_of_these_is_back_at_once("udp 4000 --lifetime 2 --timeout 0.5", what, break_it, mend);
+}
+
+/// The pause before the next attempt is 3 s and more by then: it is not what brings it back.
+fn a_lease_of_these_is_back_at_once(arguments: &str, what: &str, break_it: fn(&Lab), mend: fn(&Lab)) {
     let Some(lab) = Lab::or_skip() else { return };
     let _gateway = lab.miniupnpd().start();
     let _echo = echo(lab.client(), Protocol::Udp, 4000);
-    let mut kept = Keep::open(&lab, "udp 4000 --lifetime 2 --timeout 0.5");
+    let mut kept = Keep::open(&lab, arguments);
     lab.router().count_requests();
     break_it(&lab);
     kept.event("lost");
