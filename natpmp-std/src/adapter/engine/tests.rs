@@ -30,7 +30,12 @@ struct Around {
     sockets: usize,
     discovered: Option<Ipv4Addr>,
     path: Option<Path>,
+    /// By the way that there was at the start.
     on_link: Vec<Ipv4Addr>,
+    /// By another way.
+    elsewhere: Vec<Ipv4Addr>,
+    /// How often it was looked for a gateway.
+    looks: usize,
     news: bool,
 }
 
@@ -153,6 +158,7 @@ impl Datagrams for FakeSocket {
 
 impl Routing for Fake {
     fn discover(&self) -> Option<Ipv4Addr> {
+        self.0.lock().unwrap().looks += 1;
         self.0.lock().unwrap().discovered
     }
 
@@ -163,7 +169,8 @@ impl Routing for Fake {
     }
 
     fn is_on_link(&self, address: Ipv4Addr) -> bool {
-        self.0.lock().unwrap().on_link.contains(&address)
+        let around = self.0.lock().unwrap();
+        around.on_link.contains(&address) || around.elsewhere.contains(&address)
     }
 
     fn take_news(&mut self) -> Option<bool> {

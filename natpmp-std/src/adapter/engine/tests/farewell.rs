@@ -119,3 +119,15 @@ fn a_refused_deletion_does_not_end_the_farewell() {
     let to_home: Vec<_> = rig.sent().into_iter().filter(|(to, _)| *to == HOME).map(|(_, request)| request).collect();
     assert_eq!(to_home, [Request::delete(Protocol::Udp, 4_000), Request::delete(Protocol::Tcp, 5_000)]);
 }
+
+/// On a link, but another one: there its address may be another host's.
+#[test]
+fn a_gateway_that_was_left_is_not_told_by_another_way_than_before() {
+    let (mut rig, _kept) = Rig::keeping(ClientBuilder::new());
+    rig.change(|around| {
+        around.discovered = Some(AWAY);
+        around.path = Some(path(3, [10, 2, 0, 2]));
+        around.elsewhere = vec![HOME];
+    });
+    assert_eq!(rig.serve(), [(AWAY, renewal())]);
+}

@@ -163,3 +163,41 @@ fn what_changed_before_there_was_news_to_hear_is_seen_at_the_start() {
     let _kept = rig.handle.keep(&MapRequest::new(Protocol::Udp, 4_000), None).unwrap();
     assert_eq!(rig.serve(), [(AWAY, renewal())]);
 }
+
+#[test]
+fn news_that_change_nothing_are_looked_at_twice_a_second_and_no_more() {
+    let (mut rig, _kept) = Rig::keeping(ClientBuilder::new());
+    rig.around().looks = 0;
+    for _ in 0..100 {
+        rig.around().news = true;
+        rig.turn();
+        rig.sleep(Duration::from_millis(100));
+    }
+    let looks = rig.around().looks;
+    assert!((18..=20).contains(&looks), "{looks} in 10 s");
+}
+
+/// C22: the way to the gateway that was set is no change of the way to the one before.
+#[test]
+fn a_gateway_that_was_set_by_hand_has_its_own_way() {
+    let (mut rig, _kept) = Rig::keeping(ClientBuilder::new().clear_on_new_address(true));
+    rig.around().path = Some(path(3, [10, 2, 0, 2]));
+    rig.handle.set_gateway(SocketAddrV4::new(THIRD, 5351));
+    rig.serve();
+    rig.forget();
+    rig.change(|_| {});
+    assert_eq!(rig.serve(), []);
+}
+
+#[test]
+fn the_external_address_is_asked_for_only_while_somebody_is_to_hear_of_it() {
+    let mut rig = Rig::new(ClientBuilder::new(), |_| {});
+    let kept = rig.handle.keep(&MapRequest::new(Protocol::Udp, 4_000), Some(Box::new(|_| {}))).unwrap();
+    let asked = |rig: &mut Rig| rig.serve().iter().filter(|(_, request)| *request == Request::ExternalAddress).count();
+    assert_eq!(asked(&mut rig), 1);
+    drop(kept);
+    rig.serve();
+    rig.forget();
+    rig.sleep(Duration::from_secs(3_000));
+    assert_eq!(asked(&mut rig), 0);
+}

@@ -58,3 +58,21 @@ fn where_the_system_tells_no_news_a_failure_is_the_reason_to_look() {
     rig.forget();
     assert_eq!(rig.serve(), [(AWAY, renewal())]);
 }
+
+#[test]
+fn where_the_system_tells_no_news_a_mapping_that_cannot_be_made_is_a_reason_to_look() {
+    let mut rig = Rig::new(ClientBuilder::new(), |_| {});
+    rig.engine.network = Network::new(Box::new(Untold(Arc::clone(&rig.around))), rig.handle.gateway(), true);
+    rig.turn();
+    rig.around().discovered = Some(AWAY);
+    let _map = rig.handle.map(&MapRequest::new(Protocol::Udp, 4_000));
+    rig.turn();
+    // Nobody answers, to the end of the schedule.
+    for _ in 0..130 {
+        rig.sleep(Duration::from_secs(1));
+        rig.turn();
+    }
+    rig.sleep(Duration::from_secs(1));
+    rig.turn();
+    assert_eq!(*rig.handle.gateway().ip(), AWAY);
+}
