@@ -1,7 +1,5 @@
 //! The rule of section 3.6 by which a client learns that its gateway has lost its state.
 
-use core::time::Duration;
-
 use crate::Instant;
 
 /// What a gateway's epoch was when it was last heard.
@@ -41,21 +39,20 @@ impl Epoch {
     /// An epoch of 32 bits ends after 136 years; its return to 0 then counts as a loss, and costs one round of renewals.
     #[must_use]
     pub fn is_lost_by(self, seconds: u32, now: Instant) -> bool {
-        let elapsed = now.saturating_since(self.heard_at);
-        let expected = whole_seconds(self.seconds).saturating_add(seven_eighths(elapsed));
-        whole_seconds(seconds).saturating_add(GRACE) < expected.min(whole_seconds(u32::MAX))
+        // In eighths of a microsecond, so that nothing is rounded.
+        let elapsed = now.span_since(self.heard_at).as_micros().min(eighths(u32::MAX));
+        // None of these can wrap: they are far below what 64 bits hold.
+        let expected = eighths(self.seconds).wrapping_add(elapsed.wrapping_mul(7));
+        eighths(seconds).wrapping_add(eighths(GRACE)) < expected.min(eighths(u32::MAX))
     }
 }
 
-const fn whole_seconds(seconds: u32) -> Duration {
-    Duration::from_secs(seconds as u64)
+const fn eighths(seconds: u32) -> u64 {
+    (seconds as u64).wrapping_mul(8_000_000)
 }
 
-fn seven_eighths(elapsed: Duration) -> Duration {
-    elapsed.saturating_sub(elapsed / 8)
-}
-
-const GRACE: Duration = Duration::from_secs(2);
+/// In seconds.
+const GRACE: u32 = 2;
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 //! Randomness from a seed given by the caller: enough to spread clients in time, never for secrets.
 
-use core::time::Duration;
+use crate::time::Span;
 
 /// A generator of the xorshift family with 32 bits of state.
 #[derive(Clone, Copy, Debug)]
@@ -21,13 +21,14 @@ impl Random {
     }
 
     /// Uniformly distributed from zero up to `limit` (in steps of a microsecond at the finest).
-    pub(crate) fn up_to(&mut self, limit: Duration) -> Duration {
+    #[inline(never)] // many call it, and firmware has more time than flash
+    pub(crate) fn up_to(&mut self, limit: Span) -> Span {
         let fraction = self.next();
         // limit * fraction / 2^32, in microseconds and without 128 bits: limits here are minutes at most.
-        let micros = limit.as_secs().saturating_mul(1_000_000).saturating_add(limit.subsec_micros().into());
+        let micros = limit.as_micros();
         let high = (micros >> 16).saturating_mul(fraction.into()) >> 16;
         let low = (micros & 0xffff).saturating_mul(fraction.into()) >> 32;
-        Duration::from_micros(high.saturating_add(low))
+        Span::from_micros(high.saturating_add(low))
     }
 
     /// Uniformly distributed from `low` to `high`, both included.
@@ -58,14 +59,14 @@ mod tests {
 
     #[test]
     fn values_fill_the_range_evenly_and_never_leave_it() {
-        let limit = Duration::from_secs(5);
+        let limit = Span::from_secs(5);
         let mut buckets = [0u32; 10];
         for seed in 0..1_000 {
             let mut random = Random::new(seed);
             for _ in 0..10 {
                 let value = random.up_to(limit);
                 assert!(value <= limit);
-                let index = usize::try_from(value.as_millis() / 500).unwrap_or(0).min(9);
+                let index = usize::try_from(value.as_micros() / 500_000).unwrap_or(0).min(9);
                 if let Some(bucket) = buckets.get_mut(index) {
                     *bucket += 1;
                 }

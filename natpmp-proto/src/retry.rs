@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use crate::time::Span;
+
 /// How patiently one request is pursued: the first wait, doubled after every send up to a longest wait, until the
 /// patience is used up.
 ///
@@ -62,6 +64,21 @@ impl Schedule {
     /// How long to wait for an answer after the `send`-th send (counted from 1); `None` when there is no such send.
     #[must_use]
     pub fn wait_after(self, send: u8) -> Option<Duration> {
+        self.wait_ms(send).map(|millis| Duration::from_millis(millis.into()))
+    }
+
+    /// The same, as the machines count.
+    pub(crate) fn span_after(&self, send: u8) -> Option<Span> {
+        self.wait_ms(send).map(Span::from_millis)
+    }
+
+    /// The time from the first send to giving up.
+    #[must_use]
+    pub fn total(self) -> Duration {
+        (1..=MOST_SENDS).map_while(|send| self.wait_after(send)).fold(Duration::ZERO, Duration::saturating_add)
+    }
+
+    fn wait_ms(&self, send: u8) -> Option<u32> {
         if send == 0 || send > MOST_SENDS {
             return None;
         }
@@ -72,17 +89,11 @@ impl Schedule {
             wait = wait.saturating_mul(2).min(self.longest_ms);
         }
         let left = self.patience_ms.saturating_sub(elapsed);
-        (left > 0).then(|| Duration::from_millis(self.stretched(elapsed, wait).into()))
-    }
-
-    /// The time from the first send to giving up.
-    #[must_use]
-    pub fn total(self) -> Duration {
-        (1..=MOST_SENDS).map_while(|send| self.wait_after(send)).fold(Duration::ZERO, Duration::saturating_add)
+        (left > 0).then(|| self.stretched(elapsed, wait))
     }
 
     /// The wait, or all that is left of the patience if no further send would have the time to be answered.
-    fn stretched(self, elapsed: u32, wait: u32) -> u32 {
+    fn stretched(&self, elapsed: u32, wait: u32) -> u32 {
         let left = self.patience_ms.saturating_sub(elapsed);
         if left < wait.saturating_add(self.first_ms) { left } else { wait }
     }
@@ -128,9 +139,17 @@ impl Backoff {
     /// The pause after `failures` earlier failures in a row, before the random part is taken off.
     #[must_use]
     pub fn pause(self, failures: u8) -> Duration {
+        Duration::from_millis(self.pause_ms(failures).into())
+    }
+
+    /// The same, as the machines count.
+    pub(crate) fn pause_span(self, failures: u8) -> Span {
+        Span::from_millis(self.pause_ms(failures))
+    }
+
+    fn pause_ms(self, failures: u8) -> u32 {
         let factor = 1u32.checked_shl(failures.into()).unwrap_or(u32::MAX);
-        let pause = self.first_ms.saturating_mul(factor).min(self.ceiling_ms);
-        Duration::from_millis(pause.into())
+        self.first_ms.saturating_mul(factor).min(self.ceiling_ms)
     }
 }
 

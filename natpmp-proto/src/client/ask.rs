@@ -1,9 +1,7 @@
 //! What there is to ask of the gateway, and the one request in flight.
 
-use core::time::Duration;
-
 use crate::retry::Schedule;
-use crate::time::Instant;
+use crate::time::{Instant, Span};
 use crate::wire::{Failure, FailureDetail, Protocol, Refusal, Response};
 
 /// What a mapping is known by: answers carry no transaction id (section 3.5).
@@ -128,24 +126,24 @@ impl Exchange {
     }
 
     /// Counts a send if one is due, and says how many there were before.
-    pub(super) fn send(&mut self, now: Instant, schedule: Schedule) -> Option<u8> {
+    pub(super) fn send(&mut self, now: Instant, schedule: &Schedule) -> Option<u8> {
         if now < self.deadline {
             return None;
         }
         let resends = self.sends;
         let send = resends.saturating_add(1);
-        self.deadline = now + schedule.wait_after(send)?;
+        self.deadline = now + schedule.span_after(send)?;
         self.sends = send;
         Some(resends)
     }
 
     /// Whether the schedule has come to its end without an answer. A machine that slept through the end is given a
     /// second schedule, once: nobody was there to hear.
-    pub(super) fn is_over(&mut self, now: Instant, schedule: Schedule) -> bool {
-        if now < self.deadline || schedule.wait_after(self.sends.saturating_add(1)).is_some() {
+    pub(super) fn is_over(&mut self, now: Instant, schedule: &Schedule) -> bool {
+        if now < self.deadline || schedule.span_after(self.sends.saturating_add(1)).is_some() {
             return false;
         }
-        if self.is_forgiven || now.saturating_since(self.deadline) < SLEPT {
+        if self.is_forgiven || now.span_since(self.deadline) < SLEPT {
             return true;
         }
         self.start_over(now);
@@ -171,10 +169,10 @@ impl Exchange {
 
     /// There is reason to hope for an answer: begins the schedule anew, once, the first send no earlier than the first wait
     /// after the last one.
-    pub(super) fn hurry(&mut self, now: Instant, schedule: Schedule) {
-        let wait = schedule.wait_after(self.sends).unwrap_or(Duration::ZERO);
-        let first = schedule.wait_after(1).unwrap_or(Duration::ZERO);
-        let left = self.deadline.saturating_since(now);
+    pub(super) fn hurry(&mut self, now: Instant, schedule: &Schedule) {
+        let wait = schedule.span_after(self.sends).unwrap_or(Span::ZERO);
+        let first = schedule.span_after(1).unwrap_or(Span::ZERO);
+        let left = self.deadline.span_since(now);
         let since_send = wait.saturating_sub(left);
         let soonest = now + first.saturating_sub(since_send);
         if !self.is_hurried && self.sends > 1 && soonest < self.deadline {
@@ -185,8 +183,8 @@ impl Exchange {
     }
 
     /// The gateway seems to be there: as [`hurry`](Self::hurry), but only out of a long wait. Anybody can send announcements.
-    pub(super) fn nudge(&mut self, now: Instant, schedule: Schedule) {
-        if self.deadline.saturating_since(now) > SHORT_WAIT {
+    pub(super) fn nudge(&mut self, now: Instant, schedule: &Schedule) {
+        if self.deadline.span_since(now) > SHORT_WAIT {
             self.hurry(now, schedule);
         }
     }
@@ -207,7 +205,7 @@ impl Exchange {
 }
 
 /// A deadline met so much too late means that the machine slept, or was stopped.
-const SLEPT: Duration = Duration::from_secs(10);
+const SLEPT: Span = Span::from_secs(10);
 
 /// A wait that need not be cut short.
-const SHORT_WAIT: Duration = Duration::from_secs(1);
+const SHORT_WAIT: Span = Span::from_secs(1);

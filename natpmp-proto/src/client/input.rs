@@ -1,14 +1,13 @@
 //! Inputs: datagrams, errors of the network, and time.
 
 use core::net::SocketAddrV4;
-use core::time::Duration;
 
-use super::ask::{Ask, Key, Meaning};
+use super::ask::{Ask, Exchange, Key, Meaning};
 use super::event::{Discard, Error, Heard, LossCause};
 use super::slot::{Life, Slot};
 use super::{Client, UnmapAll};
 use crate::epoch::Epoch;
-use crate::time::Instant;
+use crate::time::{Instant, Span};
 use crate::wire::{DecodeError, Protocol, Refusal, Response};
 
 /// Inputs.
@@ -78,7 +77,7 @@ impl<const N: usize> Client<N> {
         let schedule = self.schedule(ask);
         let is_clearing = matches!(ask, Ask::UnmapAll(protocol) if self.unmap_all_of(protocol) == UnmapAll::Clearing);
         let Some(exchange) = &mut self.in_flight else { return };
-        if !exchange.is_over(now, schedule) {
+        if !exchange.is_over(now, &schedule) {
             return;
         }
         match ask {
@@ -93,8 +92,7 @@ impl<const N: usize> Client<N> {
 impl<const N: usize> Client<N> {
     /// Takes the answer to the request in flight; `false` if it is none.
     fn take_answer(&mut self, now: Instant, bytes: &[u8]) -> bool {
-        let Some(exchange) = &mut self.in_flight else { return false };
-        let ask = exchange.ask;
+        let Some(ask) = self.in_flight.map(|exchange| exchange.ask) else { return false };
         let response = match Response::decode(bytes) {
             Ok(response) => response,
             // A server that speaks PCP only answers in PCP: unsupported version (RFC 6887, section 9).
@@ -104,17 +102,13 @@ impl<const N: usize> Client<N> {
             }
             Err(_) => return false,
         };
-        let slots = &self.slots;
-        let is_taken = |protocol, internal_port| {
-            let key = Key { protocol, internal_port };
-            slots.iter().any(|slot| slot.key == key)
-        };
+        let is_taken = |protocol, internal_port| self.slot(Key { protocol, internal_port }).is_some();
         let result = match ask.meaning(&response, is_taken) {
             Meaning::Other => return false,
-            Meaning::NothingOrLate if !exchange.settles_as_nothing() => return false,
+            Meaning::NothingOrLate if !self.settles_as_nothing() => return false,
             Meaning::NothingOrLate | Meaning::Nothing => Err(Error::GrantedNothing),
             Meaning::Refused(refusal) => Err(Error::Refused(refusal)),
-            Meaning::Success => Ok(response),
+            Meaning::Success => Ok(&response),
         };
         if let Some(epoch) = response.epoch() {
             self.hear_epoch(now, epoch);
@@ -123,8 +117,12 @@ impl<const N: usize> Client<N> {
         true
     }
 
+    fn settles_as_nothing(&mut self) -> bool {
+        self.in_flight.as_mut().is_some_and(Exchange::settles_as_nothing)
+    }
+
     /// The gateway has answered the request in flight.
-    fn finish(&mut self, now: Instant, ask: Ask, result: Result<Response, Error>) {
+    fn finish(&mut self, now: Instant, ask: Ask, result: Result<&Response, Error>) {
         self.in_flight = None;
         self.silences = 0;
         self.quiet_until = Instant::ZERO;
@@ -140,11 +138,11 @@ impl<const N: usize> Client<N> {
         }
     }
 
-    fn finish_external_address(&mut self, now: Instant, result: Result<Response, Error>) {
+    fn finish_external_address(&mut self, now: Instant, result: Result<&Response, Error>) {
         self.question = false;
-        self.external.ask_at = now + Duration::from_millis(self.external.interval_ms.into());
+        self.external.ask_at = now + Span::from_millis(self.external.interval_ms);
         match result {
-            Ok(Response::ExternalAddress { address, .. }) => self.external.learn(Ok(address)),
+            Ok(Response::ExternalAddress { address, .. }) => self.external.learn(Ok(*address)),
             Ok(_) => {}
             Err(error) => {
                 self.external.address = None;
@@ -153,13 +151,13 @@ impl<const N: usize> Client<N> {
         }
     }
 
-    fn finish_map(&mut self, now: Instant, key: Key, result: Result<Response, Error>) {
+    fn finish_map(&mut self, now: Instant, key: Key, result: Result<&Response, Error>) {
         let failures = self.slot(key).map_or(0, |slot| slot.failures);
-        let shortest = self.backoff.pause(0);
+        let shortest = self.backoff.pause_span(0);
         let pause = self.pause(failures);
         let Some(slot) = self.slot_mut(key) else { return };
         match result {
-            Ok(Response::Map { external_port, lifetime, .. }) => slot.granted(now, external_port, lifetime),
+            Ok(Response::Map { external_port, lifetime, .. }) => slot.granted(now, *external_port, *lifetime),
             Ok(_) => {}
             Err(error) => slot.refused(now, error, pause, shortest),
         }
@@ -169,10 +167,10 @@ impl<const N: usize> Client<N> {
         self.unmap_all_mut(protocol).end(result);
         for slot in &mut self.slots {
             let is_closed = match slot.life {
-                Life::Closing { with_all, .. } => with_all,
+                Life::Closing { with_all } => with_all,
                 // It was deleted as well.
                 Life::Open { .. } => !slot.is_kept() && result.is_ok(),
-                Life::Closed { .. } | Life::Ended(_) => false,
+                Life::Closed(_) | Life::Ended(_) => false,
             };
             if slot.key.protocol == protocol && is_closed {
                 slot.unmapped(result);
@@ -185,8 +183,8 @@ impl<const N: usize> Client<N> {
 
     /// The epoch rule (section 3.6), and what follows from a loss (section 3.7).
     fn hear_epoch(&mut self, now: Instant, seconds: u32) {
-        let is_lost = self.epoch.is_some_and(|epoch| epoch.is_lost_by(seconds, now));
-        self.epoch = Some(Epoch::new(seconds, now));
+        let is_lost = self.is_epoch_known && self.epoch.is_lost_by(seconds, now);
+        (self.epoch, self.is_epoch_known) = (Epoch::new(seconds, now), true);
         if !is_lost {
             return;
         }
@@ -210,7 +208,7 @@ impl<const N: usize> Client<N> {
         }
         self.question = true;
         if let Some(exchange) = &mut self.in_flight {
-            exchange.nudge(now, self.schedule);
+            exchange.nudge(now, &self.schedule);
         }
     }
 
@@ -248,7 +246,7 @@ impl<const N: usize> Client<N> {
 
     fn put_off_address(&mut self, at: Instant) {
         let is_alive = self.slots.iter().any(|slot| slot.mapping().is_some());
-        self.external.ask_at = at + if is_alive { ADDRESS_PAUSE } else { Duration::ZERO };
+        self.external.ask_at = at + if is_alive { ADDRESS_PAUSE } else { Span::ZERO };
     }
 
     /// The gateway cannot be asked anything at present: all that waits for it shares the verdict. Only deletions are sent
@@ -260,7 +258,7 @@ impl<const N: usize> Client<N> {
         self.silences = self.silences.saturating_add(1);
         for slot in &mut self.slots {
             let is_asked = match slot.life {
-                Life::Closing { with_all: true, .. } => asked == Some(Ask::UnmapAll(slot.key.protocol)),
+                Life::Closing { with_all: true } => asked == Some(Ask::UnmapAll(slot.key.protocol)),
                 _ => asked.and_then(Ask::key) == Some(slot.key),
             };
             let is_due = slot.due().is_some_and(|due| due <= now);
@@ -296,9 +294,10 @@ impl<const N: usize> Client<N> {
     }
 
     /// The backed-off pause, less a random part.
-    fn pause(&mut self, failures: u8) -> Duration {
-        let pause = self.backoff.pause(failures);
-        pause.saturating_sub(self.random.up_to(pause / 4))
+    #[inline(never)] // many call it, and firmware has more time than flash
+    fn pause(&mut self, failures: u8) -> Span {
+        let pause = self.backoff.pause_span(failures);
+        pause.saturating_sub(self.random.up_to(pause.halved(2)))
     }
 }
 
@@ -306,9 +305,9 @@ impl<const N: usize> Client<N> {
 const PCP_ANNOUNCE: u8 = 0x80;
 
 /// Section 3.7.
-const RECREATION_SPREAD: Duration = Duration::from_secs(5);
+const RECREATION_SPREAD: Span = Span::from_secs(5);
 
 /// A gateway that grants mappings and does not tell its address is not pestered for it.
-const ADDRESS_PAUSE: Duration = Duration::from_secs(60);
+const ADDRESS_PAUSE: Span = Span::from_secs(60);
 
-const ROUND_PAUSE: Duration = Duration::from_secs(60);
+const ROUND_PAUSE: Span = Span::from_secs(60);

@@ -37,7 +37,7 @@ use crate::time::Instant;
 use crate::wire::Protocol;
 
 use ask::{Ask, Exchange, Key};
-use slot::{Hold, Life, Slot};
+use slot::{Hold, Slot};
 
 pub use config::Config;
 pub use event::{Discard, Ending, Error, Event, Heard, LossCause, MapError};
@@ -48,28 +48,30 @@ pub use status::{MappingState, MappingStatus};
 ///
 /// Where the compiler is to fill in the default of 8 mappings, name the type: `let client: Client = Client::new(config);`.
 #[derive(Clone, Debug)]
+#[repr(C)] // what is used most has the shortest ways to it
 pub struct Client<const N: usize = 8> {
-    gateway: SocketAddrV4,
-    schedule: Schedule,
-    backoff: Backoff,
-    random: Random,
-    slots: heapless::Vec<Slot, N>,
     in_flight: Option<Exchange>,
-    /// Of the last answer.
-    epoch: Option<Epoch>,
-    /// Nothing is sent before: the pause after silence, port unreachable or a network that was down.
-    quiet_until: Instant,
-    /// How often that happened in a row.
-    silences: u8,
-    external: External,
-    unmap_all: [UnmapAll; 2],
+    restart_news: bool,
+    gateway_news: bool,
     /// An announcement is to be checked by a question to the gateway, but not before `question_from`.
     question: bool,
+    /// How often the gateway could not be asked anything in a row.
+    silences: u8,
+    external: External,
+    /// Nothing is sent before: the pause after silence, port unreachable or a network that was down.
+    quiet_until: Instant,
+    unmap_all: [UnmapAll; 2],
+    gateway: SocketAddrV4,
+    is_epoch_known: bool,
+    random: Random,
+    schedule: Schedule,
+    backoff: Backoff,
     question_from: Instant,
     /// When the last round of renewals was, or the next one will be, that a PCP announcement caused; zero before the first.
     round_at: Instant,
-    restart_news: bool,
-    gateway_news: bool,
+    /// Of the last answer, if there was one since the gateway or the network changed.
+    epoch: Epoch,
+    slots: heapless::Vec<Slot, N>,
 }
 
 /// The external address, and what is to be done about it.
@@ -114,7 +116,8 @@ impl<const N: usize> Client<N> {
             random: Random::new(config.seed),
             slots: heapless::Vec::new(),
             in_flight: None,
-            epoch: None,
+            epoch: Epoch::new(0, Instant::ZERO),
+            is_epoch_known: false,
             quiet_until: Instant::ZERO,
             silences: 0,
             external: External::new(config.external_address_interval),
@@ -160,12 +163,12 @@ impl<const N: usize> Client<N> {
     /// [`MapError::TableFull`] if the machine does not hold the mapping, and has no slot free to pursue its deletion.
     pub fn unmap(&mut self, now: Instant, protocol: Protocol, internal_port: u16) -> Result<(), MapError> {
         let key = Key { protocol, internal_port };
-        if self.slot(key).is_none() {
-            let mut slot = Slot::new(key, Life::Closed { ask_at: now, cause: LossCause::Expired });
-            slot.is_unanswered = true;
-            self.push(slot)?;
+        let is_unknown = self.slot(key).is_none();
+        if is_unknown {
+            self.push(key, now)?;
         }
         if let Some(slot) = self.slot_mut(key) {
+            slot.is_unanswered |= is_unknown;
             slot.unmap(now, false);
         }
         self.drop_exchange(Ask::Map(key));
@@ -279,7 +282,7 @@ impl<const N: usize> Client<N> {
     /// The link, the own address or the routing changed: whatever was learned about the gateway's silence and epoch is
     /// forgotten (section 3.1), all that is kept is renewed now, and the schedule of the request in flight begins anew.
     pub fn network_changed(&mut self, now: Instant) {
-        self.epoch = None;
+        self.is_epoch_known = false;
         self.silences = 0;
         self.quiet_until = Instant::ZERO;
         for slot in self.slots.iter_mut().filter(|slot| slot.is_kept()) {
@@ -288,7 +291,7 @@ impl<const N: usize> Client<N> {
         // Before all that is due: whoever is told of a mapping is to know the address.
         self.external.ask_at = Instant::ZERO;
         if let Some(exchange) = &mut self.in_flight {
-            exchange.hurry(now, self.schedule);
+            exchange.hurry(now, &self.schedule);
         }
     }
 }
@@ -304,7 +307,7 @@ impl<const N: usize> Client<N> {
         }
         let key = Key { protocol: request.protocol(), internal_port: request.internal_port() };
         if self.slot(key).is_none() {
-            self.push(Slot::new(key, Life::Closed { ask_at: now, cause: LossCause::Expired }))?;
+            self.push(key, now)?;
         }
         let is_asked = self.in_flight.is_some_and(|exchange| exchange.ask == Ask::Map(key));
         if let Some(slot) = self.slot_mut(key) {
@@ -316,21 +319,25 @@ impl<const N: usize> Client<N> {
     }
 
     /// The caller wants something: a pause ends, and a long wait is cut to the first wait of the schedule.
+    #[inline(never)] // many call it, and firmware has more time than flash
     fn attend(&mut self, now: Instant) {
         self.quiet_until = Instant::ZERO;
         if let Some(exchange) = &mut self.in_flight {
-            exchange.hurry(now, self.schedule);
+            exchange.hurry(now, &self.schedule);
         }
     }
 
-    fn push(&mut self, slot: Slot) -> Result<(), MapError> {
-        self.slots.push(slot).map_err(|_| MapError::TableFull { capacity: N })
+    #[inline(never)]
+    fn push(&mut self, key: Key, now: Instant) -> Result<(), MapError> {
+        self.slots.push(Slot::new(key, now)).map_err(|_| MapError::TableFull { capacity: N })
     }
 
+    #[inline(never)]
     fn slot(&self, key: Key) -> Option<&Slot> {
         self.slots.iter().find(|slot| slot.key == key)
     }
 
+    #[inline(never)]
     fn slot_mut(&mut self, key: Key) -> Option<&mut Slot> {
         self.slots.iter_mut().find(|slot| slot.key == key)
     }
@@ -363,6 +370,7 @@ impl<const N: usize> Client<N> {
     }
 
     /// A deletion does not wait behind a request that finds no answer. That one is asked again later.
+    #[inline(never)]
     fn make_way(&mut self) {
         let is_deletion = |ask| matches!(ask, Ask::Unmap(_) | Ask::UnmapAll(_));
         if self.in_flight.is_some_and(|exchange| exchange.is_waiting_long() && !is_deletion(exchange.ask)) {
@@ -371,6 +379,7 @@ impl<const N: usize> Client<N> {
     }
 
     /// Stops waiting for an answer that is not wanted any more.
+    #[inline(never)]
     fn drop_exchange(&mut self, ask: Ask) {
         if self.in_flight.is_some_and(|exchange| exchange.ask == ask) {
             self.in_flight = None;

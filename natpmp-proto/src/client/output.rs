@@ -1,13 +1,12 @@
 //! Outputs: what to send, what to tell, and when to come back.
 
 use core::net::SocketAddrV4;
-use core::time::Duration;
 
 use super::ask::{Ask, Exchange};
 use super::event::Event;
 use super::slot::Life;
 use super::{Client, UnmapAll};
-use crate::time::Instant;
+use crate::time::{Instant, Span};
 use crate::wire::{Encoded, Protocol, Request};
 
 /// What is to be done next, in this order: everything is sent, then everything is told, then there is time to wait.
@@ -56,7 +55,7 @@ impl<const N: usize> Client<N> {
         }
         let ask = self.in_flight?.ask;
         let schedule = self.schedule(ask);
-        let resends = self.in_flight.as_mut()?.send(now, schedule)?;
+        let resends = self.in_flight.as_mut()?.send(now, &schedule)?;
         if ask == Ask::ExternalAddress {
             self.question_from = now + QUESTION_PAUSE;
         }
@@ -73,17 +72,14 @@ impl<const N: usize> Client<N> {
         if core::mem::take(&mut self.restart_news) {
             return Some(Event::GatewayRestarted);
         }
-        let quiet_until = self.quiet_until;
-        let told = self
-            .slots
-            .iter_mut()
-            .enumerate()
-            .find_map(|(index, slot)| slot.take_event(quiet_until).map(|event| (index, slot.has_ended(), event)));
-        if let Some((index, has_ended, event)) = told {
-            if has_ended && index < self.slots.len() {
-                self.slots.swap_remove(index);
+        for index in 0..self.slots.len() {
+            let Some(slot) = self.slots.get_mut(index) else { break };
+            if let Some(event) = slot.take_event(self.quiet_until) {
+                if slot.has_ended() {
+                    self.forget(index);
+                }
+                return Some(event);
             }
-            return Some(event);
         }
         for protocol in Protocol::ALL {
             let unmap_all = self.unmap_all_mut(protocol);
@@ -99,12 +95,14 @@ impl<const N: usize> Client<N> {
     /// `None` if nothing will happen by itself. It may lie in the past: then they have something to do now.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let request = match self.in_flight {
+        let mut first = match self.in_flight {
             Some(exchange) => Some(exchange.deadline),
             None => self.agenda().map(|(due, _)| due),
         };
-        let ends = self.slots.iter().filter_map(|slot| slot.ends_at());
-        ends.chain(request).min()
+        for end in self.slots.iter().filter_map(|slot| slot.ends_at()) {
+            first = Some(first.map_or(end, |first| first.min(end)));
+        }
+        first
     }
 }
 
@@ -112,26 +110,41 @@ impl<const N: usize> Client<N> {
     /// What to ask next, and when. Deletions wait for nothing, and a question that checks an announcement waits for its
     /// turn only; all else waits for the end of the pause. Of what the pause held up, that which was due first goes first.
     fn agenda(&self) -> Option<(Instant, Ask)> {
-        let [udp, tcp] = self.unmap_all;
-        let unmap_all = [(udp, Protocol::Udp), (tcp, Protocol::Tcp)]
-            .into_iter()
-            .filter(|(state, _)| state.is_wanted())
-            .map(|(_, protocol)| (Instant::ZERO, Ask::UnmapAll(protocol)));
-        let unmap = self
-            .slots
-            .iter()
-            .filter(|slot| matches!(slot.life, Life::Closing { with_all: false, .. }))
-            .map(|slot| (Instant::ZERO, Ask::Unmap(slot.key)));
-        let question = self.question.then_some((self.question_from, Ask::ExternalAddress));
-        let at_once = unmap_all.chain(unmap).chain(question).map(|(due, ask)| (due, due, ask));
+        for protocol in Protocol::ALL {
+            if self.unmap_all_of(protocol).is_wanted() {
+                return Some((Instant::ZERO, Ask::UnmapAll(protocol)));
+            }
+        }
+        for slot in &self.slots {
+            if matches!(slot.life, Life::Closing { with_all: false }) {
+                return Some((Instant::ZERO, Ask::Unmap(slot.key)));
+            }
+        }
+        let mut first = First { due: Instant::ZERO, was_due: Instant::ZERO, ask: None };
+        if self.question {
+            first.offer(Instant::ZERO, self.question_from, Ask::ExternalAddress);
+        }
+        if self.external.is_asked {
+            first.offer(self.quiet_until, Instant::ZERO, Ask::ExternalAddress);
+        } else if self.external.is_watched {
+            first.offer(self.quiet_until, self.external.ask_at, Ask::ExternalAddress);
+        }
+        for slot in &self.slots {
+            if let Some(due) = slot.due() {
+                first.offer(self.quiet_until, due, Ask::Map(slot.key));
+            }
+        }
+        first.ask.map(|ask| (first.due, ask))
+    }
 
-        let asked = self.external.is_asked.then_some(Instant::ZERO);
-        let watched = self.external.is_watched.then_some(self.external.ask_at);
-        let external = asked.or(watched).map(|due| (due, Ask::ExternalAddress));
-        let map = self.slots.iter().filter_map(|slot| slot.due().map(|due| (due, Ask::Map(slot.key))));
-        let after_pause = external.into_iter().chain(map).map(|(due, ask)| (due.max(self.quiet_until), due, ask));
-
-        at_once.chain(after_pause).min_by_key(|&(due, was_due, _)| (due, was_due)).map(|(due, _, ask)| (due, ask))
+    /// The last slot takes its place.
+    fn forget(&mut self, index: usize) {
+        if let Some((last, others)) = self.slots.split_last_mut() {
+            if let Some(slot) = others.get_mut(index) {
+                core::mem::swap(slot, last);
+            }
+        }
+        self.slots.pop();
     }
 
     fn request(&mut self, ask: Ask) -> Option<Request> {
@@ -144,5 +157,22 @@ impl<const N: usize> Client<N> {
     }
 }
 
+/// What is to be asked first, of all that was offered.
+struct First {
+    due: Instant,
+    /// When it would have been due without the pause.
+    was_due: Instant,
+    ask: Option<Ask>,
+}
+
+impl First {
+    fn offer(&mut self, not_before: Instant, was_due: Instant, ask: Ask) {
+        let due = was_due.max(not_before);
+        if self.ask.is_none() || (due, was_due) < (self.due, self.was_due) {
+            *self = Self { due, was_due, ask: Some(ask) };
+        }
+    }
+}
+
 /// Announcements are checked by one question in this time.
-const QUESTION_PAUSE: Duration = Duration::from_secs(1);
+const QUESTION_PAUSE: Span = Span::from_secs(1);

@@ -7,36 +7,26 @@
 //!  Closed --failed, held once--> Ended
 //! ```
 //!
-//! Each state carries its own deadlines. What events have told is remembered beside it (`told_port`, `news`), so that an
-//! event can be derived at any time from what is and what was told.
-
-use core::time::Duration;
+//! The state says what the deadlines mean; they lie beside it, in one place whatever it is, which keeps the code small. What
+//! events have told is remembered there too (`told_port`, `news`), so that an event can be derived at any time from what is
+//! and what was told.
 
 use super::ask::Key;
 use super::event::{Ending, Error, Event, LossCause};
 use crate::mapping::{MapRequest, Mapping};
-use crate::time::Instant;
+use crate::time::{Instant, Span};
 use crate::wire::Request;
 
 #[derive(Clone, Debug)]
+#[repr(C)] // small things first: a small processor has shorter instructions for what is near
 pub(super) struct Slot {
-    pub(super) key: Key,
-    /// To be suggested: the caller's wish at first, later the port that was assigned (section 3.3).
-    pub(super) external_port: u16,
-    /// Whether that port was assigned at any time.
+    pub(super) hold: Hold,
+    /// Refusals in a row.
+    pub(super) failures: u8,
+    /// Whether the external port was assigned at any time.
     was_assigned: bool,
     /// The caller changed the wish while it was asked for: the answer will be to the old one.
     is_outdated: bool,
-    /// The port that events have told as open; 0 if none.
-    told_port: u16,
-    /// In seconds, as asked for.
-    pub(super) lifetime: u32,
-    /// In seconds; 0 if renewal is left to the lifetime.
-    interval: u32,
-    pub(super) hold: Hold,
-    pub(super) life: Life,
-    /// Refusals in a row.
-    pub(super) failures: u8,
     /// A request for it went out that was not answered: the gateway may have granted it, whatever was heard.
     pub(super) is_unanswered: bool,
     /// It waited for its deletion behind a silence: that is sent once, and given up.
@@ -44,8 +34,22 @@ pub(super) struct Slot {
     /// A renewal was asked for by the caller. What is kept is renewed anyway.
     refresh_wanted: bool,
     pub(super) news: News,
+    pub(super) key: Key,
+    /// To be suggested: the caller's wish at first, later the port that was assigned (section 3.3).
+    pub(super) external_port: u16,
+    /// The port that events have told as open; 0 if none.
+    told_port: u16,
     /// Why the last attempt failed, until one succeeds.
     pub(super) error: Option<Error>,
+    pub(super) life: Life,
+    /// In seconds, as asked for.
+    pub(super) lifetime: u32,
+    /// In seconds; 0 if renewal is left to the lifetime.
+    interval: u32,
+    /// When the gateway is asked next, while it is `Closed` or `Open`.
+    pub(super) due: Instant,
+    /// When the lease ends, while it is `Open`; when its deletion has become pointless, while it is `Closing`.
+    pub(super) ends: Instant,
 }
 
 /// Who owns a mapping says how it lives.
@@ -58,26 +62,32 @@ pub(super) enum Hold {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)] // a tag of its own: one hidden in what `Ended` holds takes more code than it saves memory
 pub(super) enum Life {
-    /// Not open, and wanted: to be asked for at `ask_at`.
-    Closed { ask_at: Instant, cause: LossCause },
-    /// Open by the gateway's word, until `expires`.
-    Open { lifetime: u32, expires: Instant, renew_at: Instant },
+    /// Not open, and wanted.
+    Closed(LossCause),
+    /// Open by the gateway's word. `lifetime`: in seconds, as granted.
+    Open { lifetime: u32 },
     /// Being deleted, and not pursued past the moment when it has lapsed anyway. `with_all`: by deleting all of its protocol.
-    Closing { give_up_at: Instant, with_all: bool },
+    Closing { with_all: bool },
     /// Over; waits to be told.
     Ended(Ending),
 }
 
 /// What happened since the last event.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct News {
     granted: bool,
     failed: bool,
 }
 
+impl News {
+    const NONE: Self = Self { granted: false, failed: false };
+}
+
 impl Slot {
-    pub(super) fn new(key: Key, life: Life) -> Self {
+    /// A mapping that is wanted, to be asked for at `due`.
+    pub(super) const fn new(key: Key, due: Instant) -> Self {
         Self {
             key,
             external_port: 0,
@@ -87,12 +97,14 @@ impl Slot {
             lifetime: MapRequest::LONGEST_LIFETIME,
             interval: 0,
             hold: Hold::Once,
-            life,
+            life: Life::Closed(LossCause::Expired),
+            due,
+            ends: due,
             failures: 0,
             is_unanswered: false,
             is_last_try: false,
             refresh_wanted: false,
-            news: News::default(),
+            news: News::NONE,
             error: None,
         }
     }
@@ -111,12 +123,13 @@ impl Slot {
         }
         self.is_outdated |= is_asked && before != (self.external_port, self.lifetime);
         if !self.is_wanted() {
-            self.life = Life::Closed { ask_at: now, cause: LossCause::Unmapped };
+            (self.life, self.due) = (Life::Closed(LossCause::Unmapped), now);
         }
         self.ask_now(now);
     }
 
     /// Makes a renewal or the next attempt due at once.
+    #[inline(never)] // many call it, and firmware has more time than flash
     pub(super) fn ask_now(&mut self, now: Instant) {
         self.failures = 0;
         self.refresh_wanted = true;
@@ -124,40 +137,33 @@ impl Slot {
     }
 
     /// Makes a renewal or the next attempt due at `latest`, if it is not due earlier.
+    #[inline(never)]
     pub(super) fn ask_by(&mut self, latest: Instant) {
-        match &mut self.life {
-            Life::Closed { ask_at: due, .. } | Life::Open { renew_at: due, .. } => *due = latest.min(*due),
-            Life::Closing { .. } | Life::Ended(_) => {}
-        }
+        self.due = self.due.min(latest);
     }
 
     /// Makes what is due wait until `at`.
     pub(super) fn put_off(&mut self, at: Instant) {
-        if let Life::Closed { ask_at: due, .. } | Life::Open { renew_at: due, .. } = &mut self.life {
-            *due = at.max(*due);
-        }
+        self.due = self.due.max(at);
     }
 
     /// When the gateway is to be asked for it, if it is.
     pub(super) fn due(&self) -> Option<Instant> {
-        match self.life {
-            Life::Closed { ask_at, .. } => Some(ask_at),
-            Life::Open { renew_at, .. } => (self.hold == Hold::Kept || self.refresh_wanted).then_some(renew_at),
-            Life::Closing { .. } | Life::Ended(_) => None,
-        }
+        let is_due = match self.life {
+            Life::Closed(_) => true,
+            Life::Open { .. } => self.hold == Hold::Kept || self.refresh_wanted,
+            Life::Closing { .. } | Life::Ended(_) => false,
+        };
+        is_due.then_some(self.due)
     }
 
     /// When it ends by itself.
     pub(super) fn ends_at(&self) -> Option<Instant> {
-        match self.life {
-            Life::Open { expires, .. } => Some(expires),
-            Life::Closing { give_up_at, with_all: false } => Some(give_up_at),
-            Life::Closing { .. } | Life::Closed { .. } | Life::Ended(_) => None,
-        }
+        matches!(self.life, Life::Open { .. } | Life::Closing { with_all: false }).then_some(self.ends)
     }
 
     pub(super) fn is_wanted(&self) -> bool {
-        matches!(self.life, Life::Closed { .. } | Life::Open { .. })
+        matches!(self.life, Life::Closed(_) | Life::Open { .. })
     }
 
     pub(super) fn is_kept(&self) -> bool {
@@ -179,13 +185,14 @@ impl Slot {
     pub(super) fn granted(&mut self, now: Instant, external_port: u16, lifetime: u32) {
         // A lease longer than asked for is not trusted.
         let lifetime = lifetime.min(self.lifetime);
-        let half = Duration::from_millis(u64::from(lifetime).saturating_mul(500));
+        let length = Span::from_secs(lifetime);
         let pause = match self.interval {
-            interval if (1..lifetime).contains(&interval) => Duration::from_secs(interval.into()),
-            _ => half,
+            interval if (1..lifetime).contains(&interval) => Span::from_secs(interval),
+            _ => length.halved(1),
         };
-        let expires = now + Duration::from_secs(lifetime.into());
-        self.life = Life::Open { lifetime, expires, renew_at: now + pause };
+        self.life = Life::Open { lifetime };
+        self.ends = now + length;
+        self.due = now + pause;
         self.external_port = external_port;
         self.was_assigned = true;
         self.failures = 0;
@@ -201,28 +208,26 @@ impl Slot {
 
     /// An attempt failed; a kept mapping is tried again after `pause`, or earlier if the lease ends earlier: at half of
     /// what is left of it, as DHCP does, but never earlier than after `shortest`.
-    pub(super) fn refused(&mut self, now: Instant, error: Error, pause: Duration, shortest: Duration) {
+    pub(super) fn refused(&mut self, now: Instant, error: Error, pause: Span, shortest: Span) {
         self.failures = self.failures.saturating_add(1);
         self.is_unanswered = false;
-        match &mut self.life {
-            Life::Closed { ask_at, .. } => *ask_at = now + pause,
-            Life::Open { expires, renew_at, .. } => {
-                let half_of_rest = expires.saturating_since(now) / 2;
-                *renew_at = now + pause.min(half_of_rest).max(shortest);
-            }
-            Life::Closing { .. } | Life::Ended(_) => {}
-        }
+        let pause = match self.life {
+            Life::Open { .. } => pause.min(self.ends.span_since(now).halved(1)).max(shortest),
+            Life::Closed(_) | Life::Closing { .. } | Life::Ended(_) => pause,
+        };
+        self.due = now + pause;
         self.failed(error);
     }
 
     /// An attempt failed, and with it all that there was to be tried for a mapping held once.
+    #[inline(never)]
     pub(super) fn failed(&mut self, error: Error) {
         self.error = Some(error);
         self.refresh_wanted = false;
         match self.life {
-            Life::Closed { .. } if self.hold == Hold::Once => self.life = Life::Ended(Ending::NotMapped(error)),
+            Life::Closed(_) if self.hold == Hold::Once => self.life = Life::Ended(Ending::NotMapped(error)),
             Life::Closing { .. } => self.life = Life::Ended(Ending::NotUnmapped(error)),
-            Life::Closed { .. } | Life::Open { .. } => self.news.failed = true,
+            Life::Closed(_) | Life::Open { .. } => self.news.failed = true,
             Life::Ended(_) => {}
         }
     }
@@ -236,10 +241,12 @@ impl Slot {
     }
 
     /// The gateway does not have it any more: asked for again at `ask_at` if it is kept, over if it was held once.
+    #[inline(never)]
     pub(super) fn lost(&mut self, ask_at: Instant, cause: LossCause) {
         let Life::Open { .. } = self.life else { return };
+        self.due = ask_at;
         self.life = match self.hold {
-            Hold::Kept => Life::Closed { ask_at, cause },
+            Hold::Kept => Life::Closed(cause),
             Hold::Once => Life::Ended(match cause {
                 LossCause::Expired | LossCause::Unmapped => Ending::Expired,
                 LossCause::GatewayRestarted => Ending::GatewayRestarted,
@@ -254,38 +261,38 @@ impl Slot {
             return;
         }
         match self.life {
-            Life::Open { renew_at, .. } => self.lost(renew_at, LossCause::Expired),
+            Life::Open { .. } => self.lost(self.due, LossCause::Expired),
             Life::Closing { .. } => self.life = Life::Ended(Ending::ExpiredUnmapping),
-            Life::Closed { .. } | Life::Ended(_) => {}
+            Life::Closed(_) | Life::Ended(_) => {}
         }
     }
 
     /// It is to be deleted.
+    #[inline(never)]
     pub(super) fn unmap(&mut self, now: Instant, with_all: bool) {
-        self.news = News::default();
+        self.news = News::NONE;
         self.is_last_try = false;
-        let longest = now + Duration::from_secs(self.lifetime.into());
-        let give_up_at = match self.life {
-            Life::Open { expires, .. } if !self.is_unanswered => expires,
-            Life::Open { .. } | Life::Closed { .. } => longest,
-            Life::Closing { give_up_at, .. } => give_up_at,
+        match self.life {
+            Life::Open { .. } if !self.is_unanswered => {}
+            Life::Open { .. } | Life::Closed(_) => self.ends = now + Span::from_secs(self.lifetime),
+            Life::Closing { .. } => {}
             Life::Ended(_) => return,
-        };
+        }
         self.life = if with_all {
-            Life::Closing { give_up_at, with_all }
+            Life::Closing { with_all }
         } else if self.key.internal_port == 0 {
             // Its deletion would read as "delete all" (section 3.4).
             Life::Ended(Ending::LeftToLapse)
-        } else if matches!(self.life, Life::Closed { .. }) && !self.is_unanswered {
+        } else if matches!(self.life, Life::Closed(_)) && !self.is_unanswered {
             Life::Ended(Ending::Unmapped)
         } else {
-            Life::Closing { give_up_at, with_all }
+            Life::Closing { with_all }
         };
     }
 
     /// The mapping, while it is open.
     pub(super) fn mapping(&self) -> Option<Mapping> {
-        let Life::Open { lifetime, .. } = self.life else { return None };
+        let Life::Open { lifetime } = self.life else { return None };
         Some(Mapping {
             protocol: self.key.protocol,
             internal_port: self.key.internal_port,
@@ -304,7 +311,7 @@ impl Slot {
                 let external_port = if self.was_assigned { self.external_port } else { 0 };
                 return Some(Event::Ended { protocol, internal_port, external_port, ending });
             }
-            Life::Closed { cause, .. } if told_port != 0 => {
+            Life::Closed(cause) if told_port != 0 => {
                 self.told_port = 0;
                 return Some(Event::Lost { protocol, internal_port, external_port: told_port, cause });
             }

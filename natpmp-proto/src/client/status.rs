@@ -99,11 +99,12 @@ impl Slot {
 
     fn state(&self, quiet_until: Instant) -> MappingState {
         match (self.life, self.mapping()) {
-            (Life::Open { expires, .. }, Some(mapping)) => {
+            (Life::Open { .. }, Some(mapping)) => {
+                let expires = self.ends;
                 let renewal = self.due().map(|due| due.max(quiet_until));
                 MappingState::Open { mapping, expires, renewal }
             }
-            (Life::Closed { ask_at, .. }, _) => MappingState::Closed { next_attempt: ask_at.max(quiet_until) },
+            (Life::Closed(_), _) => MappingState::Closed { next_attempt: self.due.max(quiet_until) },
             (Life::Closing { .. }, _) => MappingState::Closing,
             (Life::Ended(_) | Life::Open { .. }, _) => MappingState::Ended,
         }

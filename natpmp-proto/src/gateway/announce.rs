@@ -1,10 +1,9 @@
 //! Announcements (section 3.2.1).
 
 use core::net::SocketAddrV4;
-use core::time::Duration;
 
 use super::{Gateway, Transmit};
-use crate::time::Instant;
+use crate::time::{Instant, Span};
 use crate::wire::{ANNOUNCEMENT_GROUP, ANNOUNCEMENT_PORT, Response};
 
 /// How far the present row of announcements has come.
@@ -26,7 +25,7 @@ impl<const N: usize> Gateway<N> {
         }
         let address = self.external_address?;
         let Announcing { sent, next_at } = self.announcing?;
-        let gap = FIRST_GAP.saturating_mul(1u32.checked_shl(sent.into()).unwrap_or(u32::MAX));
+        let gap = Span::from_millis(FIRST_GAP_MS.saturating_mul(1u32.checked_shl(sent.into()).unwrap_or(u32::MAX)));
         let sent = sent.saturating_add(1);
         self.announcing = (sent < ANNOUNCEMENTS).then(|| Announcing {
             sent,
@@ -50,4 +49,4 @@ impl<const N: usize> Gateway<N> {
 }
 
 const ANNOUNCEMENTS: u8 = 10;
-const FIRST_GAP: Duration = Duration::from_millis(250);
+const FIRST_GAP_MS: u32 = 250;

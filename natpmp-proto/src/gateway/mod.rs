@@ -82,8 +82,15 @@ pub struct Gateway<const N: usize> {
     announcing: Option<Announcing>,
     is_on: bool,
     is_mapping_allowed: bool,
-    deletions: heapless::Vec<DeletionOfAll, MOST_DELETIONS>,
+    deletions: [DeletionOfAll; MOST_DELETIONS],
     events: heapless::Deque<GatewayEvent, MOST_EVENTS>,
+}
+
+/// A moment, as answers and as leases count it.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    epoch: u32,
+    seconds: u32,
 }
 
 /// A deletion of all mappings of a client and protocol, which waits for the NAT.
@@ -91,11 +98,26 @@ pub struct Gateway<const N: usize> {
 struct DeletionOfAll {
     client: SocketAddrV4,
     protocol: Protocol,
+    /// Mappings to be removed yet; 0 if this place is free.
     left: u16,
     /// One that the administrator made stays (section 3.4).
     has_static: bool,
     /// One could not be removed.
     has_failed: bool,
+}
+
+impl DeletionOfAll {
+    const DONE: Self = Self {
+        client: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
+        protocol: Protocol::Udp,
+        left: 0,
+        has_static: false,
+        has_failed: false,
+    };
+
+    const fn is_pending(&self) -> bool {
+        self.left > 0
+    }
 }
 
 /// Commands.
@@ -114,7 +136,7 @@ impl<const N: usize> Gateway<N> {
             announcing: None,
             is_on: true,
             is_mapping_allowed: true,
-            deletions: heapless::Vec::new(),
+            deletions: [DeletionOfAll::DONE; MOST_DELETIONS],
             events: heapless::Deque::new(),
         }
     }
@@ -229,7 +251,10 @@ impl<const N: usize> Gateway<N> {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let look = self.table.first_look().map(|(_, seconds)| Instant::from_secs(seconds.into()));
-        [look, self.next_announcement()].into_iter().flatten().min()
+        match (look, self.next_announcement()) {
+            (Some(look), Some(announcement)) => Some(look.min(announcement)),
+            (look, announcement) => look.or(announcement),
+        }
     }
 }
 
@@ -237,9 +262,9 @@ impl<const N: usize> Gateway<N> {
 impl<const N: usize> Gateway<N> {
     /// Seconds since the table was last empty by accident (section 3.6).
     #[must_use]
+    #[inline(never)] // many call it, and firmware has more time than flash
     pub fn epoch(&self, now: Instant) -> u32 {
-        let elapsed = now.saturating_since(self.epoch_at).as_secs();
-        self.epoch.saturating_add(u32::try_from(elapsed).unwrap_or(u32::MAX))
+        self.epoch.saturating_add(now.span_since(self.epoch_at).whole_secs())
     }
 
     /// The external address.
@@ -275,6 +300,10 @@ impl<const N: usize> Gateway<N> {
 
 /// Shared by commands, requests and outcomes.
 impl<const N: usize> Gateway<N> {
+    fn moment(&self, now: Instant) -> Moment {
+        Moment { epoch: self.epoch(now), seconds: seconds(now) }
+    }
+
     fn add(&mut self, mapping: &NatMapping, lifetime: u32) -> Option<u16> {
         let NatMapping { protocol, internal, external_port } = *mapping;
         let key = Key { client: *internal.ip(), protocol, internal_port: internal.port() };
@@ -324,7 +353,7 @@ fn mapping_of(key: Key, entry: &Entry) -> GatewayMapping {
 
 /// Whole seconds on the caller's clock; 32 bits of them are 136 years.
 fn seconds(now: Instant) -> u32 {
-    u32::try_from(now.as_micros() / 1_000_000).unwrap_or(u32::MAX)
+    now.span_since(Instant::ZERO).whole_secs()
 }
 
 const MOST_DELETIONS: usize = 8;

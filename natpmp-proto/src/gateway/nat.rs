@@ -4,7 +4,7 @@ use core::net::SocketAddrV4;
 
 use super::event::{CloseCause, GatewayEvent, NatFailure, NatMapping, NatRequest, Transmit};
 use super::table::{Key, Owed, Phase};
-use super::{Gateway, mapping_of, nat_mapping, seconds};
+use super::{Gateway, Moment, mapping_of, nat_mapping};
 use crate::time::Instant;
 use crate::wire::{Refusal, Response};
 
@@ -38,19 +38,21 @@ impl<const N: usize> Gateway<N> {
         let NatMapping { protocol, internal, external_port } = *request.mapping();
         let key = Key { client: *internal.ip(), protocol, internal_port: internal.port() };
         let index = self.table.find(&key)?;
+        let at = self.moment(now);
         let entry = self.table.get(index).filter(|entry| entry.external_port == external_port)?;
         let answer = match (request, entry.phase, outcome) {
-            (NatRequest::Install(_), Phase::Installing, Ok(())) => self.installed(now, &key, index),
+            (NatRequest::Install(_), Phase::Installing, Ok(())) => self.installed(at, &key, index),
             (NatRequest::Install(_), Phase::Installing, Err(failure)) => self.not_installed(now, &key, index, failure),
-            (NatRequest::Remove(_), Phase::Removing, Ok(())) => self.removed(now, &key, index),
-            (NatRequest::Remove(_), Phase::Removing, Err(_)) => self.not_removed(now, &key, index),
+            (NatRequest::Remove(_), Phase::Removing, Ok(())) => self.removed(at, &key, index),
+            (NatRequest::Remove(_), Phase::Removing, Err(_)) => self.not_removed(at, &key, index),
             _ => None,
         };
         // With NAT switched off nothing is answered (section 3.8).
-        answer.filter(|_| self.is_on).map(|(to, response)| Transmit { to, payload: response.encode() })
+        let (port, response) = answer.as_ref().filter(|_| self.is_on)?;
+        Some(Transmit { to: SocketAddrV4::new(key.client, *port), payload: response.encode() })
     }
 
-    fn installed(&mut self, now: Instant, key: &Key, index: u16) -> Option<(SocketAddrV4, Response)> {
+    fn installed(&mut self, at: Moment, key: &Key, index: u16) -> Option<(u16, Response)> {
         let entry = self.table.get_mut(index)?;
         if entry.is_wanted() && entry.is_outdated() {
             self.table.enqueue(index, Phase::ToInstall);
@@ -69,7 +71,7 @@ impl<const N: usize> Gateway<N> {
         } else {
             // What was only brought up to date goes on with the lease it has.
             if owed == Owed::Mapping || !was_standing {
-                entry.expires = seconds(now).saturating_add(lifetime).saturating_add(1);
+                entry.expires = at.seconds.saturating_add(lifetime).saturating_add(1);
             }
             let expires = entry.expires;
             self.table.add_look(index, expires);
@@ -80,21 +82,15 @@ impl<const N: usize> Gateway<N> {
             self.tell(GatewayEvent::Opened(mapping));
         }
         let external_port = mapping.mapping.external_port;
-        let response = self.granted(now, key.protocol, key.internal_port, external_port, lifetime);
-        (owed == Owed::Mapping).then_some((SocketAddrV4::new(key.client, reply_port), response))
+        let response = self.granted(at, key.protocol, key.internal_port, external_port, lifetime);
+        (owed == Owed::Mapping).then_some((reply_port, response))
     }
 
-    fn not_installed(
-        &mut self,
-        now: Instant,
-        key: &Key,
-        index: u16,
-        failure: NatFailure,
-    ) -> Option<(SocketAddrV4, Response)> {
+    fn not_installed(&mut self, now: Instant, key: &Key, index: u16, failure: NatFailure) -> Option<(u16, Response)> {
         let entry = self.table.get(index)?;
         let is_missed =
             entry.is_wanted() && entry.owed() != Owed::Mapping && (!entry.is_static() || entry.is_standing());
-        let answer = self.forget(now, key, index, Some(failure));
+        let answer = self.forget(self.moment(now), key, index, Some(failure));
         if is_missed {
             // Its client believes it open: the loss is told as a loss of state is (section 3.6).
             self.start(now, 0);
@@ -102,17 +98,17 @@ impl<const N: usize> Gateway<N> {
         answer
     }
 
-    fn removed(&mut self, now: Instant, key: &Key, index: u16) -> Option<(SocketAddrV4, Response)> {
+    fn removed(&mut self, at: Moment, key: &Key, index: u16) -> Option<(u16, Response)> {
         if self.table.get(index)?.is_wanted() {
             self.table.enqueue(index, Phase::ToInstall);
             return None;
         }
-        self.forget(now, key, index, None)
+        self.forget(at, key, index, None)
     }
 
-    fn not_removed(&mut self, now: Instant, key: &Key, index: u16) -> Option<(SocketAddrV4, Response)> {
+    fn not_removed(&mut self, at: Moment, key: &Key, index: u16) -> Option<(u16, Response)> {
         let entry = self.table.get_mut(index)?;
-        let reply_to = SocketAddrV4::new(key.client, entry.reply_port);
+        let reply_port = entry.reply_port;
         if entry.is_wanted() {
             // It is there, but the external address may have changed since: it is brought up to date.
             entry.set_standing(true);
@@ -121,34 +117,28 @@ impl<const N: usize> Gateway<N> {
         }
         let owed = entry.owed();
         entry.owe(Owed::Nothing, 0);
-        let retry_at = seconds(now).saturating_add(REMOVAL_RETRY);
+        let retry_at = at.seconds.saturating_add(REMOVAL_RETRY);
         entry.expires = retry_at;
         self.table.add_look(index, retry_at);
         match owed {
-            Owed::Deletion => Some((reply_to, self.refusal(now, key, Refusal::NetworkFailure))),
-            Owed::DeletionOfAll => self.settle(now, key.client, index, true),
+            Owed::Deletion => Some((reply_port, self.refusal(at, key, Refusal::NetworkFailure))),
+            Owed::DeletionOfAll => self.settle(at, key.client, index, true),
             Owed::Mapping | Owed::Nothing => None,
         }
     }
 
     /// It is gone: the answer to whoever waits for that, or for it.
-    fn forget(
-        &mut self,
-        now: Instant,
-        key: &Key,
-        index: u16,
-        failure: Option<NatFailure>,
-    ) -> Option<(SocketAddrV4, Response)> {
+    fn forget(&mut self, at: Moment, key: &Key, index: u16, failure: Option<NatFailure>) -> Option<(u16, Response)> {
         let entry = self.table.get(index)?;
-        let (owed, reply_to) = (entry.owed(), SocketAddrV4::new(key.client, entry.reply_port));
+        let (owed, reply_port) = (entry.owed(), entry.reply_port);
         let mapping = mapping_of(*key, entry);
-        let settled = if owed == Owed::DeletionOfAll { self.settle(now, key.client, index, false) } else { None };
+        let settled = if owed == Owed::DeletionOfAll { self.settle(at, key.client, index, false) } else { None };
         self.table.remove(index);
         let cause = if failure.is_some() { CloseCause::NatFailed } else { CloseCause::Removed };
         self.tell(GatewayEvent::Closed { mapping, cause });
         match (owed, failure) {
-            (Owed::Mapping, Some(failure)) => Some((reply_to, self.refusal(now, key, failure.refusal()))),
-            (Owed::Deletion, _) => Some((reply_to, self.deleted(now, key.protocol, key.internal_port))),
+            (Owed::Mapping, Some(failure)) => Some((reply_port, self.refusal(at, key, failure.refusal()))),
+            (Owed::Deletion, _) => Some((reply_port, self.deleted(at, key.protocol, key.internal_port))),
             (Owed::DeletionOfAll, _) => settled,
             (Owed::Mapping | Owed::Nothing, _) => None,
         }

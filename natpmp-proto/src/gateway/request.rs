@@ -4,7 +4,7 @@ use core::net::{Ipv4Addr, SocketAddrV4};
 
 use super::event::{Answer, Discard, GatewayEvent, Reply};
 use super::table::{Key, Owed, Phase};
-use super::{DeletionOfAll, Gateway, mapping_of, seconds};
+use super::{DeletionOfAll, Gateway, Moment, mapping_of, seconds};
 use crate::time::Instant;
 use crate::wire::{DecodeError, Failure, FailureDetail, Protocol, Refusal, Request, Response};
 
@@ -26,22 +26,23 @@ impl<const N: usize> Gateway<N> {
         if !self.may_be_client(from) {
             return Err(Discard::NotFromClient);
         }
+        let at = self.moment(now);
         match Request::decode(bytes) {
-            Ok(Request::ExternalAddress) => Ok(now_reply(self.answer_external_address(now))),
+            Ok(Request::ExternalAddress) => Ok(now_reply(self.answer_external_address(at))),
             Ok(Request::Map { protocol, internal_port, suggested_external_port, lifetime }) => {
                 let key = Key { client: *from.ip(), protocol, internal_port };
                 if lifetime != 0 {
-                    Ok(self.map(now, from, key, suggested_external_port, lifetime))
+                    Ok(self.map(at, from, key, suggested_external_port, lifetime))
                 } else if internal_port != 0 {
-                    Ok(self.unmap(now, from, key))
+                    Ok(self.unmap(at, from, key))
                 } else if suggested_external_port == 0 {
-                    self.unmap_all(now, from, protocol)
+                    self.unmap_all(at, from, protocol)
                 } else {
-                    Ok(self.refuse(now, &key, Refusal::NotAuthorized))
+                    Ok(self.refuse(at, &key, Refusal::NotAuthorized))
                 }
             }
             Err(DecodeError::OtherVersion { .. } | DecodeError::Pcp { .. }) => {
-                Ok(now_reply(self.failure(now, 0, Refusal::UnsupportedVersion, None)))
+                Ok(now_reply(self.failure(at, 0, Refusal::UnsupportedVersion, None)))
             }
             Err(DecodeError::UnsupportedOpcode { .. }) if bytes.len() >= RESULT_LENGTH => {
                 Ok(Reply::Now(Answer::echo(bytes)))
@@ -68,26 +69,26 @@ impl<const N: usize> Gateway<N> {
 
 impl<const N: usize> Gateway<N> {
     /// Sections 3.2, 3.3 and 3.5.
-    fn answer_external_address(&self, now: Instant) -> Response {
+    fn answer_external_address(&self, at: Moment) -> Response {
         match self.external_address {
-            Some(address) => Response::ExternalAddress { epoch: self.epoch(now), address },
-            None => self.failure(now, 0, Refusal::NetworkFailure, None),
+            Some(address) => Response::ExternalAddress { epoch: at.epoch, address },
+            None => self.failure(at, 0, Refusal::NetworkFailure, None),
         }
     }
 
-    fn map(&mut self, now: Instant, from: SocketAddrV4, key: Key, suggested: u16, lifetime: u32) -> Reply<'static> {
+    fn map(&mut self, at: Moment, from: SocketAddrV4, key: Key, suggested: u16, lifetime: u32) -> Reply<'static> {
         if !self.is_mapping_allowed || key.internal_port == 0 {
-            return self.refuse(now, &key, Refusal::NotAuthorized);
+            return self.refuse(at, &key, Refusal::NotAuthorized);
         }
         if self.external_address.is_none() {
-            return self.refuse(now, &key, Refusal::NetworkFailure);
+            return self.refuse(at, &key, Refusal::NetworkFailure);
         }
         let lifetime = self.config.granted(lifetime);
         if let Some(index) = self.table.find(&key) {
-            return self.map_again(now, from, index, lifetime);
+            return self.map_again(at, from, index, lifetime);
         }
         let Some(index) = self.make(&key, suggested) else {
-            return self.refuse(now, &key, Refusal::OutOfResources);
+            return self.refuse(at, &key, Refusal::OutOfResources);
         };
         self.table.enqueue(index, Phase::ToInstall);
         if let Some(entry) = self.table.get_mut(index) {
@@ -98,17 +99,17 @@ impl<const N: usize> Gateway<N> {
     }
 
     /// A mapping that exists is granted again, on the port it has (section 3.3).
-    fn map_again(&mut self, now: Instant, from: SocketAddrV4, index: u16, lifetime: u32) -> Reply<'static> {
+    fn map_again(&mut self, at: Moment, from: SocketAddrV4, index: u16, lifetime: u32) -> Reply<'static> {
         let settled = self.table.get(index).is_some_and(|entry| entry.owed() == Owed::DeletionOfAll);
         let Some(entry) = self.table.get_mut(index) else { return Reply::AfterNat };
         let was_wanted = entry.is_wanted();
         entry.set_wanted(true);
         if entry.phase == Phase::Open && was_wanted {
             if !entry.is_static() {
-                self.renew(now, index, lifetime);
+                self.renew(at, index, lifetime);
             }
             return self.table.get(index).map_or(Reply::AfterNat, |entry| {
-                now_reply(self.granted(now, entry.protocol(), entry.internal_port, entry.external_port, lifetime))
+                now_reply(self.granted(at, entry.protocol(), entry.internal_port, entry.external_port, lifetime))
             });
         }
         if entry.phase == Phase::Open {
@@ -121,14 +122,14 @@ impl<const N: usize> Gateway<N> {
             entry.owe(Owed::Mapping, from.port());
         }
         if settled {
-            self.settle(now, *from.ip(), index, false);
+            self.settle(at, *from.ip(), index, false);
         }
         Reply::AfterNat
     }
 
     /// The lease begins anew.
-    fn renew(&mut self, now: Instant, index: u16, lifetime: u32) {
-        let expires = seconds(now).saturating_add(lifetime).saturating_add(1);
+    fn renew(&mut self, at: Moment, index: u16, lifetime: u32) {
+        let expires = at.seconds.saturating_add(lifetime).saturating_add(1);
         let Some(entry) = self.table.get_mut(index) else { return };
         entry.expires = expires;
         // A later end is found when the heap looks next; an earlier one must not be missed.
@@ -146,12 +147,12 @@ impl<const N: usize> Gateway<N> {
         if self.table.count_of(key.client) >= self.config.limit(N) || self.table.len() >= N {
             return None;
         }
-        let is_free =
-            |port: &u16| self.config.allows(*port) && self.table.is_port_free(*port, key.protocol, key.client);
-        let wished = [suggested, key.internal_port].into_iter().find(is_free);
-        let port = match wished {
-            Some(port) => port,
-            None => self.any_port(key)?,
+        let port = if self.is_free(key, suggested) {
+            suggested
+        } else if self.is_free(key, key.internal_port) {
+            key.internal_port
+        } else {
+            self.any_port(key)?
         };
         self.table.insert(key, port)
     }
@@ -159,28 +160,40 @@ impl<const N: usize> Gateway<N> {
     /// Any port that is allowed and free, from a random one on.
     fn any_port(&mut self, key: &Key) -> Option<u16> {
         let (low, high) = (self.config.ports.low(), self.config.ports.high());
-        let is_free = |gateway: &Self, port: u16| {
-            gateway.config.allows(port) && gateway.table.is_port_free(port, key.protocol, key.client)
-        };
         for _ in 0..RANDOM_TRIES {
             let port = self.random.between(low, high);
-            if is_free(self, port) {
+            if self.is_free(key, port) {
                 return Some(port);
             }
         }
         // Nearly all are taken: only a look at each of them can tell.
         let start = self.random.between(low, high);
-        (start..=high).chain(low..start).find(|&port| is_free(self, port))
+        let mut port = start;
+        loop {
+            if self.is_free(key, port) {
+                return Some(port);
+            }
+            port = if port < high { port.saturating_add(1) } else { low };
+            if port == start {
+                return None;
+            }
+        }
+    }
+
+    /// Whether the port is allowed, and may be given to this client.
+    #[inline(never)] // many call it, and firmware has more time than flash
+    fn is_free(&self, key: &Key, port: u16) -> bool {
+        self.config.allows(port) && self.table.is_port_free(port, key.protocol, key.client)
     }
 
     /// Section 3.4.
-    fn unmap(&mut self, now: Instant, from: SocketAddrV4, key: Key) -> Reply<'static> {
+    fn unmap(&mut self, at: Moment, from: SocketAddrV4, key: Key) -> Reply<'static> {
         let Some(index) = self.table.find(&key) else {
-            return now_reply(self.deleted(now, key.protocol, key.internal_port));
+            return now_reply(self.deleted(at, key.protocol, key.internal_port));
         };
         let Some(entry) = self.table.get_mut(index) else { return Reply::AfterNat };
         if entry.is_static() {
-            return self.refuse(now, &key, Refusal::NotAuthorized);
+            return self.refuse(at, &key, Refusal::NotAuthorized);
         }
         if entry.owed() != Owed::DeletionOfAll {
             entry.owe(Owed::Deletion, from.port());
@@ -189,10 +202,10 @@ impl<const N: usize> Gateway<N> {
         Reply::AfterNat
     }
 
-    fn unmap_all(&mut self, now: Instant, from: SocketAddrV4, protocol: Protocol) -> Result<Reply<'static>, Discard> {
+    fn unmap_all(&mut self, at: Moment, from: SocketAddrV4, protocol: Protocol) -> Result<Reply<'static>, Discard> {
         let client = *from.ip();
-        let pending = self.deletion(client, protocol);
-        if pending.is_none() && self.deletions.is_full() {
+        let pending = self.deletion(client, protocol).map(|deletion| *deletion);
+        if pending.is_none() && self.deletions.iter().all(DeletionOfAll::is_pending) {
             return Err(Discard::Busy);
         }
         let (mut left, mut has_static) = (pending.map_or(0, |deletion| deletion.left), false);
@@ -213,80 +226,84 @@ impl<const N: usize> Gateway<N> {
         let has_failed = pending.is_some_and(|deletion| deletion.has_failed);
         let deletion = DeletionOfAll { client: from, protocol, left, has_static, has_failed };
         if left == 0 {
-            return Ok(now_reply(self.deleted_all(now, &deletion)));
+            return Ok(now_reply(self.deleted_all(at, &deletion)));
         }
-        self.deletions.retain(|deletion| (*deletion.client.ip(), deletion.protocol) != (client, protocol));
         // There is room: that was seen to above.
-        let _ = self.deletions.push(deletion);
+        let place = match pending {
+            Some(_) => self.deletion(client, protocol),
+            None => self.deletions.iter_mut().find(|deletion| !deletion.is_pending()),
+        };
+        if let Some(place) = place {
+            *place = deletion;
+        }
         Ok(Reply::AfterNat)
     }
 
     /// One mapping has had its part in a deletion of all: the answer, if it was the last.
     pub(super) fn settle(
         &mut self,
-        now: Instant,
+        at: Moment,
         client: Ipv4Addr,
         index: u16,
         has_failed: bool,
-    ) -> Option<(SocketAddrV4, Response)> {
+    ) -> Option<(u16, Response)> {
         let protocol = self.table.get(index)?.protocol();
-        let deletion = self
-            .deletions
-            .iter_mut()
-            .find(|deletion| *deletion.client.ip() == client && deletion.protocol == protocol)?;
+        let deletion = self.deletion(client, protocol)?;
         deletion.left = deletion.left.saturating_sub(1);
         deletion.has_failed |= has_failed;
         if deletion.left > 0 {
             return None;
         }
         let done = *deletion;
-        self.deletions.retain(|deletion| deletion.left > 0);
-        Some((done.client, self.deleted_all(now, &done)))
+        Some((done.client.port(), self.deleted_all(at, &done)))
     }
 
-    fn deletion(&self, client: Ipv4Addr, protocol: Protocol) -> Option<DeletionOfAll> {
-        self.deletions.iter().find(|deletion| *deletion.client.ip() == client && deletion.protocol == protocol).copied()
+    #[inline(never)]
+    fn deletion(&mut self, client: Ipv4Addr, protocol: Protocol) -> Option<&mut DeletionOfAll> {
+        self.deletions
+            .iter_mut()
+            .find(|deletion| deletion.is_pending() && *deletion.client.ip() == client && deletion.protocol == protocol)
     }
 
-    fn deleted_all(&self, now: Instant, deletion: &DeletionOfAll) -> Response {
+    fn deleted_all(&self, at: Moment, deletion: &DeletionOfAll) -> Response {
         let opcode = deletion.protocol.opcode();
         if deletion.has_failed {
-            self.failure(now, opcode, Refusal::NetworkFailure, Some(0))
+            self.failure(at, opcode, Refusal::NetworkFailure, Some(0))
         } else if deletion.has_static {
-            self.failure(now, opcode, Refusal::NotAuthorized, Some(0))
+            self.failure(at, opcode, Refusal::NotAuthorized, Some(0))
         } else {
-            self.deleted(now, deletion.protocol, 0)
+            self.deleted(at, deletion.protocol, 0)
         }
     }
 
-    pub(super) fn deleted(&self, now: Instant, protocol: Protocol, internal_port: u16) -> Response {
-        self.granted(now, protocol, internal_port, 0, 0)
+    pub(super) fn deleted(&self, at: Moment, protocol: Protocol, internal_port: u16) -> Response {
+        self.granted(at, protocol, internal_port, 0, 0)
     }
 
     pub(super) fn granted(
         &self,
-        now: Instant,
+        at: Moment,
         protocol: Protocol,
         internal_port: u16,
         external_port: u16,
         lifetime: u32,
     ) -> Response {
-        Response::Map { protocol, epoch: self.epoch(now), internal_port, external_port, lifetime }
+        Response::Map { protocol, epoch: at.epoch, internal_port, external_port, lifetime }
     }
 
-    pub(super) fn failure(&self, now: Instant, opcode: u8, refusal: Refusal, internal_port: Option<u16>) -> Response {
-        let detail = Some(FailureDetail { epoch: self.epoch(now), internal_port });
+    pub(super) fn failure(&self, at: Moment, opcode: u8, refusal: Refusal, internal_port: Option<u16>) -> Response {
+        let detail = Some(FailureDetail { epoch: at.epoch, internal_port });
         Response::Failure(Failure { opcode, refusal, detail })
     }
 
-    pub(super) fn refusal(&mut self, now: Instant, key: &Key, refusal: Refusal) -> Response {
+    pub(super) fn refusal(&mut self, at: Moment, key: &Key, refusal: Refusal) -> Response {
         let Key { client, protocol, internal_port } = *key;
         self.tell(GatewayEvent::Refused { client, protocol, internal_port, refusal });
-        self.failure(now, protocol.opcode(), refusal, Some(internal_port))
+        self.failure(at, protocol.opcode(), refusal, Some(internal_port))
     }
 
-    fn refuse(&mut self, now: Instant, key: &Key, refusal: Refusal) -> Reply<'static> {
-        now_reply(self.refusal(now, key, refusal))
+    fn refuse(&mut self, at: Moment, key: &Key, refusal: Refusal) -> Reply<'static> {
+        now_reply(self.refusal(at, key, refusal))
     }
 
     /// Section 3.3: not from the external side, and from somebody to whom an answer can be sent.

@@ -224,6 +224,7 @@ impl<const N: usize> Table<N> {
         }
     }
 
+    #[inline(never)] // many call it, and firmware has more time than flash
     fn unchain(&mut self, index: u16, chain: Chain, bucket: usize) {
         let Some(next) = self.get_mut(index).map(|entry| *entry.next(chain)) else { return };
         let head = match chain {
@@ -246,6 +247,7 @@ impl<const N: usize> Table<N> {
         }
     }
 
+    #[inline(never)]
     fn key_bucket(&self, key: &Key) -> usize {
         let port = u32::from(key.internal_port) << 8 | u32::from(key.protocol.opcode());
         self.bucket(self.hash(key.client.to_bits()).wrapping_add(port))
@@ -256,11 +258,13 @@ impl<const N: usize> Table<N> {
     }
 
     /// One of `N` buckets, evenly, in a way that depends on the seed: clients cannot choose to collide.
+    #[inline(never)]
     fn bucket(&self, value: u32) -> usize {
         let scaled = u64::from(self.hash(value)).wrapping_mul(N as u64) >> 32;
         usize::try_from(scaled).unwrap_or(0)
     }
 
+    #[inline(never)]
     fn hash(&self, value: u32) -> u32 {
         let mut hash = (value ^ self.seed).wrapping_mul(MIX);
         hash = (hash ^ (hash >> 15)).wrapping_mul(MIX);

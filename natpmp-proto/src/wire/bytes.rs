@@ -2,15 +2,20 @@ use core::ops::Deref;
 
 /// A packet ready to be sent: at most 16 bytes, held in place.
 #[derive(Clone, Default, PartialEq, Eq)]
+#[repr(align(4))] // is moved by words
 pub struct Encoded {
-    bytes: heapless::Vec<u8, LONGEST>,
+    /// Those beyond the length are 0.
+    bytes: [u8; LONGEST],
+    length: u8,
 }
 
 impl Encoded {
-    pub(super) fn with(mut self, bytes: &[u8]) -> Self {
-        // Every packet's form fits: the longest has 16 bytes.
-        let _ = self.bytes.extend_from_slice(bytes);
-        self
+    /// The first `length` bytes of four big-endian words, the rest of which is 0.
+    pub(super) const fn new(words: [u32; 4], length: u8) -> Self {
+        let [a, b, c, d] = words;
+        // One number, whose bytes are in order on any machine.
+        let number = (a as u128) << 96 | (b as u128) << 64 | (c as u128) << 32 | d as u128;
+        Self { bytes: number.to_be_bytes(), length }
     }
 }
 
@@ -18,7 +23,7 @@ impl Deref for Encoded {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.bytes
+        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
     }
 }
 
@@ -42,34 +47,9 @@ impl defmt::Format for Encoded {
     }
 }
 
-/// Reads big-endian fields from the front of a packet; `None` where it ends too early.
-#[derive(Clone, Copy)]
-pub(super) struct Fields<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Fields<'a> {
-    pub(super) const fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes }
-    }
-
-    pub(super) fn u8(&mut self) -> Option<u8> {
-        self.array().map(u8::from_be_bytes)
-    }
-
-    pub(super) fn u16(&mut self) -> Option<u16> {
-        self.array().map(u16::from_be_bytes)
-    }
-
-    pub(super) fn u32(&mut self) -> Option<u32> {
-        self.array().map(u32::from_be_bytes)
-    }
-
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (field, rest) = self.rest.split_first_chunk()?;
-        self.rest = rest;
-        Some(*field)
-    }
+/// A word of two fields of 16 bits.
+pub(super) const fn word(high: u16, low: u16) -> u32 {
+    (high as u32) << 16 | low as u32
 }
 
 const LONGEST: usize = 16;

@@ -1,4 +1,4 @@
-use super::bytes::Fields;
+use super::bytes::word;
 use super::{DecodeError, Encoded, OPCODE_EXTERNAL_ADDRESS, PCP_VERSION, Protocol, RESPONSE_BIT, VERSION};
 
 /// What a client asks of a gateway.
@@ -40,14 +40,12 @@ impl Request {
     /// The packet's bytes.
     #[must_use]
     pub fn encode(&self) -> Encoded {
-        let header = Encoded::default().with(&[VERSION, self.opcode()]);
-        match self {
-            Self::ExternalAddress => header,
-            Self::Map { internal_port, suggested_external_port, lifetime, .. } => header
-                .with(&RESERVED)
-                .with(&internal_port.to_be_bytes())
-                .with(&suggested_external_port.to_be_bytes())
-                .with(&lifetime.to_be_bytes()),
+        let header = word(u16::from_be_bytes([VERSION, self.opcode()]), RESERVED);
+        match *self {
+            Self::ExternalAddress => Encoded::new([header, 0, 0, 0], EXTERNAL_ADDRESS_LENGTH),
+            Self::Map { internal_port, suggested_external_port, lifetime, .. } => {
+                Encoded::new([header, word(internal_port, suggested_external_port), lifetime, 0], MAP_LENGTH)
+            }
         }
     }
 
@@ -58,9 +56,8 @@ impl Request {
     /// [`DecodeError::Pcp`] and [`DecodeError::OtherVersion`] (to be answered with an unsupported version), and
     /// [`DecodeError::UnsupportedOpcode`] (to be answered with the request itself and result 5).
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let truncated = |needed| DecodeError::Truncated { length: bytes.len(), needed };
-        let mut fields = Fields::new(bytes);
-        let (version, opcode) = fields.u8().zip(fields.u8()).ok_or(truncated(EXTERNAL_ADDRESS_LENGTH))?;
+        let truncated = |needed: u8| DecodeError::Truncated { length: bytes.len(), needed: needed.into() };
+        let &[version, opcode, ..] = bytes else { return Err(truncated(EXTERNAL_ADDRESS_LENGTH)) };
         if opcode & RESPONSE_BIT != 0 {
             return Err(DecodeError::NotARequest { opcode });
         }
@@ -73,20 +70,20 @@ impl Request {
             return Ok(Self::ExternalAddress);
         }
         let protocol = Protocol::from_opcode(opcode).ok_or(DecodeError::UnsupportedOpcode { opcode })?;
-        Self::decode_map(protocol, fields).ok_or(truncated(MAP_LENGTH))
+        Self::decode_map(protocol, bytes).ok_or(truncated(MAP_LENGTH))
     }
 
-    fn decode_map(protocol: Protocol, mut fields: Fields<'_>) -> Option<Self> {
-        let _reserved = fields.u16()?;
+    fn decode_map(protocol: Protocol, bytes: &[u8]) -> Option<Self> {
+        let &[_, _, _, _, i0, i1, e0, e1, l0, l1, l2, l3] = bytes.first_chunk()?;
         Some(Self::Map {
             protocol,
-            internal_port: fields.u16()?,
-            suggested_external_port: fields.u16()?,
-            lifetime: fields.u32()?,
+            internal_port: u16::from_be_bytes([i0, i1]),
+            suggested_external_port: u16::from_be_bytes([e0, e1]),
+            lifetime: u32::from_be_bytes([l0, l1, l2, l3]),
         })
     }
 }
 
-const RESERVED: [u8; 2] = [0, 0];
-const EXTERNAL_ADDRESS_LENGTH: usize = 2;
-const MAP_LENGTH: usize = 12;
+const RESERVED: u16 = 0;
+const EXTERNAL_ADDRESS_LENGTH: u8 = 2;
+const MAP_LENGTH: u8 = 12;

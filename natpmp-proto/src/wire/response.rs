@@ -1,6 +1,6 @@
 use core::net::Ipv4Addr;
 
-use super::bytes::Fields;
+use super::bytes::word;
 use super::{DecodeError, Encoded, OPCODE_EXTERNAL_ADDRESS, PCP_VERSION, Protocol, RESPONSE_BIT, Refusal, VERSION};
 
 /// What a gateway answers or announces.
@@ -70,15 +70,15 @@ impl Response {
     pub fn encode(&self) -> Encoded {
         match *self {
             Self::ExternalAddress { epoch, address } => {
-                header(OPCODE_EXTERNAL_ADDRESS, SUCCESS).with(&epoch.to_be_bytes()).with(&address.octets())
+                let header = header(OPCODE_EXTERNAL_ADDRESS, SUCCESS);
+                Encoded::new([header, epoch, address.to_bits(), 0], EXTERNAL_ADDRESS_LENGTH)
             }
-            Self::Map { protocol, epoch, internal_port, external_port, lifetime } => header(protocol.opcode(), SUCCESS)
-                .with(&epoch.to_be_bytes())
-                .with(&internal_port.to_be_bytes())
-                .with(&external_port.to_be_bytes())
-                .with(&lifetime.to_be_bytes()),
+            Self::Map { protocol, epoch, internal_port, external_port, lifetime } => {
+                let header = header(protocol.opcode(), SUCCESS);
+                Encoded::new([header, epoch, word(internal_port, external_port), lifetime], MAP_LENGTH)
+            }
             Self::Failure(failure) => failure.encode(),
-            Self::UnknownSuccess { opcode } => header(opcode, SUCCESS),
+            Self::UnknownSuccess { opcode } => Encoded::new([header(opcode, SUCCESS), 0, 0, 0], RESULT_LENGTH),
         }
     }
 
@@ -88,10 +88,9 @@ impl Response {
     /// [`DecodeError::Truncated`] if a success is shorter than its form, or a failure too short for a result;
     /// [`DecodeError::NotAResponse`], [`DecodeError::Pcp`] and [`DecodeError::OtherVersion`].
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let truncated = |needed| DecodeError::Truncated { length: bytes.len(), needed };
-        let mut fields = Fields::new(bytes);
-        let (version, opcode) = fields.u8().zip(fields.u8()).ok_or(truncated(RESULT_LENGTH))?;
-        let result = fields.u16();
+        let truncated = |needed: u8| DecodeError::Truncated { length: bytes.len(), needed: needed.into() };
+        let &[version, opcode, ref rest @ ..] = bytes else { return Err(truncated(RESULT_LENGTH)) };
+        let result = half(rest);
         match version {
             VERSION => {}
             PCP_VERSION => {
@@ -101,20 +100,20 @@ impl Response {
             _ => return Err(DecodeError::OtherVersion { version, opcode }),
         }
         if is_old_version_error(bytes) {
-            return Ok(Failure::decode(OPCODE_EXTERNAL_ADDRESS, Refusal::UnsupportedVersion, fields));
+            return Ok(Failure::decode(OPCODE_EXTERNAL_ADDRESS, Refusal::UnsupportedVersion, bytes));
         }
         if opcode & RESPONSE_BIT == 0 {
             return Err(DecodeError::NotAResponse { opcode });
         }
         let opcode = opcode & !RESPONSE_BIT;
         if let Some(refusal) = Refusal::from_code(result.ok_or(truncated(RESULT_LENGTH))?) {
-            return Ok(Failure::decode(opcode, refusal, fields));
+            return Ok(Failure::decode(opcode, refusal, bytes));
         }
         if opcode == OPCODE_EXTERNAL_ADDRESS {
-            return Self::decode_external_address(fields).ok_or(truncated(EXTERNAL_ADDRESS_LENGTH));
+            return Self::decode_external_address(bytes).ok_or(truncated(EXTERNAL_ADDRESS_LENGTH));
         }
         match Protocol::from_opcode(opcode) {
-            Some(protocol) => Self::decode_map(protocol, fields).ok_or(truncated(MAP_LENGTH)),
+            Some(protocol) => Self::decode_map(protocol, bytes).ok_or(truncated(MAP_LENGTH)),
             None => Ok(Self::UnknownSuccess { opcode }),
         }
     }
@@ -129,17 +128,22 @@ impl Response {
         }
     }
 
-    fn decode_external_address(mut fields: Fields<'_>) -> Option<Self> {
-        Some(Self::ExternalAddress { epoch: fields.u32()?, address: Ipv4Addr::from_bits(fields.u32()?) })
+    fn decode_external_address(bytes: &[u8]) -> Option<Self> {
+        let &[_, _, _, _, e0, e1, e2, e3, a0, a1, a2, a3] = bytes.first_chunk()?;
+        Some(Self::ExternalAddress {
+            epoch: u32::from_be_bytes([e0, e1, e2, e3]),
+            address: Ipv4Addr::new(a0, a1, a2, a3),
+        })
     }
 
-    fn decode_map(protocol: Protocol, mut fields: Fields<'_>) -> Option<Self> {
+    fn decode_map(protocol: Protocol, bytes: &[u8]) -> Option<Self> {
+        let &[_, _, _, _, e0, e1, e2, e3, i0, i1, p0, p1, l0, l1, l2, l3] = bytes.first_chunk()?;
         Some(Self::Map {
             protocol,
-            epoch: fields.u32()?,
-            internal_port: fields.u16()?,
-            external_port: fields.u16()?,
-            lifetime: fields.u32()?,
+            epoch: u32::from_be_bytes([e0, e1, e2, e3]),
+            internal_port: u16::from_be_bytes([i0, i1]),
+            external_port: u16::from_be_bytes([p0, p1]),
+            lifetime: u32::from_be_bytes([l0, l1, l2, l3]),
         })
     }
 }
@@ -147,25 +151,30 @@ impl Response {
 impl Failure {
     fn encode(self) -> Encoded {
         let header = header(self.opcode, self.refusal.code());
-        let Some(detail) = self.detail else { return header };
-        let header = header.with(&detail.epoch.to_be_bytes());
-        match detail.internal_port {
-            // Section 3.3: the external port and the lifetime are 0.
-            Some(port) => header.with(&port.to_be_bytes()).with(&[0; 6]),
-            // Section 3.2: the address is 0.0.0.0. An unsupported version has none (section 3.5).
+        let Some(FailureDetail { epoch, internal_port }) = self.detail else {
+            return Encoded::new([header, 0, 0, 0], RESULT_LENGTH);
+        };
+        // Section 3.3: the external port and the lifetime are 0. Section 3.2: the address is 0.0.0.0.
+        let length = match internal_port {
+            Some(_) => MAP_LENGTH,
             None if self.opcode == OPCODE_EXTERNAL_ADDRESS && self.refusal != Refusal::UnsupportedVersion => {
-                header.with(&[0; 4])
+                EXTERNAL_ADDRESS_LENGTH
             }
-            None => header,
-        }
+            // An unsupported version has no address (section 3.5).
+            None => EPOCH_LENGTH,
+        };
+        Encoded::new([header, epoch, word(internal_port.unwrap_or(0), 0), 0], length)
     }
 
-    fn decode(opcode: u8, refusal: Refusal, mut fields: Fields<'_>) -> Response {
+    fn decode(opcode: u8, refusal: Refusal, bytes: &[u8]) -> Response {
         // An unsupported opcode comes back as the request itself, with other fields where the epoch would be.
-        let detail = if refusal == Refusal::UnsupportedOpcode { None } else { fields.u32() };
-        let is_mapping = Protocol::from_opcode(opcode).is_some();
-        let detail =
-            detail.map(|epoch| FailureDetail { epoch, internal_port: if is_mapping { fields.u16() } else { None } });
+        let detail = match *bytes {
+            [_, _, _, _, e0, e1, e2, e3, ref rest @ ..] if refusal != Refusal::UnsupportedOpcode => {
+                let internal_port = Protocol::from_opcode(opcode).and_then(|_| half(rest));
+                Some(FailureDetail { epoch: u32::from_be_bytes([e0, e1, e2, e3]), internal_port })
+            }
+            _ => None,
+        };
         Response::Failure(Self { opcode, refusal, detail })
     }
 }
@@ -179,7 +188,7 @@ impl Failure {
 pub fn encode_unsupported_opcode<'b>(request: &[u8], buffer: &'b mut [u8]) -> Option<&'b [u8]> {
     let [VERSION, opcode @ 3..=127, _, _, rest @ ..] = request else { return None };
     let answer = buffer.get_mut(..request.len())?;
-    let (head, tail) = answer.split_first_chunk_mut::<RESULT_LENGTH>()?;
+    let (head, tail) = answer.split_first_chunk_mut()?;
     let [high, low] = Refusal::UnsupportedOpcode.code().to_be_bytes();
     *head = [VERSION, opcode | RESPONSE_BIT, high, low];
     for (to, from) in tail.iter_mut().zip(rest) {
@@ -188,8 +197,13 @@ pub fn encode_unsupported_opcode<'b>(request: &[u8], buffer: &'b mut [u8]) -> Op
     Some(answer)
 }
 
-fn header(opcode: u8, result: u16) -> Encoded {
-    Encoded::default().with(&[VERSION, opcode | RESPONSE_BIT]).with(&result.to_be_bytes())
+fn header(opcode: u8, result: u16) -> u32 {
+    word(u16::from_be_bytes([VERSION, opcode | RESPONSE_BIT]), result)
+}
+
+/// The 16 bits at the front.
+fn half(bytes: &[u8]) -> Option<u16> {
+    bytes.first_chunk().map(|&half| u16::from_be_bytes(half))
 }
 
 /// Erratum 3618: old gateways answer another version with opcode 0 where 128 is meant. Eight bytes tell it from a request.
@@ -198,6 +212,7 @@ fn is_old_version_error(bytes: &[u8]) -> bool {
 }
 
 const SUCCESS: u16 = 0;
-const RESULT_LENGTH: usize = 4;
-const EXTERNAL_ADDRESS_LENGTH: usize = 12;
-const MAP_LENGTH: usize = 16;
+const RESULT_LENGTH: u8 = 4;
+const EPOCH_LENGTH: u8 = 8;
+const EXTERNAL_ADDRESS_LENGTH: u8 = 12;
+const MAP_LENGTH: u8 = 16;

@@ -36,6 +36,7 @@ impl<const N: usize> Table<N> {
         self.get(index).map(|entry| entry.next_of_client).filter(|&next| next != NONE)
     }
 
+    #[inline(never)] // many call it, and firmware has more time than flash
     pub(super) fn client_of(&self, entry: &Entry) -> Option<Ipv4Addr> {
         self.client(entry.client).map(|client| client.address)
     }
@@ -84,6 +85,7 @@ impl<const N: usize> Table<N> {
         self.clients.get(usize::from(record))
     }
 
+    #[inline(never)]
     fn find_client(&self, address: Ipv4Addr) -> Option<u16> {
         let mut record = *self.by_client.get(self.bucket(address.to_bits()))?;
         while let Some(client) = self.client(record) {

@@ -73,8 +73,8 @@ impl<const N: usize> Table<N> {
     }
 
     /// When the entry at a place is looked at; never, beyond the end.
-    fn look_at(&self, place: u16) -> u64 {
-        self.at(place).and_then(|index| self.get(index)).map_or(u64::MAX, |entry| entry.term.into())
+    fn look_at(&self, place: u16) -> u32 {
+        self.at(place).and_then(|index| self.get(index)).map_or(u32::MAX, |entry| entry.term)
     }
 
     fn swap(&mut self, a: u16, b: u16) {
