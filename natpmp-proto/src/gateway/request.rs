@@ -158,6 +158,9 @@ impl<const N: usize> Gateway<N> {
 
     /// Any port that is allowed and free, from a random one on.
     fn any_port(&mut self, key: &Key) -> Option<u16> {
+        if self.are_ports_used_up {
+            return self.companion_port(key);
+        }
         let (low, high) = (self.config.ports.low(), self.config.ports.high());
         let is_free = |gateway: &Self, port: u16| {
             gateway.config.allows(port) && gateway.table.is_port_free(port, key.protocol, key.client)
@@ -168,9 +171,19 @@ impl<const N: usize> Gateway<N> {
                 return Some(port);
             }
         }
-        // Nearly all are taken: only a look at each of them can tell.
+        // Nearly all are taken: only a look at each of them can tell. That there is none is remembered, so that nobody
+        // can have them all looked at again and again.
         let start = self.random.between(low, high);
-        (start..=high).chain(low..start).find(|&port| is_free(self, port))
+        let found = (start..=high).chain(low..start).find(|&port| is_free(self, port));
+        self.are_ports_used_up = found.is_none();
+        found
+    }
+
+    /// A port that the client has for the other protocol, and that is reserved for it (section 3.3).
+    fn companion_port(&self, key: &Key) -> Option<u16> {
+        let mine = core::iter::successors(self.table.first_of(key.client), |&index| self.table.next_of(index));
+        let mut ports = mine.filter_map(|index| self.table.get(index).map(|entry| entry.external_port));
+        ports.find(|&port| self.config.allows(port) && self.table.is_port_free(port, key.protocol, key.client))
     }
 
     /// Section 3.4.
