@@ -139,6 +139,11 @@ impl<L: Listener> Sockets<L> {
         self.sockets.len()
     }
 
+    /// The address that a socket hears at.
+    pub(super) fn local(&self, index: usize) -> Option<&LocalAddress> {
+        self.sockets.get(index).map(|open| &open.local)
+    }
+
     /// What one of the sockets has next.
     pub(super) fn receive<'a>(&self, index: usize, buffer: &'a mut [u8]) -> Received<'a> {
         let Some(Open { socket, .. }) = self.sockets.get(index) else { return Received::Nothing };
