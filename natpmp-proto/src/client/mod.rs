@@ -66,7 +66,7 @@ pub struct Client<const N: usize = 8> {
     /// An announcement is to be checked by a question to the gateway, but not before `question_from`.
     question: bool,
     question_from: Instant,
-    /// When the last round of renewals was, or the next one will be, that a PCP announcement caused; zero before the first.
+    /// When the last round of renewals was, or the next one will be, that lost state or a PCP announcement caused; zero before the first.
     round_at: Instant,
     restart_news: bool,
     gateway_news: bool,
