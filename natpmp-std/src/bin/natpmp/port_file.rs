@@ -184,6 +184,21 @@ mod tests {
         fs::remove_dir_all(&directory).unwrap();
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn who_may_read_it_is_for_the_umask_to_say() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = std::env::temp_dir().join(format!("natpmp-port-file-mode-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        PortFile::create(&directory.join("port")).unwrap();
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let umask = status.lines().find_map(|line| line.strip_prefix("Umask:")).unwrap();
+        let umask = u32::from_str_radix(umask.trim(), 8).unwrap();
+        let mode = fs::metadata(directory.join("port")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o666 & !umask);
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
     #[test]
     fn what_a_killed_process_left_behind_is_no_hindrance() {
         let directory = std::env::temp_dir().join(format!("natpmp-port-file-stale-{}", std::process::id()));
