@@ -43,6 +43,9 @@ struct Client {
 }
 
 impl<const CLIENTS: usize> RateLimit<CLIENTS> {
+    /// One of them is where a client is looked for.
+    const SETS: u64 = (CLIENTS / WAYS) as u64;
+
     /// So many requests a second, 1 to 1,000,000. The seed keeps clients from choosing whom they displace.
     #[must_use]
     pub const fn new(per_second: u32, seed: u64) -> Self {
@@ -89,8 +92,7 @@ impl<const CLIENTS: usize> RateLimit<CLIENTS> {
     }
 
     fn set_of(&self, client: Ipv4Addr) -> usize {
-        let sets = CLIENTS as u64 / WAYS as u64;
-        let scaled = u64::from(spread(client.to_bits(), self.seed)).wrapping_mul(sets) >> 32;
+        let scaled = u64::from(spread(client.to_bits(), self.seed)).wrapping_mul(Self::SETS) >> 32;
         usize::try_from(scaled).unwrap_or(0)
     }
 }

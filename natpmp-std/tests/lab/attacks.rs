@@ -56,8 +56,7 @@ fn forged_port_unreachable_neither_closes_a_mapping_nor_keeps_it_from_being_rene
     let _echo = echo(lab.client(), Protocol::Udp, 4000);
     let (mut kept, _) = keep(lab.client(), &["udp", "4000", "--lifetime", "6", "--refresh-interval", "1"]);
     for _ in 0..5 {
-        let sent = forge_port_unreachable(&lab.clients()[1], lab.client().address());
-        assert!(sent > 60_000, "{sent}");
+        forge_port_unreachable(&lab.clients()[1], lab.client().address());
         assert!(lab.leads_to_client(Protocol::Udp, 4000));
     }
     // Longer than a lease.

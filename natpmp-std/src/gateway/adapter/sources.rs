@@ -132,14 +132,14 @@ mod tests {
     #[test]
     fn a_network_of_two_has_two_hosts() {
         let link = local([192, 168, 1, 0], [255, 255, 255, 254]);
-        assert!(Sources::new(&[link.clone()]).admit(&link, [192, 168, 1, 1].into()));
+        assert!(Sources::new(std::slice::from_ref(&link)).admit(&link, [192, 168, 1, 1].into()));
     }
 
     #[cfg(target_os = "linux")]
     #[test]
     fn what_no_route_by_the_interface_leads_to_is_not_admitted() {
         let lan = local([192, 168, 1, 1], [255, 255, 255, 0]);
-        let mut sources = Sources::new(&[lan.clone()]);
+        let mut sources = Sources::new(std::slice::from_ref(&lan));
         for client in [[127, 0, 0, 1], [0, 0, 0, 0], [224, 0, 0, 1], [255, 255, 255, 255], [240, 0, 0, 1]] {
             assert!(!sources.admit(&lan, client.into()), "{client:?}");
         }
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn on_the_loopback_interface_all_is_this_hosts_own() {
         let loopback = local([127, 0, 0, 1], [255, 0, 0, 0]);
-        assert!(Sources::new(&[loopback.clone()]).admit(&loopback, [127, 0, 0, 1].into()));
+        assert!(Sources::new(std::slice::from_ref(&loopback)).admit(&loopback, [127, 0, 0, 1].into()));
     }
 
     /// On an interface that does not exist.
