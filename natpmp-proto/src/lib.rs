@@ -92,8 +92,13 @@
 //! - `serde`: [`Mapping`], [`MapRequest`] and [`Protocol`] can be stored.
 //! - `defmt`: events, errors and discard reasons can be logged by firmware.
 //!
-//! Depends on `heapless` and nothing else. Rust 1.85 or later.
-
+//! # Security
+//! What an attacker can and cannot do, and the tests that prove it: [`security`].
+//!
+//! Rust 1.85 or later.
+//!
+//! # Dependencies
+#![doc = include_str!("../DEPENDENCIES.md")]
 #![no_std]
 #![cfg_attr(
     test,
@@ -120,6 +125,10 @@ mod random;
 mod retry;
 mod time;
 pub mod wire;
+
+#[cfg(doc)]
+#[doc = include_str!("../SECURITY.md")]
+pub mod security {}
 
 pub use address::AddressKind;
 pub use client::{Client, Config, Event, Output};

@@ -51,6 +51,13 @@ impl Random {
     }
 }
 
+/// Spreads values evenly over all of 32 bits, in a way that depends on the seed.
+pub(crate) const fn spread(value: u32, seed: u32) -> u32 {
+    let mut spread = (value ^ seed).wrapping_mul(ODD);
+    spread = (spread ^ (spread >> 15)).wrapping_mul(ODD);
+    spread ^ (spread >> 16)
+}
+
 const ODD: u32 = 0x9e37_79b1;
 
 #[cfg(test)]

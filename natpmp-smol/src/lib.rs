@@ -51,7 +51,14 @@
 //! - `discovery`: [`discover_gateway`] on other systems than Linux, where it needs no feature.
 //! - `gateway`: a gateway on real sockets, with a NAT behind it.
 //!
-//! Depends on `natpmp-proto`, `natpmp-std` without its blocking client, `async-io` and `futures-core`. Rust 1.85 or later.
+//! # Security
+//! What an attacker can and cannot do to a client and to a gateway is written in
+//! [natpmp-proto](https://docs.rs/natpmp-proto/latest/natpmp_proto/security/), with the tests that prove it.
+//!
+//! Rust 1.85 or later.
+//!
+//! # Dependencies
+#![doc = include_str!("../DEPENDENCIES.md")]
 
 mod client;
 mod driver;

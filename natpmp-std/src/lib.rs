@@ -51,8 +51,14 @@
 //! - `gateway`: a gateway on real sockets, with a NAT behind it.
 //! - `cli`: the `natpmp` command.
 //!
-//! Depends on `natpmp-proto`, `mio`, `socket2`, `log`, and on Unix on `rustix`. Rust 1.85 or later.
-
+//! # Security
+//! What an attacker can and cannot do to a client and to a gateway is written in
+//! [natpmp-proto](https://docs.rs/natpmp-proto/latest/natpmp_proto/security/), with the tests that prove it.
+//!
+//! Rust 1.85 or later.
+//!
+//! # Dependencies
+#![doc = include_str!("../DEPENDENCIES.md")]
 #![cfg_attr(
     test,
     allow(

@@ -189,7 +189,13 @@ impl<const N: usize> Client<N> {
             return;
         }
         self.restart_news = true;
-        let ask_at = now + self.random.up_to(RECREATION_SPREAD);
+        // A gateway that loses its state with every answer does not make each of them begin another round.
+        let is_round_ahead = now < self.round_at && self.round_at <= now + RECREATION_SPREAD;
+        if !is_round_ahead {
+            self.round_at = now + self.random.up_to(RECREATION_SPREAD);
+            self.external.ask_at = now;
+        }
+        let ask_at = self.round_at;
         for slot in &mut self.slots {
             slot.lost(ask_at, LossCause::GatewayRestarted);
             if slot.is_kept() {
@@ -198,7 +204,7 @@ impl<const N: usize> Client<N> {
                 slot.ask_by(ask_at);
             }
         }
-        self.external.ask_at = now;
+        self.external.ask_at = self.external.ask_at.min(ask_at);
     }
 
     /// Checks a hint by a question to the gateway, unless nothing here depends on it.

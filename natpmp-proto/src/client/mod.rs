@@ -67,7 +67,7 @@ pub struct Client<const N: usize = 8> {
     schedule: Schedule,
     backoff: Backoff,
     question_from: Instant,
-    /// When the last round of renewals was, or the next one will be, that a PCP announcement caused; zero before the first.
+    /// When the last round of renewals was, or the next one will be, that lost state or a PCP announcement caused; zero before the first.
     round_at: Instant,
     /// Of the last answer, if there was one since the gateway or the network changed.
     epoch: Epoch,

@@ -5,6 +5,7 @@ mod commands;
 mod external;
 mod gateway;
 mod hints;
+mod hostile;
 mod lives;
 mod matching;
 mod patience;

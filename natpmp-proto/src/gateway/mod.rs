@@ -9,7 +9,7 @@
 //! - A lease begins when the NAT has the mapping, and anew with every request for it. It ends with the second that follows, so that
 //!   no client is cut off early.
 //! - Nothing is answered that a client cannot have asked, no answer is larger than 16 bytes or its request, and no client
-//!   can take the whole table.
+//!   can take the whole table. How often a client is answered is for a [`RateLimit`] before the machine to bound.
 //!
 //! # Which mapping is where
 //! ```text
@@ -30,6 +30,7 @@ mod announce;
 mod config;
 mod event;
 mod nat;
+mod rate;
 mod request;
 mod table;
 
@@ -46,6 +47,7 @@ pub use config::{GatewayConfig, PortRange, TooManyRanges};
 pub use event::{
     Answer, CloseCause, Discard, GatewayEvent, GatewayMapping, NatFailure, NatMapping, NatRequest, Reply, Transmit,
 };
+pub use rate::RateLimit;
 
 /// The gateway machine, with room for `N` mappings, 1 to 65,534. It does no IO, no NAT, and asks no clock.
 ///
@@ -82,6 +84,8 @@ pub struct Gateway<const N: usize> {
     announcing: Option<Announcing>,
     is_on: bool,
     is_mapping_allowed: bool,
+    /// A search found no port that somebody has not, and none has come free since.
+    are_ports_used_up: bool,
     deletions: [DeletionOfAll; MOST_DELETIONS],
     events: heapless::Deque<GatewayEvent, MOST_EVENTS>,
 }
@@ -136,6 +140,7 @@ impl<const N: usize> Gateway<N> {
             announcing: None,
             is_on: true,
             is_mapping_allowed: true,
+            are_ports_used_up: false,
             deletions: [DeletionOfAll::DONE; MOST_DELETIONS],
             events: heapless::Deque::new(),
         }

@@ -134,6 +134,7 @@ impl<const N: usize> Gateway<N> {
         let mapping = mapping_of(*key, entry);
         let settled = if owed == Owed::DeletionOfAll { self.settle(at, key.client, index, false) } else { None };
         self.table.remove(index);
+        self.are_ports_used_up = false;
         let cause = if failure.is_some() { CloseCause::NatFailed } else { CloseCause::Removed };
         self.tell(GatewayEvent::Closed { mapping, cause });
         match (owed, failure) {

@@ -159,6 +159,9 @@ impl<const N: usize> Gateway<N> {
 
     /// Any port that is allowed and free, from a random one on.
     fn any_port(&mut self, key: &Key) -> Option<u16> {
+        if self.are_ports_used_up {
+            return self.companion_port(key);
+        }
         let (low, high) = (self.config.ports.low(), self.config.ports.high());
         for _ in 0..RANDOM_TRIES {
             let port = self.random.between(low, high);
@@ -166,7 +169,8 @@ impl<const N: usize> Gateway<N> {
                 return Some(port);
             }
         }
-        // Nearly all are taken: only a look at each of them can tell.
+        // Nearly all are taken: only a look at each of them can tell. That there is none is remembered, so that nobody
+        // can have them all looked at again and again.
         let start = self.random.between(low, high);
         let mut port = start;
         loop {
@@ -175,9 +179,17 @@ impl<const N: usize> Gateway<N> {
             }
             port = if port < high { port.saturating_add(1) } else { low };
             if port == start {
+                self.are_ports_used_up = true;
                 return None;
             }
         }
+    }
+
+    /// A port that the client has for the other protocol, and that is reserved for it (section 3.3).
+    fn companion_port(&self, key: &Key) -> Option<u16> {
+        let mine = core::iter::successors(self.table.first_of(key.client), |&index| self.table.next_of(index));
+        let mut ports = mine.filter_map(|index| self.table.get(index).map(|entry| entry.external_port));
+        ports.find(|&port| self.is_free(key, port))
     }
 
     /// Whether the port is allowed, and may be given to this client.

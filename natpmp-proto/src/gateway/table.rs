@@ -15,6 +15,7 @@ mod queue;
 
 use core::net::Ipv4Addr;
 
+use crate::random::spread;
 use crate::wire::Protocol;
 
 use clients::Client;
@@ -266,9 +267,7 @@ impl<const N: usize> Table<N> {
 
     #[inline(never)]
     fn hash(&self, value: u32) -> u32 {
-        let mut hash = (value ^ self.seed).wrapping_mul(MIX);
-        hash = (hash ^ (hash >> 15)).wrapping_mul(MIX);
-        hash ^ (hash >> 16)
+        spread(value, self.seed)
     }
 }
 
@@ -377,8 +376,6 @@ enum Chain {
 
 /// Stands for no index.
 const NONE: u16 = u16::MAX;
-
-const MIX: u32 = 0x9e37_79b1;
 
 /// Bits of [`Entry::marks`].
 const USED: u8 = 1;

@@ -11,6 +11,7 @@ mod limits;
 mod mapping;
 mod nat;
 mod ports;
+mod rate;
 mod size;
 mod statics;
 

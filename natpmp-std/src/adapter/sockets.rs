@@ -244,3 +244,55 @@ const DISUSE: Duration = Duration::from_secs(10);
 
 /// From the fifth send on, which is 3.75 s into the RFC's schedule.
 const MANY_RESENDS: u8 = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an attacker would have to guess is worth nothing to it for long.
+    #[test]
+    fn requests_leave_from_another_port_after_disuse_and_in_a_long_silence() {
+        let gateway = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        gateway.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let SocketAddr::V4(address) = gateway.local_addr().unwrap() else { panic!("IPv4") };
+        let addresses = Addresses { local: None, interface: None, announcements: None };
+        let (mut sockets, _) = Sockets::new(Plain, addresses, address);
+        let mut port_of = |seconds, resends| {
+            sockets.send(Instant::from_secs(seconds), &[0, 0], resends).unwrap();
+            gateway.recv_from(&mut [0; 8]).unwrap().1.port()
+        };
+        let first = port_of(100, 0);
+        assert_eq!([port_of(100, 1), port_of(101, 2), port_of(103, 3)], [first; 3], "the answer may still come");
+        let silent = port_of(107, 4);
+        let later = port_of(118, 0);
+        // Of 28,232 ports two may be the same by chance.
+        let more = [port_of(200, 0), port_of(300, 0)];
+        let different: std::collections::HashSet<_> = [first, silent, later, more[0], more[1]].into();
+        assert!(different.len() >= 4, "{different:?}");
+    }
+
+    struct Plain;
+
+    impl Register for Plain {
+        type Socket = UdpSocket;
+
+        fn register(&mut self, socket: UdpSocket) -> io::Result<UdpSocket> {
+            Ok(socket)
+        }
+
+        #[cfg(unix)]
+        fn watch(&mut self, _descriptor: OwnedFd) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Datagrams for UdpSocket {
+        fn send(&self, payload: &[u8]) -> io::Result<usize> {
+            Self::send(self, payload)
+        }
+
+        fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+            self.recv_from(buffer)
+        }
+    }
+}

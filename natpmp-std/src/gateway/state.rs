@@ -197,10 +197,25 @@ fn parse_number<T: FromStr + ToString>(text: &str) -> Option<T> {
     text.parse().ok().filter(|number: &T| number.to_string() == text)
 }
 
+/// Into a file of its own, that only its owner may read: never through a link that somebody has laid there.
 fn write(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = File::create(path)?;
+    let mut file = match create(path) {
+        // Of an earlier process with this number, that was killed while it wrote.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(path).and_then(|()| create(path))?
+        }
+        result => result?,
+    };
     file.write_all(text.as_bytes())?;
     file.sync_all()
+}
+
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -285,10 +300,28 @@ mod tests {
         assert!(State::parse(&format!("{text}\n")).is_err());
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn only_the_owner_may_read_it_and_no_link_is_followed() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let directory = directory("links");
+        let (path, other) = (directory.join("state"), directory.join("other"));
+        fs::write(&other, "somebody's").unwrap();
+        symlink(&other, beside(&path, &format!(".{}.new", std::process::id()))).unwrap();
+        symlink(&other, &path).unwrap();
+        state().save(&path).unwrap();
+        assert_eq!(fs::read_to_string(&other).unwrap(), "somebody's");
+        let written = fs::symlink_metadata(&path).unwrap();
+        assert!(written.is_file(), "the link was replaced");
+        assert_eq!(written.permissions().mode() & 0o777, 0o600);
+        assert_eq!(State::load(&path).unwrap(), Some(state()));
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 2);
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
     #[test]
     fn a_damaged_file_is_kept_aside_and_the_next_start_has_none() {
-        let directory = std::env::temp_dir().join(format!("natpmp-state-{}", std::process::id()));
-        fs::create_dir_all(&directory).unwrap();
+        let directory = directory("damaged");
         let path = directory.join("state");
         assert_eq!(State::load(&path).unwrap(), None);
         state().save(&path).unwrap();
@@ -298,5 +331,11 @@ mod tests {
         assert_eq!(fs::read(aside).unwrap(), b"natpmp gateway state 1\nsaved");
         assert_eq!(State::load(&path).unwrap(), None);
         fs::remove_dir_all(&directory).unwrap();
+    }
+
+    fn directory(name: &str) -> PathBuf {
+        let directory = std::env::temp_dir().join(format!("natpmp-state-{name}-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        directory
     }
 }

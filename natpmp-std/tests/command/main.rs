@@ -13,6 +13,7 @@
 mod ending;
 mod failing;
 mod hooks;
+mod hostile;
 mod keeping;
 mod once;
 mod pages;

@@ -26,6 +26,7 @@ macro_rules! with_each_nat {
 }
 
 mod addresses;
+mod attacks;
 mod ending;
 mod house;
 mod interfaces;

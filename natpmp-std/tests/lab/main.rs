@@ -12,6 +12,7 @@
     reason = "in a test a broken assumption should end the test at once"
 )]
 
+mod attacks;
 mod failures;
 mod hooks;
 mod keep;

@@ -93,3 +93,36 @@ fn a_port_of_the_gateways_own_choice_depends_on_the_seed() {
     given.dedup();
     assert!(given.len() > 45, "{given:?}");
 }
+
+/// A full range is not searched again for everybody who asks.
+#[test]
+fn that_no_port_is_free_is_remembered_until_one_is_and_companions_are_found_all_the_same() {
+    let config = GatewayConfig::new().ports(PortRange::new(6000, 6003).unwrap());
+    let mut rig: Rig = Rig::with(config);
+    for port in 0..4 {
+        rig.opens(client(2), &map(UDP, 100 + port, 0, 600));
+    }
+    let refused = |rig: &mut Rig, number, protocol| {
+        let expected = rig.refused(protocol, 200, Refusal::OutOfResources);
+        assert_eq!(rig.answer(client(number), &map(protocol, 200, 0, 600)), expected);
+    };
+    refused(&mut rig, 2, UDP);
+    // A search begins with a random port.
+    let state = rig.gateway.random.state();
+    refused(&mut rig, 3, UDP);
+    refused(&mut rig, 3, TCP);
+    let mut companions: Vec<u16> = (0..4).map(|port| rig.opens(client(2), &map(TCP, 100 + port, 0, 600))).collect();
+    companions.sort_unstable();
+    assert_eq!(companions, [6000, 6001, 6002, 6003]);
+    refused(&mut rig, 2, TCP);
+    assert_eq!(rig.gateway.random.state(), state, "nothing was searched for");
+
+    let of_it: Vec<_> = rig.gateway.mappings().filter(|open| open.mapping.external_port == 6002).collect();
+    for open in of_it {
+        let NatMapping { protocol, internal, .. } = open.mapping;
+        rig.waits(client(2), &Request::delete(protocol, internal.port()));
+        assert_eq!(rig.settle().len(), 1);
+    }
+    assert_eq!(rig.opens(client(3), &map(UDP, 300, 0, 600)), 6002, "it is free for everybody");
+    refused(&mut rig, 3, UDP);
+}

@@ -33,6 +33,7 @@ mod requests;
 mod router;
 mod tools;
 mod traffic;
+mod unreachable;
 mod uplink;
 mod wait;
 
@@ -50,6 +51,7 @@ pub use router::Router;
 pub use serde_json::Value;
 pub use tools::Unavailable;
 pub use traffic::{Echo, Protocol, echo};
+pub use unreachable::forge_port_unreachable;
 pub use wait::{back_within, wait_until};
 
 use namespaces::Namespaces;

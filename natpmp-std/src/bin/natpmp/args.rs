@@ -160,6 +160,9 @@ pub(crate) struct Serve {
     /// How many mappings one client may have [default: 64]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) per_client: Option<u16>,
+    /// How many requests a second of one client to answer, 0 for any number; the others are dropped
+    #[arg(long, value_name = "N", default_value_t = 1_000)]
+    pub(crate) requests_per_second: u32,
     /// A mapping that always stands, such as udp:192.168.1.2:4000:5000 for the client's port 4000 on external port 5000;
     /// may be given several times
     #[arg(long = "static", value_name = "PROTO:ADDR:PORT:EXTERNAL", value_parser = crate::serve::parse_static)]

@@ -1,9 +1,11 @@
 //! The command that is run on every change.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::{Command, Stdio};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -12,9 +14,11 @@ use natpmp_std::Protocol;
 use crate::report::{name, note};
 
 /// Runs the hook for one change after the other, on a thread of its own: nothing waits for it.
+///
+/// A gateway that changes its mind faster than the hook runs does not fill the memory: then the oldest changes are left out.
 #[derive(Debug)]
 pub(crate) struct Hook {
-    changes: Sender<HookChange>,
+    changes: Arc<Changes>,
     finished: Receiver<()>,
 }
 
@@ -31,30 +35,80 @@ pub(crate) struct HookChange {
 
 impl Hook {
     pub(crate) fn start(command: &str) -> io::Result<Self> {
-        let (changes, receiver) = mpsc::channel();
+        let changes = Arc::new(Changes::default());
         let (finish, finished) = mpsc::channel();
-        let command = command.to_owned();
+        let (command, waiting) = (command.to_owned(), Arc::clone(&changes));
         thread::Builder::new().name("hook".into()).spawn(move || {
-            receiver.iter().for_each(|change| run(&command, &change));
+            while let Some(change) = waiting.next() {
+                run(&command, &change);
+            }
             drop(finish);
         })?;
         Ok(Self { changes, finished })
     }
 
     pub(crate) fn tell(&self, change: HookChange) {
-        // The thread ends after the last change only.
-        let _ = self.changes.send(change);
+        if self.changes.add(change) {
+            note("warning: the --on-change command does not keep up: it does not hear of all changes");
+        }
     }
 
     /// Waits for the hook to have run for all changes, but not for ever.
     pub(crate) fn finish(self) {
-        drop(self.changes);
+        self.changes.end();
         if self.finished.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
             note(&format!(
                 "warning: the --on-change command still runs after {} s and is left alone",
                 PATIENCE.as_secs()
             ));
         }
+    }
+}
+
+/// Those that the hook was not run for yet.
+#[derive(Debug, Default)]
+struct Changes {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    changes: VecDeque<HookChange>,
+    /// Some were left out.
+    is_lossy: bool,
+    is_over: bool,
+}
+
+impl Changes {
+    /// `true` if one had to make room, for the first time.
+    fn add(&self, change: HookChange) -> bool {
+        let mut waiting = self.lock();
+        let is_full = waiting.changes.len() >= MOST_WAITING;
+        if is_full {
+            waiting.changes.pop_front();
+        }
+        waiting.changes.push_back(change);
+        self.changed.notify_one();
+        is_full && !std::mem::replace(&mut waiting.is_lossy, true)
+    }
+
+    /// The next one, as soon as there is one; `None` at the end.
+    fn next(&self) -> Option<HookChange> {
+        let waiting = self.lock();
+        let is_idle = |waiting: &mut Waiting| waiting.changes.is_empty() && !waiting.is_over;
+        let waiting = self.changed.wait_while(waiting, is_idle);
+        waiting.unwrap_or_else(PoisonError::into_inner).changes.pop_front()
+    }
+
+    /// No more will follow.
+    fn end(&self) {
+        self.lock().is_over = true;
+        self.changed.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -95,3 +149,30 @@ fn shell(command: &str) -> Command {
 }
 
 const PATIENCE: Duration = Duration::from_secs(5);
+const MOST_WAITING: usize = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_more_changes_than_can_wait_the_latest_are_told_in_order() {
+        let changes = Changes::default();
+        let lossy: Vec<u16> = (0..2_500).filter(|&port| changes.add(change(port))).collect();
+        assert_eq!(lossy, [1_000], "it is said once");
+        changes.end();
+        let told: Vec<u16> = std::iter::from_fn(|| changes.next()).map(|change| change.internal_port).collect();
+        assert_eq!(told, (1_500..2_500).collect::<Vec<_>>());
+    }
+
+    fn change(internal_port: u16) -> HookChange {
+        HookChange {
+            event: "changed",
+            protocol: Protocol::Udp,
+            internal_port,
+            external_port: None,
+            external_address: None,
+            gateway: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 5351),
+        }
+    }
+}

@@ -21,7 +21,7 @@ use crate::report::{Line, Report, endpoint, name, note, warn_of_address};
 use messages::Message;
 
 pub(crate) fn keep(global: &Global, args: &args::Keep, report: &mut Report) -> Result<(), Failure> {
-    let (sender, messages) = mpsc::channel();
+    let (sender, messages) = mpsc::sync_channel(crate::signals::MOST_WAITING);
     messages::catch_signals(sender.clone())?;
     let outlets = Outlets::open(args)?;
     let client = finding::client(global, args, report)?;

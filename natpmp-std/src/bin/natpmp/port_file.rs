@@ -59,7 +59,9 @@ impl PortFile {
                 | ErrorKind::ReadOnlyFilesystem
                 | ErrorKind::PermissionDenied
         );
-        if is_in_place && write_in_place(&self.path, content).is_ok() { Ok(()) } else { Err(error) }
+        // What is no file, a pipe for one, is not opened: it could wait for ever.
+        let is_file = fs::symlink_metadata(&self.path).is_ok_and(|metadata| metadata.is_file());
+        if is_in_place && is_file && write_in_place(&self.path, content).is_ok() { Ok(()) } else { Err(error) }
     }
 
     /// In the same directory, since a file can be renamed atomically only within one file system.
@@ -87,7 +89,27 @@ fn write_and_rename(temporary: &Path, path: &Path, content: &[u8]) -> io::Result
 
 /// For a moment it is empty, as if there were no mapping.
 fn write_in_place(path: &Path, content: &[u8]) -> io::Result<()> {
-    fs::OpenOptions::new().write(true).truncate(true).open(path)?.write_all(content)
+    let named = fs::symlink_metadata(path)?;
+    let mut file = fs::OpenOptions::new().write(true).open(path)?;
+    if !is_plain(&named, &file.metadata()?) {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "it is a link, or no file"));
+    }
+    file.set_len(0)?;
+    file.write_all(content)
+}
+
+/// Whether what was opened is what bears the name itself, and has no other name: where others may make files, a link
+/// could lead to one that is not theirs to write.
+#[cfg(unix)]
+fn is_plain(named: &fs::Metadata, opened: &fs::Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |file: &fs::Metadata| (file.dev(), file.ino());
+    opened.is_file() && opened.nlink() == 1 && identity(named) == identity(opened)
+}
+
+#[cfg(not(unix))]
+fn is_plain(named: &fs::Metadata, opened: &fs::Metadata) -> bool {
+    named.is_file() && opened.is_file()
 }
 
 /// Nothing unless all are open; then one line, or one for each protocol if the ports differ.
@@ -132,6 +154,48 @@ mod tests {
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
         assert!(PortFile::create(&directory).is_err(), "a directory is no file");
         assert!(PortFile::create(&directory.join("none/port")).is_err());
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn no_link_is_followed_wherever_it_leads_to() {
+        use std::os::unix::fs::symlink;
+        let directory = std::env::temp_dir().join(format!("natpmp-port-file-links-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let (path, other) = (directory.join("port"), directory.join("other"));
+        fs::write(&other, "somebody's").unwrap();
+        symlink(&other, directory.join(format!("port.{}.new", std::process::id()))).unwrap();
+        symlink(&other, &path).unwrap();
+        // In place, which is how it is written where it cannot be replaced.
+        assert!(write_in_place(&path, b"4000\n").is_err());
+        let second_name = directory.join("second");
+        fs::hard_link(&other, &second_name).unwrap();
+        assert!(write_in_place(&second_name, b"4000\n").is_err());
+        fs::remove_file(&second_name).unwrap();
+        assert!(write_in_place(Path::new("/dev/null"), b"4000\n").is_err());
+
+        PortFile::create(&path).unwrap().set(&[(Protocol::Udp, Some(4000))]);
+        assert_eq!(fs::read_to_string(&other).unwrap(), "somebody's");
+        assert!(fs::symlink_metadata(&path).unwrap().is_file(), "the link was replaced");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "4000\n");
+        write_in_place(&path, b"5\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "5\n");
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn who_may_read_it_is_for_the_umask_to_say() {
+        use std::os::unix::fs::PermissionsExt;
+        let directory = std::env::temp_dir().join(format!("natpmp-port-file-mode-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        PortFile::create(&directory.join("port")).unwrap();
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let umask = status.lines().find_map(|line| line.strip_prefix("Umask:")).unwrap();
+        let umask = u32::from_str_radix(umask.trim(), 8).unwrap();
+        let mode = fs::metadata(directory.join("port")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o666 & !umask);
         fs::remove_dir_all(&directory).unwrap();
     }
 

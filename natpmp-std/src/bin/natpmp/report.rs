@@ -80,7 +80,8 @@ impl Report {
 
     /// A result: the JSON object, or `text`.
     pub(crate) fn result(&mut self, line: &impl Serialize, text: &str) {
-        let text = if self.is_json { serde_json::to_string(line).unwrap_or_default() } else { text.to_owned() };
+        let json = self.is_json.then(|| serde_json::to_string(line).unwrap_or_default());
+        let text = printable(json.as_deref().unwrap_or(text));
         let mut stdout = io::stdout().lock();
         let Err(error) = writeln!(stdout, "{text}").and_then(|()| stdout.flush()) else { return };
         if error.kind() == io::ErrorKind::BrokenPipe {
@@ -128,7 +129,14 @@ pub(crate) const CANNOT_WRITE: &str = "cannot write to standard output";
 
 /// For the person who reads standard error. That nobody reads it is no reason to stop.
 pub(crate) fn note(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{}", printable(text));
+}
+
+/// Wherever a text comes from, an interface that somebody named or a program that complains: it is no command to the terminal.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() && c != '\n' && c != '\t' { char::REPLACEMENT_CHARACTER } else { c })
+        .collect()
 }
 
 /// Says so if the internet cannot reach this address.
@@ -155,4 +163,15 @@ pub(crate) const fn name(protocol: Protocol) -> &'static str {
 /// `11.22.33.44:4000`, or `port 4000` where the address is not known.
 pub(crate) fn endpoint(address: Option<Ipv4Addr>, port: u16) -> String {
     address.map_or_else(|| format!("port {port}"), |address| format!("{address}:{port}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_command_a_terminal_is_not_printed() {
+        assert_eq!(printable("eth0\x1b[2J\u{9b}31m\x7f\r\x07"), "eth0\u{fffd}[2J\u{fffd}31m\u{fffd}\u{fffd}\u{fffd}");
+        assert_eq!(printable("two lines,\nand a\ttab: ü"), "two lines,\nand a\ttab: ü");
+    }
 }

@@ -21,13 +21,10 @@ use crate::report::{Line, Report, name, note, warn_of_address};
 pub(crate) fn serve(global: &Global, args: &args::Serve, report: &mut Report) -> Result<(), Failure> {
     refuse_client_options(global)?;
     let builder = configure(backend(args)?, args)?;
-    let (sender, messages) = mpsc::channel();
+    let (sender, messages) = mpsc::sync_channel(crate::signals::MOST_WAITING);
     let interrupted = sender.clone();
-    let handler = move || {
-        // Whoever would receive it has stopped already.
-        let _ = interrupted.send(None);
-    };
-    crate::signals::on_stop(handler).map_err(|error| Failure::other("cannot catch signals", error, ""))?;
+    crate::signals::on_stop(move || crate::signals::deliver(&interrupted, None))
+        .map_err(|error| Failure::other("cannot catch signals", error, ""))?;
     let server = builder.start().map_err(|error| Failure::other("cannot serve", error, ""))?;
     let events = server.events();
     thread::spawn(move || events.map(Some).try_for_each(|event| sender.send(event)));
@@ -108,6 +105,7 @@ fn configure(mut builder: ServerBuilder, args: &args::Serve) -> Result<ServerBui
     if let Some(mappings) = args.per_client {
         config = config.per_client(mappings);
     }
+    builder = builder.requests_per_second(Some(args.requests_per_second).filter(|&requests| requests != 0));
     for internal in &args.internal {
         builder = builder.internal(match Ipv4Addr::from_str(internal) {
             Ok(address) => Internal::Address(address),

@@ -1,6 +1,8 @@
 //! The signals that ask the command to end.
 
 use std::io;
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::thread;
 
 /// Calls `stop` at each of them, on a thread of its own.
 ///
@@ -15,8 +17,21 @@ pub(crate) fn on_stop(mut stop: impl FnMut() + Send + 'static) -> io::Result<()>
         signals.add_signal(SIGHUP)?;
     }
     let listen = move || signals.forever().for_each(|_| stop());
-    std::thread::Builder::new().name("signals".into()).spawn(listen).map(drop)
+    thread::Builder::new().name("signals".into()).spawn(listen).map(drop)
 }
+
+/// Hands over the word that it is to end, without waiting for whoever is busy with what came before.
+pub(crate) fn deliver<T: Send + 'static>(sender: &SyncSender<T>, word: T) {
+    if let Err(TrySendError::Full(word)) = sender.try_send(word) {
+        let sender = sender.clone();
+        // If there is no thread to be had, the next signal is another chance.
+        let _ = thread::Builder::new().spawn(move || sender.send(word));
+    }
+}
+
+/// How much of what happens waits for a command that is busy, with a pipe that nobody reads perhaps. What is more than that
+/// waits in the queue of the library, which is bounded.
+pub(crate) const MOST_WAITING: usize = 64;
 
 /// Whether this process was started with the signal ignored. Only Linux tells; elsewhere it is left alone.
 #[cfg(unix)]
@@ -31,4 +46,19 @@ fn is_ignored(signal: i32) -> bool {
 #[cfg(not(unix))]
 pub(crate) fn on_stop(stop: impl FnMut() + Send + 'static) -> io::Result<()> {
     ctrlc::set_handler(stop).map_err(io::Error::other)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn the_word_to_end_gets_through_to_whoever_is_busy() {
+        let (sender, messages) = mpsc::sync_channel(2);
+        (0..2).for_each(|number| sender.send(number).unwrap());
+        deliver(&sender, 7);
+        assert_eq!(messages.iter().take(3).collect::<Vec<_>>(), [0, 1, 7]);
+    }
 }

@@ -19,13 +19,10 @@ pub(crate) fn watch(global: &Global, report: &mut Report) -> Result<(), Failure>
     if let Some(error) = client.announcement_error() {
         return Err(Failure::other("cannot hear announcements", &error, advice(error.kind())).at(Some(gateway)));
     }
-    let (sender, messages) = mpsc::channel();
+    let (sender, messages) = mpsc::sync_channel(signals::MOST_WAITING);
     let interrupted = sender.clone();
-    let handler = move || {
-        // Whoever would receive it has stopped already.
-        let _ = interrupted.send(None);
-    };
-    signals::on_stop(handler).map_err(|error| Failure::other("cannot catch signals", error, ""))?;
+    signals::on_stop(move || signals::deliver(&interrupted, None))
+        .map_err(|error| Failure::other("cannot catch signals", error, ""))?;
     let announcements = client.announcements();
     thread::spawn(move || announcements.map(Some).try_for_each(|heard| sender.send(heard)));
     note(&format!("listening for announcements of {}", gateway.ip()));

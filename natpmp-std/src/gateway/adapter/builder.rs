@@ -69,6 +69,7 @@ pub struct Settings {
     pub(super) port: u16,
     pub(super) announce_to: SocketAddrV4,
     pub(super) state_file: Option<PathBuf>,
+    pub(super) requests_per_second: Option<u32>,
 }
 
 /// Starts the NAT, once everything else is ready.
@@ -86,6 +87,7 @@ impl<S> GatewayBuilder<S> {
             port: GATEWAY_PORT,
             announce_to: SocketAddrV4::new(ANNOUNCEMENT_GROUP, ANNOUNCEMENT_PORT),
             state_file: None,
+            requests_per_second: Some(REQUESTS_PER_SECOND),
         };
         Self { settings, server: PhantomData }
     }
@@ -106,6 +108,14 @@ impl<S> GatewayBuilder<S> {
     /// Leases, ports and limits.
     pub fn config(mut self, config: GatewayConfig) -> Self {
         self.settings.config = config;
+        self
+    }
+
+    /// How many requests a second of one client are answered, after as many as two seconds bring at once; 1,000 by default, and any
+    /// number for `None`. Those above are dropped without a word, and counted: see `Server::dropped_requests`. It bounds what a
+    /// client costs, and what a host is sent in whose name another one asks.
+    pub fn requests_per_second(mut self, requests: Option<u32>) -> Self {
+        self.settings.requests_per_second = requests;
         self
     }
 
@@ -143,3 +153,6 @@ impl<S: Start> GatewayBuilder<S> {
         S::start(self.settings)
     }
 }
+
+/// Far more than a client has a use for: it waits for one answer before it asks for the next, and has 64 mappings by default.
+const REQUESTS_PER_SECOND: u32 = 1_000;

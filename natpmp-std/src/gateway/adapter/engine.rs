@@ -8,6 +8,7 @@ use std::time::Duration;
 use natpmp_proto::Instant;
 use natpmp_proto::gateway::{Gateway, GatewayConfig, GatewayEvent, NatMapping, Reply};
 
+use super::guard::Guard;
 use super::interfaces::{LocalAddress, local_addresses, resolve, sides};
 use super::lookout::Lookout;
 use super::nat_thread::NatThread;
@@ -26,6 +27,7 @@ pub struct Engine<L: Listener> {
     nat: NatThread,
     saver: Option<Saver>,
     lookout: Lookout,
+    guard: Guard,
     /// To be taken up when there is an external address.
     before: Option<Before>,
     /// When the state is to be saved, since it has changed.
@@ -49,7 +51,17 @@ impl<L: Listener> Engine<L> {
         settings: Settings,
         register: impl FnMut(UdpSocket) -> io::Result<L> + Send + 'static,
     ) -> Result<Self, ServerError> {
-        let Settings { start_nat, internal, external, config, statics, port, announce_to, state_file } = settings;
+        let Settings {
+            start_nat,
+            internal,
+            external,
+            config,
+            statics,
+            port,
+            announce_to,
+            state_file,
+            requests_per_second,
+        } = settings;
         let locals = local_addresses().map_err(ServerError::System)?;
         let served = resolve(&internal, &locals)?;
         let sockets = Sockets::open(&served, port, announce_to, register)?;
@@ -68,7 +80,8 @@ impl<L: Listener> Engine<L> {
         let nat = start_nat(&sides(&served, &external, &locals)).map_err(ServerError::Nat)?;
         let nat = NatThread::start(nat, shared.waker()).map_err(ServerError::System)?;
         let (lookout, before) = (Lookout::new(internal, external, &served), Some(Before { statics, state }));
-        let mut engine = Self { shared, sockets, nat, saver, lookout, before, save_at: None, is_ending: false };
+        let guard = Guard::new(requests_per_second, &locals);
+        let mut engine = Self { shared, sockets, nat, saver, lookout, guard, before, save_at: None, is_ending: false };
         engine.boot(&locals);
         Ok(engine)
     }
@@ -157,12 +170,16 @@ impl<L: Listener> Engine<L> {
         let mut buffer = [0; LONGEST_REQUEST];
         let mut packet = [0; LONGEST_REQUEST];
         let shared = Arc::clone(&self.shared);
+        let now = shared.now();
         for _ in 0..MOST_AT_ONCE {
             let (from, bytes) = match self.sockets.receive(index, &mut buffer) {
                 Received::Datagram(from, bytes) => (from, bytes),
                 Received::Error => continue,
                 Received::Nothing => return false,
             };
+            if !self.guard.admits(now, self.sockets.local(index), *from.ip(), &shared.dropped) {
+                continue;
+            }
             shared.with(|core, now| {
                 let reply = core.gateway.handle_datagram(now, from, bytes);
                 log::debug!("from {from}: {bytes:02x?}: {reply:?}");
@@ -231,6 +248,7 @@ impl<L: Listener> Engine<L> {
     /// Follows the interfaces of both sides.
     fn look(&mut self, now: Instant) {
         let Some(locals) = self.lookout.look(now, local_addresses) else { return };
+        self.guard.follow(&locals);
         if let Some(internal) = self.lookout.internal(&locals) {
             self.sockets.follow(&internal);
         }

@@ -1,5 +1,6 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -50,6 +51,12 @@ impl Handle {
     #[must_use]
     pub fn external_address(&self) -> Option<Ipv4Addr> {
         self.shared.with(|core, _| core.gateway.external_address().filter(|_| !core.is_over))
+    }
+
+    /// How many requests were dropped, since their clients asked too often.
+    #[must_use]
+    pub fn dropped_requests(&self) -> u64 {
+        self.shared.dropped.load(Ordering::Relaxed)
     }
 
     /// Another external address from now on, or none.

@@ -1,9 +1,9 @@
 //! Which addresses the interfaces of this host have, and which of them a gateway is for.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
-use if_addrs::get_if_addrs;
+use if_addrs::{IfAddr, get_if_addrs};
 
 use super::{External, Internal, Sides};
 use crate::gateway::ServerError;
@@ -15,6 +15,8 @@ pub(super) struct LocalAddress {
     pub(super) interface: String,
     /// The number of the interface: another one of the same name has another. `None` if the system did not say.
     pub(super) index: Option<u32>,
+    /// The bits of its network.
+    pub(super) netmask: Ipv4Addr,
 }
 
 impl LocalAddress {
@@ -83,12 +85,12 @@ fn is_loopback_of(local: &LocalAddress, address: Ipv4Addr) -> bool {
 pub(super) fn local_addresses() -> io::Result<Vec<LocalAddress>> {
     let addresses = get_if_addrs()?.into_iter();
     Ok(addresses
-        .filter_map(|entry| match entry.ip() {
-            IpAddr::V4(address) => {
+        .filter_map(|entry| match entry.addr {
+            IfAddr::V4(addr) => {
                 let interface = interface_name(&entry.name).to_owned();
-                Some(LocalAddress { address, interface, index: entry.index })
+                Some(LocalAddress { address: addr.ip, interface, index: entry.index, netmask: addr.netmask })
             }
-            IpAddr::V6(_) => None,
+            IfAddr::V6(_) => None,
         })
         .collect())
 }

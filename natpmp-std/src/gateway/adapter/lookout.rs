@@ -134,7 +134,12 @@ mod tests {
     }
 
     fn local(interface: &str, address: Ipv4Addr, index: u32) -> LocalAddress {
-        LocalAddress { address, interface: interface.into(), index: Some(index) }
+        LocalAddress {
+            address,
+            interface: interface.into(),
+            index: Some(index),
+            netmask: Ipv4Addr::new(255, 255, 255, 0),
+        }
     }
 
     const INTERNAL: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);

@@ -7,6 +7,7 @@
 
 mod builder;
 mod engine;
+mod guard;
 mod handle;
 mod helper;
 mod interfaces;
@@ -15,6 +16,7 @@ mod nat_thread;
 mod saver;
 mod shared;
 mod sockets;
+mod sources;
 
 pub use builder::{External, GatewayBuilder, Internal, Settings, Sides, Start};
 pub use engine::Engine;

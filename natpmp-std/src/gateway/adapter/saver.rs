@@ -2,37 +2,37 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use super::helper::Helper;
 use crate::gateway::State;
 
 /// The way to the file. Dropping it waits until the last state is in it.
+///
+/// A state that waits gives way to a later one: a disk that hangs does not fill the memory.
 #[derive(Debug)]
 pub(super) struct Saver {
-    states: Option<Sender<State>>,
+    latest: Arc<Latest>,
     helper: Helper,
 }
 
 impl Saver {
     /// Wakes `waker` when the last state is in the file.
     pub(super) fn start(path: PathBuf, waker: Waker) -> io::Result<Self> {
-        let (states, receiver) = mpsc::channel();
-        let helper = Helper::start("natpmp state", waker, move || run(&path, &receiver))?;
-        Ok(Self { states: Some(states), helper })
+        let latest = Arc::new(Latest::default());
+        let waiting = Arc::clone(&latest);
+        let helper = Helper::start("natpmp state", waker, move || run(&path, &waiting))?;
+        Ok(Self { latest, helper })
     }
 
     pub(super) fn save(&self, state: State) {
-        if let Some(states) = &self.states {
-            // The thread ends when this sender is dropped, and not before.
-            let _ = states.send(state);
-        }
+        self.latest.change(|waiting| waiting.state = Some(state));
     }
 
     /// No state follows.
     pub(super) fn end(&mut self) {
-        self.states = None;
+        self.latest.change(|waiting| waiting.is_over = true);
     }
 
     /// Whether the last state is in the file.
@@ -47,10 +47,45 @@ impl Saver {
     }
 }
 
-fn run(path: &Path, states: &Receiver<State>) {
-    while let Ok(state) = states.recv() {
-        // Only the last one counts.
-        let state = states.try_iter().last().unwrap_or(state);
+impl Drop for Saver {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// The state that is to be written next, if there is one.
+#[derive(Debug, Default)]
+struct Latest {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    state: Option<State>,
+    is_over: bool,
+}
+
+impl Latest {
+    fn change(&self, change: impl FnOnce(&mut Waiting)) {
+        change(&mut self.lock());
+        self.changed.notify_one();
+    }
+
+    /// The next one, as soon as there is one; `None` at the end.
+    fn take(&self) -> Option<State> {
+        let is_idle = |waiting: &mut Waiting| waiting.state.is_none() && !waiting.is_over;
+        let waiting = self.changed.wait_while(self.lock(), is_idle);
+        waiting.unwrap_or_else(PoisonError::into_inner).state.take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn run(path: &Path, states: &Latest) {
+    while let Some(state) = states.take() {
         if let Err(error) = state.save(path) {
             log::warn!("{error}");
         }
@@ -89,5 +124,16 @@ mod tests {
         let stored = State::load(&path).unwrap().unwrap();
         assert_eq!((stored.epoch, stored.mappings.len()), (9, mappings.len()));
         std::fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn of_the_states_that_wait_for_a_slow_disk_only_the_last_is_kept() {
+        let latest = Latest::default();
+        for epoch in 0..1_000 {
+            latest.change(|waiting| waiting.state = Some(State { epoch, ..State::default() }));
+        }
+        latest.change(|waiting| waiting.is_over = true);
+        let taken: Vec<u32> = std::iter::from_fn(|| latest.take()).map(|state| state.epoch).collect();
+        assert_eq!(taken, [999]);
     }
 }

@@ -1,5 +1,6 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::task::Waker;
 
 use natpmp_proto::Instant;
@@ -14,6 +15,8 @@ pub const CAPACITY: usize = 65_534;
 pub struct Shared {
     driven: Driven<Core>,
     pub(super) addresses: Vec<SocketAddrV4>,
+    /// Requests that were above the rate of their client.
+    pub(super) dropped: AtomicU64,
 }
 
 pub(super) struct Core {
@@ -56,7 +59,7 @@ impl Shared {
             is_over: false,
             woken: Vec::new(),
         };
-        Arc::new(Self { driven: Driven::new(core), addresses })
+        Arc::new(Self { driven: Driven::new(core), addresses, dropped: AtomicU64::new(0) })
     }
 
     /// Who is to be woken when there is something to do.

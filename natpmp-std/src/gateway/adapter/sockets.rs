@@ -139,6 +139,11 @@ impl<L: Listener> Sockets<L> {
         self.sockets.len()
     }
 
+    /// The address that a socket hears at.
+    pub(super) fn local(&self, index: usize) -> Option<&LocalAddress> {
+        self.sockets.get(index).map(|open| &open.local)
+    }
+
     /// What one of the sockets has next.
     pub(super) fn receive<'a>(&self, index: usize, buffer: &'a mut [u8]) -> Received<'a> {
         let Some(Open { socket, .. }) = self.sockets.get(index) else { return Received::Nothing };
@@ -211,3 +216,41 @@ fn bind_to_interface(_socket: &Socket, _interface: &str) -> io::Result<()> {
 }
 
 const MOST_WAITING: usize = 65_536;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One who asks from ever other ports, and never waits for an answer.
+    #[test]
+    fn those_who_wait_for_an_answer_are_remembered_up_to_a_bound() {
+        let local = LocalAddress {
+            address: Ipv4Addr::LOCALHOST,
+            interface: "lo".into(),
+            index: None,
+            netmask: Ipv4Addr::new(255, 0, 0, 0),
+        };
+        let announce_to = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9);
+        let mut sockets = Sockets::open(&[local], 0, announce_to, |_| Ok(Mute)).unwrap();
+        let mut most = 0;
+        for number in 0..200_000_u32 {
+            let [a, b, c, d] = number.to_be_bytes();
+            let client = SocketAddrV4::new(Ipv4Addr::new(10, 0, a, b), u16::from_be_bytes([c, d]));
+            sockets.remember(client, 0);
+            most = most.max(sockets.asked.len());
+        }
+        assert_eq!(most, MOST_WAITING);
+    }
+
+    struct Mute;
+
+    impl Listener for Mute {
+        fn receive(&self, _buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+
+        fn send_to(&self, payload: &[u8], _to: SocketAddrV4) -> io::Result<usize> {
+            Ok(payload.len())
+        }
+    }
+}

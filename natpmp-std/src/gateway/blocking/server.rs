@@ -52,6 +52,12 @@ impl Server {
         self.0.external_address()
     }
 
+    /// How many requests were dropped, since their clients asked more often than the builder's `requests_per_second` allows.
+    #[must_use]
+    pub fn dropped_requests(&self) -> u64 {
+        self.0.dropped_requests()
+    }
+
     /// Another external address from now on, or none. An interface that was given is not looked at any more.
     pub fn set_external_address(&self, address: Option<Ipv4Addr>) {
         self.0.set_external_address(address);

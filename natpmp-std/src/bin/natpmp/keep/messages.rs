@@ -1,7 +1,7 @@
 //! What `keep` waits for.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::SyncSender;
 use std::thread;
 
 use natpmp_std::Event;
@@ -17,14 +17,13 @@ pub(super) enum Message {
 }
 
 /// The signal to stop. A second one ends the program at once.
-pub(super) fn catch_signals(sender: Sender<Message>) -> Result<(), Failure> {
+pub(super) fn catch_signals(sender: SyncSender<Message>) -> Result<(), Failure> {
     let is_second = AtomicBool::new(false);
     let handler = move || {
         if is_second.swap(true, Ordering::Relaxed) {
             std::process::exit(OTHER.into());
         }
-        // Whoever would receive it has stopped already.
-        let _ = sender.send(Message::Interrupted);
+        signals::deliver(&sender, Message::Interrupted);
     };
     signals::on_stop(handler).map_err(|error| Failure::other("cannot catch signals", error, ""))
 }
@@ -32,7 +31,7 @@ pub(super) fn catch_signals(sender: Sender<Message>) -> Result<(), Failure> {
 /// The events of the client, and their end.
 pub(super) fn follow(
     events: impl Iterator<Item = Event> + Send + 'static,
-    sender: Sender<Message>,
+    sender: SyncSender<Message>,
 ) -> Result<(), Failure> {
     let follow = move || {
         // An error is that nobody waits for them any more.
@@ -52,7 +51,7 @@ mod tests {
 
     #[test]
     fn the_end_of_the_events_is_a_message() {
-        let (sender, messages) = mpsc::channel();
+        let (sender, messages) = mpsc::sync_channel(4);
         // As the signals do, this holds the channel open.
         let _other = sender.clone();
         assert!(follow([Event::GatewayRestarted].into_iter(), sender).is_ok());
