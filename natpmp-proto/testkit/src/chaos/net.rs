@@ -5,48 +5,39 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use natpmp_proto::client::MappingState;
-use natpmp_proto::gateway::{Discard, Gateway, GatewayConfig, NatFailure, NatMapping, NatRequest, Reply};
+use natpmp_proto::gateway::{Discard, Gateway, GatewayConfig, NatMapping, Reply};
 use natpmp_proto::{Client, Config, Event, Instant, MapRequest, Protocol};
-use natpmp_testkit::Random;
-use natpmp_testkit::net::Link;
 
-pub(crate) const GATEWAY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 1), 5351);
+use super::nat::Nat;
+use crate::net::Link;
+use crate::random::Random;
+
+const GATEWAY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 1), 5351);
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(11, 22, 33, 44);
 
-pub(crate) struct Net<const N: usize> {
-    pub(crate) now: Instant,
-    pub(crate) gateway: Box<Gateway<N>>,
+pub struct Net<const N: usize> {
+    pub now: Instant,
+    pub gateway: Box<Gateway<N>>,
     config: GatewayConfig,
     /// Until then it does not even refuse.
     down_until: Instant,
-    pub(crate) hosts: Vec<Host>,
-    pub(crate) nat: Nat,
-    pub(crate) link: Link,
+    pub hosts: Vec<Host>,
+    pub nat: Nat,
+    pub link: Link,
     /// Bytes are changed as well as cut off, as if there were no checksum.
-    pub(crate) flips: bool,
+    pub flips: bool,
     random: Random,
     flights: Vec<Flight>,
 }
 
-pub(crate) struct Host {
+pub struct Host {
     address: SocketAddrV4,
-    pub(crate) client: Client<4>,
+    pub client: Client<4>,
     /// What it keeps.
-    pub(crate) wants: BTreeMap<(Protocol, u16), MapRequest>,
-    pub(crate) events: Vec<Event>,
+    pub wants: BTreeMap<(Protocol, u16), MapRequest>,
+    pub events: Vec<Event>,
     wake_at: Option<Instant>,
-    pub(crate) is_asleep: bool,
-}
-
-/// What the NAT has, by its own word, and what it is doing.
-#[derive(Default)]
-pub(crate) struct Nat {
-    pub(crate) held: BTreeMap<(Protocol, u16), SocketAddrV4>,
-    due: Vec<(Instant, NatRequest)>,
-    /// The longest time it takes.
-    pub(crate) delay: Duration,
-    /// In percent.
-    pub(crate) failures: u8,
+    pub is_asleep: bool,
 }
 
 struct Flight {
@@ -64,7 +55,7 @@ enum Target {
 }
 
 impl<const N: usize> Net<N> {
-    pub(crate) fn new(seed: u64, clients: u8, config: GatewayConfig) -> Self {
+    pub fn new(seed: u64, clients: u8, config: GatewayConfig) -> Self {
         println!("seed {seed}");
         let mut net = Self {
             now: Instant::from_secs(1_000),
@@ -84,7 +75,7 @@ impl<const N: usize> Net<N> {
         net
     }
 
-    pub(crate) fn keep(&mut self, host: usize, request: MapRequest) {
+    pub fn keep(&mut self, host: usize, request: MapRequest) {
         let now = self.now;
         let host = &mut self.hosts[host];
         if host.client.keep(now, &request).is_ok() {
@@ -93,7 +84,7 @@ impl<const N: usize> Net<N> {
         self.settle();
     }
 
-    pub(crate) fn unmap(&mut self, host: usize, protocol: Protocol, port: u16) {
+    pub fn unmap(&mut self, host: usize, protocol: Protocol, port: u16) {
         let now = self.now;
         let host = &mut self.hosts[host];
         if host.wants.remove(&(protocol, port)).is_some() {
@@ -102,7 +93,7 @@ impl<const N: usize> Net<N> {
         self.settle();
     }
 
-    pub(crate) fn unmap_all(&mut self, host: usize, protocol: Protocol) {
+    pub fn unmap_all(&mut self, host: usize, protocol: Protocol) {
         let now = self.now;
         let host = &mut self.hosts[host];
         host.wants.retain(|(other, _), _| *other != protocol);
@@ -111,25 +102,25 @@ impl<const N: usize> Net<N> {
     }
 
     /// Its client is gone without a word.
-    pub(crate) fn vanish(&mut self, host: usize) {
+    pub fn vanish(&mut self, host: usize) {
         let seed = self.random.bits();
         self.hosts[host] = Host { is_asleep: true, ..Host::new(u8::try_from(host).unwrap(), seed) };
     }
 
-    pub(crate) fn sleep(&mut self, host: usize, is_asleep: bool) {
+    pub fn sleep(&mut self, host: usize, is_asleep: bool) {
         self.hosts[host].is_asleep = is_asleep;
         self.drain(host);
         self.settle();
     }
 
-    pub(crate) fn set_address(&mut self, last: Option<u8>) {
+    pub fn set_address(&mut self, last: Option<u8>) {
         let address = last.map(|last| Ipv4Addr::new(11, 22, 33, last));
         self.gateway.set_external_address(self.now, address);
         self.settle();
     }
 
     /// The gateway and its NAT begin anew after `pause`, with what was in the table or without.
-    pub(crate) fn reboot(&mut self, pause: Duration, with_state: bool) {
+    pub fn reboot(&mut self, pause: Duration, with_state: bool) {
         let kept: Vec<_> = self.gateway.mappings().collect();
         let (address, epoch, off_at) = (self.gateway.external_address(), self.gateway.epoch(self.now), self.now);
         *self.gateway = Gateway::new(self.config);
@@ -148,7 +139,7 @@ impl<const N: usize> Net<N> {
         self.settle();
     }
 
-    pub(crate) fn settle(&mut self) {
+    pub fn settle(&mut self) {
         for host in 0..self.hosts.len() {
             self.drain(host);
         }
@@ -156,7 +147,7 @@ impl<const N: usize> Net<N> {
         self.run_for(Duration::ZERO);
     }
 
-    pub(crate) fn run_for(&mut self, duration: Duration) {
+    pub fn run_for(&mut self, duration: Duration) {
         let end = self.now + duration;
         let mut steps_here = 0;
         while let Some(next) = self.next().filter(|&next| next <= end) {
@@ -311,7 +302,7 @@ impl<const N: usize> Net<N> {
     }
 
     /// What `host` keeps is open, and the client, the table and the NAT agree on it; the external port, if so.
-    pub(crate) fn agreed(&self, host: usize, protocol: Protocol, port: u16) -> Result<u16, String> {
+    pub fn agreed(&self, host: usize, protocol: Protocol, port: u16) -> Result<u16, String> {
         let host = &self.hosts[host];
         let state = host.client.mapping(protocol, port).map(|status| status.state);
         let Some(MappingState::Open { mapping, expires, .. }) = state else {
@@ -333,7 +324,7 @@ impl<const N: usize> Net<N> {
     }
 
     /// All that is kept is open and agreed on.
-    pub(crate) fn converges(&mut self, limit: Duration) {
+    pub fn converges(&mut self, limit: Duration) {
         let end = self.now + limit;
         loop {
             let trouble: Vec<_> = (0..self.hosts.len())
@@ -352,7 +343,7 @@ impl<const N: usize> Net<N> {
     }
 
     /// After all leases there is nothing open but what is kept.
-    pub(crate) fn nothing_else_is_open(&mut self, lease: Duration) {
+    pub fn nothing_else_is_open(&mut self, lease: Duration) {
         self.run_for(lease + Duration::from_secs(30));
         self.converges(Duration::from_secs(300));
         let kept: usize = self.hosts.iter().map(|host| host.wants.len()).sum();
@@ -372,31 +363,5 @@ impl Host {
             wake_at: None,
             is_asleep: false,
         }
-    }
-}
-
-impl Nat {
-    fn work(&mut self, request: &NatRequest, random: &mut Random) -> Result<(), NatFailure> {
-        let NatMapping { protocol, internal, external_port } = *request.mapping();
-        let id = (protocol, external_port);
-        if random.chance(self.failures) {
-            let failure = if random.chance(50) { NatFailure::Network } else { NatFailure::Resources };
-            if matches!(request, NatRequest::Install(_)) {
-                self.held.remove(&id);
-            }
-            return Err(failure);
-        }
-        match request {
-            NatRequest::Install(_) => {
-                for other in Protocol::ALL {
-                    let holder = self.held.get(&(other, external_port));
-                    assert!(holder.is_none_or(|holder| holder.ip() == internal.ip()), "G09: it is another client's");
-                }
-                let before = self.held.insert(id, internal);
-                assert!(before.is_none_or(|before| before == internal), "it is another mapping's");
-            }
-            NatRequest::Remove(_) => assert_eq!(self.held.remove(&id), Some(internal), "it does not have it"),
-        }
-        Ok(())
     }
 }
