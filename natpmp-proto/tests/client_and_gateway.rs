@@ -1,7 +1,7 @@
 //! The client machine against the gateway machine, through a bad network, with a NAT that is slow and fails.
 //!
 //! Whatever happened: what is kept converges to a state that the client, the gateway and its NAT agree on, and after all
-//! leases nothing is open that no client wants. No two clients ever share a port ([`net::Nat`] asserts it).
+//! leases nothing is open that no client wants. No two clients ever share a port ([`natpmp_testkit::chaos::Nat`] asserts it).
 
 #![allow(
     clippy::unwrap_used,
@@ -13,9 +13,6 @@
     reason = "a test that panics has failed, as it should"
 )]
 
-#[path = "client_and_gateway/net.rs"]
-mod net;
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -25,7 +22,7 @@ use natpmp_testkit::Random;
 use natpmp_testkit::net::Link;
 
 use natpmp_proto::Protocol::{Tcp, Udp};
-use net::Net;
+use natpmp_testkit::chaos::Net;
 
 const CONFIG: GatewayConfig = GatewayConfig::new().seed(3);
 const MINUTE: Duration = Duration::from_secs(60);

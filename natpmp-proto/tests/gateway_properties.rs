@@ -1,7 +1,7 @@
 //! What holds for the gateway machine through any history, against a model of a correct gateway.
 //!
-//! The model ([`model`]) is written from the checklist with plain maps, and knows nothing of the machine's insides: after
-//! every step it says which answers are allowed, and what the NAT, which it plays, holds.
+//! The model is [`natpmp_testkit::model::gateway`]: after every step it says which answers are allowed, and what the NAT,
+//! which it plays, holds.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,38 +13,12 @@
     reason = "a test that panics has failed, as it should"
 )]
 
-#[path = "gateway_properties/model.rs"]
-mod model;
-
 use natpmp_proto::Protocol;
 use natpmp_proto::gateway::NatFailure;
 use natpmp_proto::wire::Request;
+use natpmp_testkit::model::gateway::{HIGH, LOW, Step, When, run_steps};
 use proptest::collection::vec;
 use proptest::prelude::*;
-
-use model::{Run, When};
-
-#[derive(Clone, Debug)]
-enum Step {
-    Ask(u8, Request),
-    /// The same again, as a client does that has heard nothing.
-    Repeat,
-    Bytes(u8, Vec<u8>),
-    Pass(When),
-    /// Asks the machine what the NAT is to do.
-    AskNat,
-    /// One of the outcomes that are due.
-    Outcome(usize, Result<(), NatFailure>),
-    /// An outcome that nobody asked for.
-    Bogus(u8, Protocol, u16, u16, bool),
-    Address(Option<u8>),
-    Allow(bool),
-    Switch(bool),
-    Clear,
-    AddStatic(u8, Protocol, u16, u16),
-    Restore(u8, Protocol, u16, u16, u32),
-    Remove(u8, Protocol, u16),
-}
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
@@ -56,7 +30,7 @@ proptest! {
         is_eager: bool,
         steps in vec(step(), 1..120),
     ) {
-        run(seed, is_eager, &steps);
+        run_steps(seed, is_eager, &steps);
     }
 
     /// G01, G02, G03, G23, G24
@@ -69,7 +43,7 @@ proptest! {
             .into_iter()
             .flat_map(|(client, bytes, when)| [Step::Bytes(client, bytes), Step::Pass(when)])
             .collect();
-        run(seed, true, &steps);
+        run_steps(seed, true, &steps);
     }
 
     /// G14, G15, G17: the NAT is slow and fails often, and everybody deletes and asks again.
@@ -78,43 +52,8 @@ proptest! {
         seed: u64,
         steps in vec(prop_oneof![4 => asking(), 2 => Just(Step::AskNat), 3 => outcome(3), 1 => address()], 1..150),
     ) {
-        run(seed, false, &steps);
+        run_steps(seed, false, &steps);
     }
-}
-
-fn run(seed: u64, is_eager: bool, steps: &[Step]) {
-    let mut run = Run::new(seed, is_eager);
-    let mut last = None;
-    for step in steps {
-        match step.clone() {
-            Step::Ask(client, request) => {
-                last = Some((client, request));
-                run.ask(client, &request);
-            }
-            Step::Repeat => {
-                if let Some((client, request)) = last {
-                    run.ask(client, &request);
-                }
-            }
-            Step::Bytes(client, bytes) => run.bytes(client, &bytes),
-            Step::Pass(when) => run.pass(when),
-            Step::AskNat => run.ask_nat(),
-            Step::Outcome(number, outcome) => run.outcome(number, outcome),
-            Step::Bogus(client, protocol, port, external, is_ok) => run.bogus(client, protocol, port, external, is_ok),
-            Step::Address(address) => run.set_address(address),
-            Step::Allow(is_allowed) => run.allow(is_allowed),
-            Step::Switch(is_on) => run.switch(is_on),
-            Step::Clear => run.clear(),
-            Step::AddStatic(client, protocol, port, external) => run.add_static(client, protocol, port, external),
-            Step::Restore(client, protocol, port, external, lifetime) => {
-                run.restore(client, protocol, port, external, lifetime);
-            }
-            Step::Remove(client, protocol, port) => run.remove(client, protocol, port),
-        }
-        run.check();
-    }
-    run.heal();
-    run.let_all_leases_end();
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -194,12 +133,12 @@ fn protocol() -> impl Strategy<Value = Protocol> {
 
 /// Internal ports: few, so that requests meet; one that is not allowed outside; seldom 0.
 fn port() -> impl Strategy<Value = u16> {
-    prop_oneof![8 => model::LOW..model::LOW + 3, 2 => Just(80u16), 1 => Just(0u16)]
+    prop_oneof![8 => LOW..LOW + 3, 2 => Just(80u16), 1 => Just(0u16)]
 }
 
 /// Few, so that they run out.
 fn external() -> impl Strategy<Value = u16> {
-    prop_oneof![6 => model::LOW..=model::HIGH, 2 => Just(0u16), 1 => Just(80u16)]
+    prop_oneof![6 => LOW..=HIGH, 2 => Just(0u16), 1 => Just(80u16)]
 }
 
 fn lifetime() -> impl Strategy<Value = u32> {

@@ -13,56 +13,14 @@
     reason = "a test that panics has failed, as it should"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use natpmp_proto::client::MappingState;
-use natpmp_proto::{Event, MapRequest, Protocol, Schedule};
+use natpmp_proto::{Event, MapRequest, Protocol};
 use natpmp_testkit::gateway::{Announces, FailureForm, Gateway, Grant, Knobs, Reach, VersionError};
-use natpmp_testkit::net::{Link, Punctuality, Sim};
+use natpmp_testkit::model::client::{Fault, Key, Run, Setup, Step, run_steps};
+use natpmp_testkit::net::{Link, Sim};
 use proptest::collection::vec;
 use proptest::prelude::*;
-
-const GATEWAY: SocketAddrV4 = Sim::<8>::GATEWAY;
-type Key = (Protocol, u16);
-
-#[derive(Clone, Debug)]
-enum Step {
-    Keep(Key, u16, u32),
-    Map(Key),
-    Unmap(Key),
-    UnmapAll(Protocol),
-    Refresh(Key),
-    AskAddress,
-    Watch(bool),
-    NetworkChanged,
-    Run(Duration),
-    /// To a moment relative to the next deadline, in microseconds.
-    RunToDeadline(i64),
-    Sleep(Duration),
-    Datagram(bool, Vec<u8>),
-    Announcement(bool, Vec<u8>),
-    Unreachable,
-    Turn(Fault),
-    Restart,
-    DropMappings,
-    ChangeAddress(bool),
-    Link(Link),
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Fault {
-    None,
-    Reach(Reach),
-    Refuse(Option<u16>, FailureForm),
-    Grant(Grant),
-    MovesPorts,
-    Late(u32, u32, u32),
-    Version(VersionError),
-    Miniupnpd,
-    Announces(Announces),
-}
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, max_shrink_iters: 500, ..ProptestConfig::default() })]
@@ -71,13 +29,11 @@ proptest! {
     #[test]
     fn a_kept_mapping_comes_back_after_any_finite_sequence_of_faults(
         seed: u64,
-        apart: bool,
-        drawn: bool,
+        hears_apart: bool,
+        is_unpunctual: bool,
         steps in vec(step(), 1..60),
     ) {
-        let mut run = Run::new(seed, apart, drawn);
-        steps.iter().for_each(|step| run.take(step));
-        run.heal();
+        run_steps(Setup { seed, hears_apart, is_unpunctual }, &steps);
     }
 
     /// C15, C16
@@ -86,7 +42,7 @@ proptest! {
         seed: u64,
         packets in vec((any::<bool>(), packet(), 0u64..3_000), 1..100),
     ) {
-        let mut run = Run::new(seed, true, false);
+        let mut run = Run::new(Setup { seed, hears_apart: true, is_unpunctual: false });
         run.take(&Step::Keep((Protocol::Udp, 4_000), 4_000, 7_200));
         run.take(&Step::Turn(Fault::Reach(Reach::Silent)));
         run.take(&Step::Refresh((Protocol::Udp, 4_000)));
@@ -103,14 +59,14 @@ proptest! {
     /// C03, C16, C25
     #[test]
     fn a_bad_network_keeps_no_mapping_from_being_made_and_kept(seed: u64) {
-        let mut run = Run::new(seed, true, false);
+        let mut run = Run::new(Setup { seed, hears_apart: true, is_unpunctual: false });
         run.take(&Step::Link(Link::bad()));
         for port in 4_000..4_003 {
             run.take(&Step::Keep((Protocol::Tcp, port), 0, 600));
         }
         run.take(&Step::Run(Duration::from_secs(600)));
-        let now = run.sim.now();
-        prop_assert_eq!(run.sim.gateway().leases(now).len(), 3);
+        let now = run.sim().now();
+        prop_assert_eq!(run.sim().gateway().leases(now).len(), 3);
         run.take(&Step::Run(Duration::from_secs(20_000)));
         run.heal();
     }
@@ -154,155 +110,6 @@ fn years_of_failure_do_not_end_the_tries() {
     }
 }
 
-/// The network, with what was asked of the client and what it told.
-struct Run {
-    sim: Sim,
-    wanted: BTreeSet<Key>,
-    told: BTreeMap<Key, u16>,
-}
-
-impl Run {
-    fn new(seed: u64, apart: bool, drawn: bool) -> Self {
-        let mut sim: Sim = Sim::with_config(Gateway::new(), |config| config, Schedule::RFC, seed);
-        sim.hear_announcements_apart(apart);
-        sim.set_punctuality(if drawn { Punctuality::Drawn } else { Punctuality::Exact });
-        Self { sim, wanted: BTreeSet::new(), told: BTreeMap::new() }
-    }
-
-    fn take(&mut self, step: &Step) {
-        let sim = &mut self.sim;
-        match step.clone() {
-            Step::Keep(key, suggested, lifetime) => {
-                let request = MapRequest::new(key.0, key.1).external_port(suggested).lifetime(lifetime);
-                sim.command(|client, now| client.keep(now, &request)).unwrap();
-                self.wanted.insert(key);
-            }
-            Step::Map(key) => {
-                sim.command(|client, now| client.map(now, &MapRequest::new(key.0, key.1))).unwrap();
-            }
-            Step::Unmap(key) => {
-                sim.command(|client, now| client.unmap(now, key.0, key.1)).unwrap();
-                self.wanted.remove(&key);
-            }
-            Step::UnmapAll(protocol) => {
-                sim.command(|client, now| client.unmap_all(now, protocol));
-                self.wanted.retain(|key| key.0 != protocol);
-            }
-            Step::Refresh(key) => {
-                sim.command(|client, now| client.refresh(now, key.0, key.1));
-            }
-            Step::AskAddress => sim.command(|client, now| client.request_external_address(now)),
-            Step::Watch(on) => sim.command(|client, now| client.watch_external_address(now, on)),
-            Step::NetworkChanged => sim.command(|client, now| client.network_changed(now)),
-            Step::Run(duration) => sim.run_for(duration),
-            Step::RunToDeadline(offset) => {
-                if let Some(deadline) = sim.client().poll_timeout() {
-                    let at = natpmp_proto::Instant::from_micros(deadline.as_micros().saturating_add_signed(offset));
-                    sim.run_until(at);
-                    sim.poke();
-                }
-            }
-            Step::Sleep(duration) => sim.sleep(duration),
-            Step::Datagram(genuine, bytes) => sim.inject(sender(genuine), &bytes),
-            Step::Announcement(genuine, bytes) => sim.inject_announcement(sender(genuine), &bytes),
-            Step::Unreachable => sim.inject_unreachable(),
-            Step::Turn(fault) => sim.with_gateway(|gateway, _| turn(&mut gateway.knobs, fault)),
-            Step::Restart => sim.with_gateway(|gateway, now| gateway.restart(now)),
-            Step::DropMappings => sim.with_gateway(|gateway, _| gateway.drop_mappings()),
-            Step::ChangeAddress(some) => {
-                let address = some.then_some([11, 9, 9, 9].into());
-                sim.with_gateway(|gateway, now| gateway.change_address(now, address));
-            }
-            Step::Link(link) => sim.set_link(link),
-        }
-        self.check_events();
-    }
-
-    /// All faults end: what is wanted comes back, and client and gateway agree.
-    fn heal(&mut self) {
-        self.sim.set_link(Link::perfect());
-        self.sim.set_punctuality(Punctuality::Exact);
-        self.sim.with_gateway(|gateway, now| {
-            gateway.knobs = Knobs::default();
-            gateway.change_address(now, Some(Gateway::EXTERNAL));
-        });
-        self.sim.poke();
-        // A loss without a sign is found by the next renewal, at half of two hours.
-        self.sim.run_for(Duration::from_secs(3_600 + 200));
-        self.check_events();
-        for &(protocol, port) in &self.wanted {
-            let state = self.sim.client().mapping(protocol, port).expect("what is wanted is held").state;
-            let MappingState::Open { mapping, .. } = state else { panic!("{protocol} {port} is {state:?}") };
-            assert_eq!(self.told.get(&(protocol, port)), Some(&mapping.external_port));
-            let now = self.sim.now();
-            let leases = self.sim.gateway().leases(now);
-            let has = |lease: &natpmp_testkit::gateway::Lease| {
-                (lease.protocol, lease.internal_port, lease.external_port) == (protocol, port, mapping.external_port)
-            };
-            assert!(leases.iter().any(has), "{mapping:?} is not among {leases:?}");
-        }
-        self.sim.forget();
-        // From now on there are renewals only.
-        self.sim.run_for(Duration::from_secs(10_000));
-        let told_nothing_else = |event: &Event| matches!(event, Event::Renewed(_) | Event::Ended { .. });
-        assert!(self.sim.events().iter().all(told_nothing_else), "{:?}", self.sim.events());
-    }
-
-    /// Events tell a story that makes sense: nothing is renewed or lost that is not open, nothing is opened twice.
-    fn check_events(&mut self) {
-        for event in self.sim.events() {
-            match event {
-                Event::Mapped(mapping) => {
-                    let before = self.told.insert((mapping.protocol, mapping.internal_port), mapping.external_port);
-                    assert_eq!(before, None, "opened twice: {mapping:?}");
-                    assert!(mapping.external_port != 0 && mapping.lifetime != 0, "{mapping:?}");
-                }
-                Event::Renewed(mapping) => {
-                    let told = self.told.get(&(mapping.protocol, mapping.internal_port));
-                    assert_eq!(told, Some(&mapping.external_port));
-                }
-                Event::PortChanged { mapping, previous_port } => {
-                    let before = self.told.insert((mapping.protocol, mapping.internal_port), mapping.external_port);
-                    assert_eq!(before, Some(previous_port));
-                    assert_ne!(mapping.external_port, previous_port);
-                }
-                Event::Lost { protocol, internal_port, external_port, .. } => {
-                    assert_eq!(self.told.remove(&(protocol, internal_port)), Some(external_port));
-                }
-                Event::Ended { protocol, internal_port, .. } => {
-                    self.told.remove(&(protocol, internal_port));
-                }
-                _ => {}
-            }
-        }
-        self.sim.forget();
-    }
-}
-
-fn sender(genuine: bool) -> SocketAddrV4 {
-    if genuine { GATEWAY } else { "192.168.1.66:5351".parse().unwrap() }
-}
-
-fn turn(knobs: &mut Knobs, fault: Fault) {
-    match fault {
-        Fault::None => *knobs = Knobs::default(),
-        Fault::Reach(reach) => knobs.reach = reach,
-        Fault::Refuse(code, form) => {
-            (knobs.refuse_map, knobs.refuse_unmap, knobs.refuse_address) = (code, code, code);
-            knobs.failure_form = form;
-        }
-        Fault::Grant(grant) => knobs.grant = grant,
-        Fault::MovesPorts => knobs.moves_ports = true,
-        Fault::Late(delay, repeats, answers_every) => {
-            knobs.delay = Duration::from_millis(delay.into());
-            (knobs.repeats, knobs.answers_every) = (repeats, answers_every);
-        }
-        Fault::Version(form) => knobs.version_error = Some(form),
-        Fault::Miniupnpd => *knobs = Knobs::miniupnpd(),
-        Fault::Announces(announces) => knobs.announces = announces,
-    }
-}
-
 fn step() -> impl Strategy<Value = Step> {
     let duration = prop_oneof![
         (0u64..3_000).prop_map(Duration::from_millis),
@@ -313,13 +120,18 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (key(), prop_oneof![Just(0u16), 4_000u16..4_003], prop_oneof![Just(7_200u32), 60u32..7_200])
             .prop_map(|(key, suggested, lifetime)| Step::Keep(key, suggested, lifetime)),
-        1 => key().prop_map(Step::Map),
+        1 => (key(), prop_oneof![Just(7_200u32), 60u32..7_200]).prop_map(|(key, lifetime)| Step::Map(key, lifetime)),
+        1 => (key(), prop_oneof![Just(30u32), 1_000u32..8_000]).prop_map(|(key, every)| Step::KeepEvery(key, every)),
         1 => key().prop_map(Step::Unmap),
         1 => protocol().prop_map(Step::UnmapAll),
         2 => key().prop_map(Step::Refresh),
         1 => Just(Step::AskAddress),
         1 => any::<bool>().prop_map(Step::Watch),
         1 => Just(Step::NetworkChanged),
+        1 => any::<bool>().prop_map(Step::Move),
+        1 => Just(Step::Down),
+        1 => Just(Step::Clear),
+        1 => Just(Step::Hasten),
         4 => duration.clone().prop_map(Step::Run),
         8 => deadline.prop_map(Step::RunToDeadline),
         1 => duration.prop_map(Step::Sleep),
@@ -385,7 +197,7 @@ fn packet() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn key() -> impl Strategy<Value = Key> {
-    (protocol(), 4_000u16..4_003)
+    (protocol(), prop_oneof![8 => 4_000u16..4_003, 1 => Just(0u16)])
 }
 
 fn protocol() -> impl Strategy<Value = Protocol> {
