@@ -15,6 +15,7 @@ mod nat_thread;
 mod saver;
 mod shared;
 mod sockets;
+mod taken_up;
 
 pub use builder::{External, GatewayBuilder, Internal, Settings, Sides, Start};
 pub use engine::Engine;
