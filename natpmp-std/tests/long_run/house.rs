@@ -19,7 +19,6 @@ pub(crate) struct House {
     lab: Lab,
     /// As the internet knows it.
     external: Arc<Mutex<Ipv4Addr>>,
-    hides_restarts: bool,
     /// When its epoch began last.
     reborn: Instant,
     restarts: u32,
@@ -36,7 +35,7 @@ impl House {
         let rules = lab.router().rules();
         let gateway = Gateway::start_on(&lab, kind, hides_restarts);
         let external = Arc::new(Mutex::new(lab.external_address()));
-        let mut house = Self { gateway, lab, external, hides_restarts, reborn: Instant::now(), restarts: 0 };
+        let mut house = Self { gateway, lab, external, reborn: Instant::now(), restarts: 0 };
         let (echoes, mut kept): (Vec<_>, Vec<_>) = KEPT.into_iter().map(|wanted| house.keep(wanted)).unzip();
         endure(&format!("{kind:?}"), &mut house, &mut kept);
         // Where they were in the beginning, both protocols on the same port.
@@ -205,8 +204,12 @@ impl World for House {
     }
 
     fn bound(&self) -> Duration {
-        // The announcement alone tells of its restarts then, and it is believed once a minute.
-        if self.hides_restarts { BOUND + Duration::from_secs(60) } else { BOUND }
+        match self.gateway {
+            // It announces itself once, and not in NAT-PMP: that is believed once a minute, and what a client asks then may be lost, or may not
+            // show the restart.
+            Gateway::Miniupnpd(_) => BOUND + Duration::from_secs(60),
+            Gateway::Serve(_) => BOUND,
+        }
     }
 
     fn restarts(&self) -> u32 {
