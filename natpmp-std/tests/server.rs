@@ -12,13 +12,13 @@
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use natpmp_proto::wire::{Request, Response};
 use natpmp_std::gateway::nat::Nat;
 use natpmp_std::gateway::{
-    External, GatewayConfig, Internal, NatFailure, NatMapping, NatRequest, Server, ServerBuilder, ServerError,
-    StateError,
+    External, GatewayConfig, Internal, NatFailure, NatMapping, NatRequest, Server, ServerBuilder, ServerError, State,
+    StateError, StoredMapping,
 };
 use natpmp_std::{Client, Ending, Error, Event, MapRequest, Protocol, Refusal, Schedule};
 
@@ -117,6 +117,24 @@ fn a_restart_with_its_state_is_none_to_its_clients() {
     let mut events = client.events();
     assert_eq!(client.refresh(&mapping).unwrap().external_port, 5000);
     assert!(matches!(events.next_timeout(SOON), Some(Event::Renewed(_))), "no restart was noticed");
+}
+
+/// A gateway that is ended, or killed, before the NAT has what was in the state has lost nothing of it.
+#[test]
+fn what_the_nat_does_not_have_yet_stays_in_the_state() {
+    let directory = Directory::new("early-end");
+    let (path, nat) = (directory.file("state"), Notes::default());
+    state_with_a_mapping().save(&path).unwrap();
+    nat.block();
+    let server = serve(&nat).state_file(&path).start().unwrap();
+    nat.wait_blocked();
+    std::fs::remove_file(&path).unwrap();
+    let ending = std::thread::spawn(move || drop(server));
+    wait_until(|| path.exists());
+    let stored = State::load(&path).unwrap().unwrap();
+    assert_eq!(stored.mappings, state_with_a_mapping().mappings);
+    nat.unblock();
+    ending.join().unwrap();
 }
 
 #[test]
@@ -247,6 +265,15 @@ fn wait_until(condition: impl Fn() -> bool) {
     }
 }
 
+/// Of a gateway that has had it for some while.
+fn state_with_a_mapping() -> State {
+    let saved_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let mapping = NatMapping { protocol: Protocol::Tcp, internal: inside(4000), external_port: 5000 };
+    // The day after tomorrow, so that no test is at the edge of it.
+    let stored = StoredMapping { mapping, expires_at: saved_at / DAY * DAY + 2 * DAY };
+    State { saved_at, epoch: 1_000, mappings: vec![stored] }
+}
+
 /// A NAT that takes notes.
 #[derive(Clone, Default)]
 struct Notes(Arc<Mutex<Noted>>, Arc<Condvar>);
@@ -338,3 +365,5 @@ impl Drop for Directory {
 const INSIDE: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const OUTSIDE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 const SOON: Duration = Duration::from_secs(10);
+/// In seconds.
+const DAY: u64 = 86_400;

@@ -13,9 +13,9 @@ use natpmp_proto::Instant;
 #[derive(Debug)]
 pub(crate) struct Clock {
     origin: Reading,
-    /// Simulated sleep, in microseconds.
+    /// Simulated sleep.
     #[cfg(test)]
-    slept: std::sync::atomic::AtomicU64,
+    slept: std::sync::Mutex<Duration>,
 }
 
 impl Clock {
@@ -23,22 +23,21 @@ impl Clock {
         Self {
             origin: read(),
             #[cfg(test)]
-            slept: std::sync::atomic::AtomicU64::new(0),
+            slept: std::sync::Mutex::default(),
         }
     }
 
     pub(crate) fn now(&self) -> Instant {
         let elapsed = since(self.origin);
         #[cfg(test)]
-        let elapsed = elapsed + Duration::from_micros(self.slept.load(std::sync::atomic::Ordering::Relaxed));
+        let elapsed = elapsed + *self.slept.lock().unwrap();
         Instant::ZERO + elapsed
     }
 
     /// The machine sleeps this long.
     #[cfg(test)]
     pub(crate) fn sleep(&self, duration: Duration) {
-        let micros = u64::try_from(duration.as_micros()).unwrap();
-        self.slept.fetch_add(micros, std::sync::atomic::Ordering::Relaxed);
+        *self.slept.lock().unwrap() += duration;
     }
 }
 

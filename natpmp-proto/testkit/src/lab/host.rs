@@ -78,6 +78,13 @@ impl Host {
         std::thread::scope(|scope| scope.spawn(entered).join()).unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
+    /// The processes on this host.
+    #[must_use]
+    pub fn processes(&self) -> Vec<u32> {
+        let listed = tools::ip(&["netns", "pids", &self.namespace], "").unwrap_or_default();
+        listed.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+    }
+
     /// Runs `ip` on this host: `&["route", "delete", "default"]` takes its default route away.
     ///
     /// # Panics

@@ -26,6 +26,7 @@
 mod forger;
 mod host;
 mod idle;
+mod meter;
 mod miniupnpd;
 mod namespaces;
 mod process;
@@ -43,6 +44,7 @@ use std::path::{Path, PathBuf};
 
 pub use forger::{Storm, storm};
 pub use host::Host;
+pub use meter::{Meter, Probe};
 pub use miniupnpd::{Daemon, Miniupnpd};
 pub use process::{Finished, Running};
 pub use requests::Asked;
@@ -50,7 +52,7 @@ pub use router::Router;
 /// A JSON value, as the command prints them.
 pub use serde_json::Value;
 pub use tools::Unavailable;
-pub use traffic::{Echo, Protocol, echo};
+pub use traffic::{Echo, Protocol, echo, echo_at, who_answers};
 pub use unreachable::forge_port_unreachable;
 pub use wait::{back_within, wait_until};
 

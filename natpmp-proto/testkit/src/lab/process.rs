@@ -111,6 +111,14 @@ impl Running {
         self.output.lock().stderr.clone()
     }
 
+    /// The last lines of all that it said, for whoever has to find out what happened.
+    #[must_use]
+    pub fn last_words(&self) -> String {
+        let seen = self.output.lock();
+        let last = |lines: &[String]| lines[lines.len().saturating_sub(LAST)..].to_vec();
+        Seen { stdout: last(&seen.stdout), stderr: last(&seen.stderr), open: 0 }.to_string()
+    }
+
     /// The number of its process.
     #[must_use]
     pub fn pid(&self) -> u32 {
@@ -129,6 +137,12 @@ impl Running {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
         line.split_whitespace().next()?.parse().ok()
+    }
+
+    /// How many files and sockets it has open at present.
+    #[must_use]
+    pub fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).map_or(0, Iterator::count)
     }
 
     /// Interrupts it, as Ctrl-C does.
@@ -298,3 +312,5 @@ fn transcript(f: &mut fmt::Formatter<'_>, stdout: &[String], stderr: &[String]) 
     }
     Ok(())
 }
+
+const LAST: usize = 40;

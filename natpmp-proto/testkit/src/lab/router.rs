@@ -60,19 +60,26 @@ impl Router {
         *external = new;
     }
 
-    /// From now on every request to port 5351 is dropped without a word.
+    /// From now on every request from the LAN to port 5351 is dropped without a word.
     pub fn drop_requests(&self) {
-        self.nft("flush chain inet lab input; add rule inet lab input udp dport 5351 drop");
+        self.nft("flush chain inet lab input; add rule inet lab input iifname lan0 udp dport 5351 drop");
     }
 
-    /// From now on the first of every two requests to port 5351 is lost.
+    /// From now on the first of every two requests from the LAN to port 5351 is lost.
     pub fn lose_every_other_request(&self) {
-        self.nft("flush chain inet lab input; add rule inet lab input udp dport 5351 numgen inc mod 2 0 drop");
+        self.nft(
+            "flush chain inet lab input; add rule inet lab input iifname lan0 udp dport 5351 numgen inc mod 2 0 drop",
+        );
     }
 
-    /// Requests come through again.
+    /// From now on every answer and every announcement to the LAN is lost.
+    pub fn drop_answers(&self) {
+        self.nft("flush chain inet lab output; add rule inet lab output oifname lan0 udp sport 5351 drop");
+    }
+
+    /// Requests and answers come through again.
     pub fn let_requests_through(&self) {
-        self.nft("flush chain inet lab input");
+        self.nft("flush chain inet lab input; flush chain inet lab output");
     }
 
     /// Removes every mapping from the kernel without telling anyone, as a reboot would.

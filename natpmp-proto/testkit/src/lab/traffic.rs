@@ -1,7 +1,7 @@
 //! Packets through the mapping: something that answers on a client, and something that asks from the internet.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::thread::JoinHandle;
@@ -24,23 +24,33 @@ pub enum Protocol {
 /// If the port is taken on that host.
 #[must_use]
 pub fn echo(host: &Host, protocol: Protocol, port: u16) -> Echo {
+    host.within(|| start_echo(protocol, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port), host.address()))
+}
+
+/// The same at this address, in the network namespace of the thread that calls it.
+///
+/// # Panics
+/// If the address cannot be had.
+#[must_use]
+pub fn echo_at(protocol: Protocol, here: SocketAddrV4) -> Echo {
+    start_echo(protocol, here, *here.ip())
+}
+
+fn start_echo(protocol: Protocol, here: SocketAddrV4, address: Ipv4Addr) -> Echo {
     let stop = Arc::new(AtomicBool::new(false));
-    let (stopped, address) = (Arc::clone(&stop), host.address());
-    let thread = host.within(|| {
-        let here = (Ipv4Addr::UNSPECIFIED, port);
-        match protocol {
-            Protocol::Udp => {
-                let socket = UdpSocket::bind(here).expect("the port is free");
-                socket.set_read_timeout(Some(PATIENCE)).expect("not zero");
-                std::thread::spawn(move || echo_udp(&socket, address, &stopped))
-            }
-            Protocol::Tcp => {
-                let listener = TcpListener::bind(here).expect("the port is free");
-                listener.set_nonblocking(true).expect("a listener can be");
-                std::thread::spawn(move || echo_tcp(&listener, address, &stopped))
-            }
+    let stopped = Arc::clone(&stop);
+    let thread = match protocol {
+        Protocol::Udp => {
+            let socket = UdpSocket::bind(here).expect("the port is free");
+            socket.set_read_timeout(Some(PATIENCE)).expect("not zero");
+            std::thread::spawn(move || echo_udp(&socket, address, &stopped))
         }
-    });
+        Protocol::Tcp => {
+            let listener = TcpListener::bind(here).expect("the port is free");
+            listener.set_nonblocking(true).expect("a listener can be");
+            std::thread::spawn(move || echo_tcp(&listener, address, &stopped))
+        }
+    };
     Echo { stop, thread: Some(thread) }
 }
 
@@ -70,10 +80,17 @@ impl Host {
     #[must_use]
     pub fn who_answers(&self, protocol: Protocol, target: impl Into<SocketAddr>) -> Option<Ipv4Addr> {
         let target = target.into();
-        self.within(|| match protocol {
-            Protocol::Udp => ask_udp(target),
-            Protocol::Tcp => ask_tcp(target),
-        })
+        self.within(|| who_answers(protocol, target))
+    }
+}
+
+/// The host whose echo service answers at `target`, as [`Host::who_answers`] finds it, asked from the network namespace of the
+/// thread that calls it.
+#[must_use]
+pub fn who_answers(protocol: Protocol, target: SocketAddr) -> Option<Ipv4Addr> {
+    match protocol {
+        Protocol::Udp => ask_udp(target),
+        Protocol::Tcp => ask_tcp(target),
     }
 }
 

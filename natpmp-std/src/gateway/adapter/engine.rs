@@ -15,6 +15,7 @@ use super::nat_thread::NatThread;
 use super::saver::Saver;
 use super::shared::{CAPACITY, Command, Core};
 use super::sockets::{Listener, Received, Sockets};
+use super::taken_up::TakenUp;
 use super::{External, Settings, Shared, Wait};
 use crate::gateway::state::unix_time;
 use crate::gateway::{ServerError, State, StoredMapping};
@@ -30,6 +31,7 @@ pub struct Engine<L: Listener> {
     guard: Guard,
     /// To be taken up when there is an external address.
     before: Option<Before>,
+    taken_up: TakenUp,
     /// When the state is to be saved, since it has changed.
     save_at: Option<Instant>,
     is_ending: bool,
@@ -80,8 +82,9 @@ impl<L: Listener> Engine<L> {
         let nat = start_nat(&sides(&served, &external, &locals)).map_err(ServerError::Nat)?;
         let nat = NatThread::start(nat, shared.waker()).map_err(ServerError::System)?;
         let (lookout, before) = (Lookout::new(internal, external, &served), Some(Before { statics, state }));
-        let guard = Guard::new(requests_per_second, &locals);
-        let mut engine = Self { shared, sockets, nat, saver, lookout, guard, before, save_at: None, is_ending: false };
+        let (guard, taken_up) = (Guard::new(requests_per_second, &locals), TakenUp::default());
+        let mut engine =
+            Self { shared, sockets, nat, saver, lookout, guard, before, taken_up, save_at: None, is_ending: false };
         engine.boot(&locals);
         Ok(engine)
     }
@@ -213,6 +216,7 @@ impl<L: Listener> Engine<L> {
             if let Err(failure) = outcome {
                 log::warn!("{request:?}: {failure}");
             }
+            self.taken_up.settle(request.mapping());
             shared.with(|core, now| {
                 if let Some(answer) = core.gateway.handle_nat(now, &request, outcome) {
                     self.sockets.answer_later(answer.to, &answer.payload);
@@ -283,7 +287,9 @@ impl<L: Listener> Engine<L> {
         let now = unix_time();
         for StoredMapping { mapping, expires_at } in state.map(|state| state.mappings).unwrap_or_default() {
             let left = u32::try_from(expires_at.saturating_sub(now)).unwrap_or(u32::MAX);
-            if !core.gateway.restore(&mapping, left) {
+            if core.gateway.restore(&mapping, left) {
+                self.taken_up.add(StoredMapping { mapping, expires_at });
+            } else {
                 log::debug!("{mapping:?} is not taken up again");
             }
         }
@@ -305,7 +311,7 @@ impl<L: Listener> Engine<L> {
         if self.before.as_ref().is_some_and(|before| before.state.is_some()) {
             return;
         }
-        saver.save(self.shared.with(|core, now| state(core, now)));
+        saver.save(self.shared.with(|core, now| self.taken_up.state(core, now)));
     }
 
     /// Hears nothing any more, saves the state, and has the NAT taken down, once.
@@ -327,15 +333,6 @@ impl<L: Listener> Drop for Engine<L> {
         self.saver.iter_mut().for_each(Saver::join);
         self.shared.close();
     }
-}
-
-fn state(core: &Core, now: Instant) -> State {
-    let saved_at = unix_time();
-    let stored = core.gateway.mappings().filter_map(|open| {
-        let left = open.expires?.saturating_since(now);
-        Some(StoredMapping { mapping: open.mapping, expires_at: saved_at.saturating_add(left.as_secs()) })
-    });
-    State { saved_at, epoch: core.gateway.epoch(now), mappings: stored.collect() }
 }
 
 /// The table is too large for an ordinary stack, also on its way to the heap where the compiler does not see through it.

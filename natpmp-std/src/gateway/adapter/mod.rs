@@ -17,6 +17,7 @@ mod saver;
 mod shared;
 mod sockets;
 mod sources;
+mod taken_up;
 
 pub use builder::{External, GatewayBuilder, Internal, Settings, Sides, Start};
 pub use engine::Engine;

@@ -109,7 +109,10 @@ fn many<W: World>(world: &mut W) {
     for request in &wanted {
         assert_eq!(lease_of(world, request), Some(request.internal_port()));
     }
-    let times: Vec<_> = map_requests(world).into_iter().map(|(at, _)| at).collect();
+    // Of each mapping the first: on a busy machine it may have been sent again before it was answered.
+    let mut requests = map_requests(world);
+    requests.dedup_by_key(|(_, request)| *request);
+    let times: Vec<_> = requests.into_iter().map(|(at, _)| at).collect();
     assert!(times.windows(2).all(|pair| pair[1].saturating_since(pair[0]) >= Duration::from_millis(5)));
     assert_silence(world, Duration::from_secs(3_590));
 }

@@ -1,0 +1,36 @@
+//! What a state had, until the NAT has it. A gateway that is killed or ended before that has promised it all the same: it stays in the file.
+
+use std::collections::HashMap;
+
+use natpmp_proto::Instant;
+use natpmp_proto::gateway::NatMapping;
+
+use super::shared::Core;
+use crate::gateway::state::unix_time;
+use crate::gateway::{State, StoredMapping};
+
+/// The mappings that the NAT was asked for and has said nothing of yet, and when their leases end.
+#[derive(Debug, Default)]
+pub(super) struct TakenUp(HashMap<NatMapping, u64>);
+
+impl TakenUp {
+    pub(super) fn add(&mut self, stored: StoredMapping) {
+        self.0.insert(stored.mapping, stored.expires_at);
+    }
+
+    /// The NAT has said whether it has this mapping.
+    pub(super) fn settle(&mut self, mapping: &NatMapping) {
+        self.0.remove(mapping);
+    }
+
+    /// The state at this moment.
+    pub(super) fn state(&self, core: &Core, now: Instant) -> State {
+        let saved_at = unix_time();
+        let open = core.gateway.mappings().filter_map(|open| {
+            let left = open.expires?.saturating_since(now);
+            Some(StoredMapping { mapping: open.mapping, expires_at: saved_at.saturating_add(left.as_secs()) })
+        });
+        let awaited = self.0.iter().map(|(&mapping, &expires_at)| StoredMapping { mapping, expires_at });
+        State { saved_at, epoch: core.gateway.epoch(now), mappings: open.chain(awaited).collect() }
+    }
+}
