@@ -82,7 +82,9 @@ impl<'a, const N: usize> NatPmpGateway<'a, N> {
     fn receive(&mut self, now: Instant, socket: &mut udp::Socket<'_>) {
         let mut request = [0; LARGEST];
         let mut answer = [0; LARGEST];
-        while let Ok((length, meta)) = socket.recv_slice(&mut request) {
+        while socket.can_recv() {
+            // What is larger is dropped.
+            let Ok((length, meta)) = socket.recv_slice(&mut request) else { continue };
             let IpAddress::Ipv4(from) = meta.endpoint.addr;
             // What was sent to all is no request to this gateway.
             if meta.local_address != self.address.map(IpAddress::Ipv4) {
@@ -135,8 +137,7 @@ impl Default for Storage {
     }
 }
 
-/// Requests have 12 bytes, and those of PCP, which are told that this is NAT-PMP, 60 as a rule. What is larger is cut, and comes back cut
-/// if its opcode is not known.
+/// Requests have 12 bytes, and those of PCP, which are told that this is NAT-PMP, 60 as a rule.
 const LARGEST: usize = 128;
 /// ARP is asked again every second.
 const STALE: Duration = Duration::from_secs(3);

@@ -104,7 +104,9 @@ fn service(storage: &'static mut [([udp::PacketMetadata; 4], [u8; 512]); 2]) -> 
 /// What the device is there for.
 fn answer(now: Instant, socket: &mut udp::Socket<'_>, own: Option<Ipv4Addr>) {
     let mut bytes = [0; 128];
-    while let Ok((length, meta)) = socket.recv_slice(&mut bytes) {
+    while socket.can_recv() {
+        // What is larger is dropped.
+        let Ok((length, meta)) = socket.recv_slice(&mut bytes) else { continue };
         let own = own.unwrap_or(Ipv4Addr::UNSPECIFIED).octets();
         let end = (length + own.len()).min(bytes.len());
         if let Some(place) = bytes.get_mut(length..end) {
