@@ -85,15 +85,16 @@ fn keep(mut poll: Poll, gateway: SocketAddrV4, request: &MapRequest) -> Result<(
             stop_by = Some(now() + PATIENCE);
         }
         // mio tells of a socket once: it is read until it has no more.
-        sockets
-            .receive(|which, from, bytes| {
-                // What is not for us is dropped; the reason could be logged.
-                let _ = match which {
-                    REQUESTS => client.handle_datagram(now(), from, bytes),
-                    _ => client.handle_announcement(now(), from, bytes),
-                };
-            })
-            .unwrap_or_else(|()| client.handle_unreachable(now()));
+        let is_unreachable = sockets.receive(|which, from, bytes| {
+            // What is not for us is dropped; the reason could be logged.
+            let _ = match which {
+                REQUESTS => client.handle_datagram(now(), from, bytes),
+                _ => client.handle_announcement(now(), from, bytes),
+            };
+        });
+        if is_unreachable {
+            client.handle_unreachable(now());
+        }
     }
 }
 
@@ -106,9 +107,7 @@ impl Sockets {
     /// Sends to the gateway; a new request from a new socket, which has the address and the route of this moment. It is
     /// connected, which is what makes port unreachable heard.
     fn send(&mut self, registry: &Registry, transmit: &Transmit) -> io::Result<usize> {
-        if transmit.resends == 0
-            && let Some(mut before) = self.requests.take()
-        {
+        if let Some(mut before) = self.requests.take_if(|_| transmit.resends == 0) {
             registry.deregister(&mut before)?;
         }
         let socket = match &mut self.requests {
@@ -123,10 +122,10 @@ impl Sockets {
         socket.send(&transmit.payload)
     }
 
-    /// Passes on what came. An error: the gateway's host has nothing on that port.
-    fn receive(&self, mut take: impl FnMut(Token, SocketAddrV4, &[u8])) -> Result<(), ()> {
+    /// Passes on what came, and says whether the gateway's host has nothing on that port.
+    fn receive(&self, mut take: impl FnMut(Token, SocketAddrV4, &[u8])) -> bool {
         let mut buffer = [0; 1_100];
-        let mut result = Ok(());
+        let mut is_unreachable = false;
         for (which, socket) in [(REQUESTS, &self.requests), (ANNOUNCEMENTS, &self.announcements)] {
             let Some(socket) = socket else { continue };
             loop {
@@ -134,12 +133,12 @@ impl Sockets {
                     Ok((length, SocketAddr::V4(from))) => take(which, from, buffer.get(..length).unwrap_or_default()),
                     Ok(_) => {}
                     Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                    Err(error) if error.kind() == ErrorKind::ConnectionRefused => result = Err(()),
+                    Err(error) if error.kind() == ErrorKind::ConnectionRefused => is_unreachable = true,
                     Err(_) => break,
                 }
             }
         }
-        result
+        is_unreachable
     }
 }
 

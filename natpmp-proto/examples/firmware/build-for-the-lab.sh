@@ -17,6 +17,6 @@ build() {
     env "$@" /usr/bin/cargo build --locked --release -Zbuild-std=core --bin "$image"
     cp "${CARGO_TARGET_DIR:-target}/thumbv7m-none-eabi/release/$image" "$images/$name"
 }
-build client client
-build client client-with-short-lease NATPMP_ADDRESS=192.168.1.11/24 NATPMP_ROUTER=192.168.1.1 NATPMP_LIFETIME=4
+build client client-dhcp NATPMP_LIFETIME=4
+build client client-static NATPMP_ADDRESS=192.168.1.11/24 NATPMP_ROUTER=192.168.1.1
 build gateway gateway NATPMP_ADDRESS=192.168.1.2/24

@@ -16,7 +16,7 @@ fn firmware_on_qemus_own_network_is_reached_through_natpmp_serve() {
     let host = lab.internet();
     let mut serve =
         host.spawn(NATPMP, &["serve", "--internal", "127.0.0.1", "--external", "127.0.0.2", "--backend", "relay"]);
-    let mut board = host.spawn("sh", &[RUN, &firmware.image("client")]);
+    let mut board = host.spawn("sh", &[RUN, &firmware.image("client-dhcp")]);
     board.line(SOON, said("external address: 127.0.0.2"));
     board.line(SOON, said("mapped: udp 4000 is open on port 4000"));
     serve.line(SOON, said("udp 127.0.0.1:4000 is open at external port 4000"));

@@ -22,7 +22,7 @@ fn firmware_moves_its_port_to_the_router_that_dhcp_names() {
     let served = lab.router().host().within(|| Served::start_at(Gateway::new(), other));
 
     let dhcp = Dhcp::start(lab.router().host(), offer(&lab, 4));
-    let mut board = firmware.boot("client", lab.client());
+    let mut board = firmware.boot("client-dhcp", lab.client());
     open(&lab, &mut board);
     assert!(served.with(|gateway, now| gateway.lease(now, Mapped::Udp, 4000)).is_none());
 
@@ -40,14 +40,14 @@ fn firmware_without_an_address_waits_for_one_and_renews() {
     let _gateway = lab.miniupnpd().start();
     replace(lab.client());
     let dhcp = Dhcp::start(lab.router().host(), offer(&lab, 4));
-    let mut board = firmware.boot("client", lab.client());
+    let mut board = firmware.boot("client-dhcp", lab.client());
     open(&lab, &mut board);
 
     dhcp.change(|offer| offer.is_silent = true);
     board.line(SOON, said("address: none"));
+    board.line(SOON, said("failed: udp 4000: the network is down"));
     assert!(!lab.leads_to_client(Protocol::Udp, 4000));
     lab.router().forget_mappings();
-    // smoltcp looks for a server every 10 s.
     let mend = || dhcp.change(|offer| offer.is_silent = false);
     let is_back = || lab.leads_to_client(Protocol::Udp, 4000);
     back_within(Duration::from_secs(15), "firmware, a DHCP server that was gone", mend, is_back);

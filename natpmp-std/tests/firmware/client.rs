@@ -1,4 +1,4 @@
-//! The client's firmware behind the real `miniupnpd`.
+//! The client's firmware behind the real `miniupnpd`. `client-dhcp` asks for leases of 4 s, `client-static` for 7200 s.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ fn firmware_takes_an_address_and_a_port_and_answers_the_internet() {
     let _gateway = lab.miniupnpd().start();
     replace(lab.client());
     let _dhcp = Dhcp::start(lab.router().host(), offer(&lab, 7_200));
-    let mut board = firmware.boot("client", lab.client());
+    let mut board = firmware.boot("client-dhcp", lab.client());
     board.line(SOON, said("address: 192.168.1.11/24"));
     board.line(SOON, said("external address: 11.22.33.44 (public)"));
-    let mapped = board.line(SOON, said("mapped: udp 4000 is open on port 4000 for 7200 s"));
+    let mapped = board.line(SOON, said("mapped: udp 4000 is open on port 4000 for 4 s"));
     println!("{mapped}: the time since boot, at the board's own clock");
     assert!(lab.leads_to_client(Protocol::Udp, 4000));
     board.line(SOON, said("answered: 11.22.33.1:"));
@@ -29,8 +29,7 @@ fn firmware_hears_that_the_gateway_has_restarted() {
     let Some((firmware, lab)) = Firmware::with_lab_or_skip(&[]) else { return };
     let mut gateway = lab.miniupnpd().system_uptime(true).start();
     replace(lab.client());
-    let _dhcp = Dhcp::start(lab.router().host(), offer(&lab, 7_200));
-    let mut board = firmware.boot("client", lab.client());
+    let mut board = firmware.boot("client-static", lab.client());
     open(&lab, &mut board);
     gateway.stop();
     lab.router().forget_mappings();
@@ -50,7 +49,8 @@ fn firmware_is_told_port_unreachable_and_finds_the_gateway_again() {
     let Some((firmware, lab)) = Firmware::with_lab_or_skip(&[]) else { return };
     let mut gateway = lab.miniupnpd().start();
     replace(lab.client());
-    let mut board = firmware.boot("client-with-short-lease", lab.client());
+    let _dhcp = Dhcp::start(lab.router().host(), offer(&lab, 7_200));
+    let mut board = firmware.boot("client-dhcp", lab.client());
     open(&lab, &mut board);
     gateway.crash();
     lab.router().forget_mappings();
@@ -66,7 +66,8 @@ fn firmware_outlives_the_silence_of_the_gateway() {
     let Some((firmware, lab)) = Firmware::with_lab_or_skip(&[]) else { return };
     let _gateway = lab.miniupnpd().start();
     replace(lab.client());
-    let mut board = firmware.boot("client-with-short-lease", lab.client());
+    let _dhcp = Dhcp::start(lab.router().host(), offer(&lab, 7_200));
+    let mut board = firmware.boot("client-dhcp", lab.client());
     open(&lab, &mut board);
     lab.router().drop_requests();
     board.line(Duration::from_secs(15), said("failed: udp 4000: the gateway does not answer"));
@@ -83,7 +84,7 @@ fn firmware_whose_cable_is_plugged_in_late_asks_for_what_it_wants_by_then() {
     let _gateway = lab.miniupnpd().start();
     replace(lab.client());
     lab.client().ip(&["link", "set", "eth0", "down"]);
-    let mut board = firmware.boot("client-with-short-lease", lab.client());
+    let mut board = firmware.boot("client-static", lab.client());
     board.line(Duration::from_secs(15), said("external address: none: the gateway does not answer"));
     // After a pause of 2 s at most it is the mapping's turn.
     let told = board.age();
@@ -103,7 +104,7 @@ fn firmware_whose_cable_is_plugged_in_late_asks_for_what_it_wants_by_then() {
 fn no_two_boots_of_the_firmware_have_the_same_seed() {
     let Some((firmware, _lab)) = Firmware::with_lab_or_skip(&[]) else { return };
     let seed = || {
-        let line = firmware.boot_alone("client").line(SOON, |line| line.contains("seed: "));
+        let line = firmware.boot_alone("client-static").line(SOON, |line| line.contains("seed: "));
         line.split_once("seed: ").unwrap().1.to_owned()
     };
     assert_ne!(seed(), seed());

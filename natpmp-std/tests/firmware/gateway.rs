@@ -1,5 +1,6 @@
 //! The gateway's firmware on the lab's LAN, with the clients of others and our own.
 
+use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
 use natpmp_testkit::lab::{Finished, Lab, Running, wait_until};
@@ -35,6 +36,23 @@ fn leases_of_the_gateway_firmware_end_by_themselves() {
     natpmpc(&lab, &["-a", "5000", "4000", "udp", "1"]);
     board.line(SOON, said("install: udp 5000"));
     board.line(Duration::from_secs(5), said("remove: udp 5000"));
+}
+
+/// A request in the name of a host that is not there is answered too, or would be: ARP finds nobody.
+#[test]
+fn gateway_firmware_does_not_wait_for_a_client_that_is_not_there() {
+    let Some((firmware, lab)) = Firmware::with_lab_or_skip(&["natpmpc"]) else { return };
+    let _board = boot(&firmware, &lab);
+    natpmpc(&lab, &[]);
+    let client = lab.client();
+    client.ip(&["address", "add", "192.168.1.99/32", "dev", "lo"]);
+    client.within(|| {
+        // Nor does its host answer for it.
+        std::fs::write("/proc/sys/net/ipv4/conf/eth0/arp_ignore", "1").expect("root may");
+        let forger = UdpSocket::bind((Ipv4Addr::new(192, 168, 1, 99), 0)).unwrap();
+        forger.send_to(&[0, 0], (Ipv4Addr::new(192, 168, 1, 2), 5351)).unwrap();
+    });
+    natpmpc(&lab, &[]);
 }
 
 /// G05, G06: with a lease of an hour, the announcements at its boot are what tells.

@@ -32,7 +32,8 @@ pub struct NatPmpGateway<'a, const N: usize> {
     pub gateway: &'a mut Gateway<N>,
     socket: SocketHandle,
     address: Option<Ipv4Addr>,
-    sent_at: Instant,
+    /// When the first of what is still to be sent was given to the socket.
+    queued_at: Instant,
 }
 
 impl<'a, const N: usize> NatPmpGateway<'a, N> {
@@ -44,7 +45,7 @@ impl<'a, const N: usize> NatPmpGateway<'a, N> {
         let mut socket = udp::Socket::new(received, udp::PacketBuffer::new(&mut to_send[..], &mut bytes_to_send[..]));
         // Binding fails for port 0 only, and for a socket that is bound.
         let _ = socket.bind(GATEWAY_PORT);
-        Self { gateway, socket: sockets.add(socket), address: None, sent_at: Instant::ZERO }
+        Self { gateway, socket: sockets.add(socket), address: None, queued_at: Instant::ZERO }
     }
 
     /// The address that the clients ask. A device with several internal interfaces has one [`SocketSet`] for each; what comes
@@ -102,13 +103,15 @@ impl<'a, const N: usize> NatPmpGateway<'a, N> {
     }
 
     fn send(&mut self, now: Instant, socket: &mut udp::Socket<'_>, to: SocketAddrV4, bytes: &[u8]) {
-        if socket.send_queue() > 0 && now.saturating_since(self.sent_at) > STALE {
-            // The first in the queue is for a client that does not answer ARP: the others must not wait for it for ever. Closing is how
-            // smoltcp empties a queue; what came meanwhile is asked again.
+        if socket.send_queue() == 0 {
+            self.queued_at = now;
+        } else if now.saturating_since(self.queued_at) > STALE {
+            // The first in the queue is for a host that does not answer ARP, if it exists at all, and smoltcp would have the others wait
+            // for it for ever. Closing is how it empties a queue; what came meanwhile is asked again.
             socket.close();
             let _ = socket.bind(GATEWAY_PORT);
+            self.queued_at = now;
         }
-        self.sent_at = now;
         let to = IpEndpoint::new(IpAddress::Ipv4(*to.ip()), to.port());
         // With the queue full it is lost, as packets are: the client asks again.
         let _ = socket.send_slice(bytes, to);
@@ -139,5 +142,5 @@ impl Default for Storage {
 
 /// Requests have 12 bytes, and those of PCP, which are told that this is NAT-PMP, 60 as a rule.
 const LARGEST: usize = 128;
-/// ARP is asked again every second.
-const STALE: Duration = Duration::from_secs(3);
+/// A host that has asked answers ARP within some milliseconds, and asks again after 250.
+const STALE: Duration = Duration::from_millis(100);

@@ -4,6 +4,7 @@ use core::net::Ipv4Addr;
 
 use smoltcp::iface::{Interface, SocketHandle, SocketSet};
 use smoltcp::socket::dhcpv4;
+use smoltcp::time::Duration;
 use smoltcp::wire::{IpCidr, Ipv4Cidr};
 
 use crate::settings::FIXED_ADDRESS;
@@ -28,7 +29,15 @@ impl Uplink {
     /// Takes a socket for DHCP if that is where the address comes from.
     #[must_use]
     pub fn new(sockets: &mut SocketSet<'_>) -> Self {
-        let dhcp = FIXED_ADDRESS.is_none().then(|| sockets.add(dhcpv4::Socket::new()));
+        let dhcp = FIXED_ADDRESS.is_none().then(|| {
+            let mut socket = dhcpv4::Socket::new();
+            // Switches lose the first packets after a link has come up. 4 s is what RFC 2131 begins with.
+            let mut retries = dhcpv4::RetryConfig::default();
+            retries.discover_timeout = Duration::from_secs(4);
+            retries.initial_request_timeout = Duration::from_secs(4);
+            socket.set_retry_config(retries);
+            sockets.add(socket)
+        });
         Self { dhcp, is_told: false }
     }
 
