@@ -20,7 +20,6 @@ use smoltcp::iface::{Interface, SocketSet, SocketStorage};
 fn main() -> ! {
     static mut SOCKETS: [SocketStorage<'static>; 2] = [SocketStorage::EMPTY; 2];
     static mut STORAGE: Storage = Storage::new();
-    static mut GATEWAY: Gateway<64> = Gateway::new(GatewayConfig::new());
 
     let (Some(peripherals), Some(ethernet)) = (cortex_m::Peripherals::take(), Ethernet::take()) else {
         unreachable!("nobody has taken them before")
@@ -37,9 +36,9 @@ fn main() -> ! {
     let mut sockets = SocketSet::new(&mut SOCKETS[..]);
     let mut uplink = Uplink::new(&mut sockets);
 
-    // NAT-PMP. The table is made anew with the seed of this boot.
-    *GATEWAY = Gateway::new(GatewayConfig::new().longest_lifetime(3_600).seed(seed));
-    let mut natpmp = NatPmpGateway::new(GATEWAY, &mut sockets, STORAGE);
+    // NAT-PMP. What `main` has is as good as a static: it never returns.
+    let mut gateway: Gateway<64> = Gateway::new(GatewayConfig::new().longest_lifetime(3_600).seed(seed));
+    let mut natpmp = NatPmpGateway::new(&mut gateway, &mut sockets, STORAGE);
     let mut nat = Recorder { installed: 0 };
 
     loop {
