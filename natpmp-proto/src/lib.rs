@@ -76,6 +76,9 @@
 //! To hear a gateway's restarts at once, read a second socket, bound to 224.0.0.1 port 5350, and pass what it receives to
 //! [`handle_announcement`](Client::handle_announcement).
 //!
+//! Beside this crate's sources, `examples/event_loop.rs` does all of it on mio, and `examples/firmware` has both machines on smoltcp, for a
+//! Cortex-M3.
+//!
 //! # Which section of the RFC lives where
 //! | section | subject | here |
 //! | --- | --- | --- |

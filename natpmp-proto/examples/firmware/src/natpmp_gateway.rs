@@ -1,0 +1,146 @@
+//! The glue between smoltcp and the gateway machine of `natpmp-proto`. Copy it.
+//!
+//! One socket, on port 5351 of the internal address: requests come in there, and answers and announcements go out. What the NAT is to do
+//! goes to a [`Nat`].
+
+use core::net::{Ipv4Addr, SocketAddrV4};
+use core::time::Duration;
+
+use natpmp_proto::gateway::{GatewayEvent, NatFailure, NatRequest, Reply};
+use natpmp_proto::wire::GATEWAY_PORT;
+use natpmp_proto::{Gateway, Instant};
+use smoltcp::iface::{SocketHandle, SocketSet};
+use smoltcp::socket::udp;
+use smoltcp::wire::{IpAddress, IpEndpoint};
+
+use crate::natpmp_client::Next;
+
+/// What installs mappings, and removes them.
+pub trait Nat {
+    /// Does it at once. One that takes its time (a switch that is asked over a bus) is better driven from your own loop: keep what
+    /// [`Gateway::poll_nat`] said, and pass it to [`Gateway::handle_nat`] with the outcome.
+    ///
+    /// # Errors
+    /// It could not: the client is told so.
+    fn apply(&mut self, now: Instant, request: &NatRequest) -> Result<(), NatFailure>;
+}
+
+/// A gateway on smoltcp's sockets, with room for `N` mappings.
+#[derive(Debug)]
+pub struct NatPmpGateway<'a, const N: usize> {
+    /// The machine: its commands and getters are all yours.
+    pub gateway: &'a mut Gateway<N>,
+    socket: SocketHandle,
+    address: Option<Ipv4Addr>,
+    /// When the first of what is still to be sent was given to the socket.
+    queued_at: Instant,
+}
+
+impl<'a, const N: usize> NatPmpGateway<'a, N> {
+    /// A gateway that serves nobody before it has an internal address.
+    #[must_use]
+    pub fn new<'s>(gateway: &'a mut Gateway<N>, sockets: &mut SocketSet<'s>, storage: &'s mut Storage) -> Self {
+        let Storage { received: (received, received_bytes), to_send: (to_send, bytes_to_send) } = storage;
+        let received = udp::PacketBuffer::new(&mut received[..], &mut received_bytes[..]);
+        let mut socket = udp::Socket::new(received, udp::PacketBuffer::new(&mut to_send[..], &mut bytes_to_send[..]));
+        // Binding fails for port 0 only, and for a socket that is bound.
+        let _ = socket.bind(GATEWAY_PORT);
+        Self { gateway, socket: sockets.add(socket), address: None, queued_at: Instant::ZERO }
+    }
+
+    /// The address that the clients ask. A device with several internal interfaces has one [`SocketSet`] for each; what comes
+    /// from the external one is never passed in (section 3.3).
+    pub fn set_internal_address(&mut self, address: Option<Ipv4Addr>) {
+        self.address = address;
+    }
+
+    /// Takes what came, has the NAT do what is asked for, sends what is due, and says what is next. To be called after every poll of the
+    /// interface, and after every command to the [`gateway`](Self::gateway), until it says [`Next::Wait`].
+    #[must_use]
+    pub fn poll(&mut self, now: Instant, sockets: &mut SocketSet<'_>, nat: &mut impl Nat) -> Next<GatewayEvent> {
+        let socket = sockets.get_mut::<udp::Socket<'_>>(self.socket);
+        self.receive(now, socket);
+        self.gateway.handle_timeout(now);
+        while let Some(request) = self.gateway.poll_nat() {
+            // Only now that the NAT has it is the client told yes.
+            let outcome = nat.apply(now, &request);
+            if let Some(answer) = self.gateway.handle_nat(now, &request, outcome) {
+                self.send(now, socket, answer.to, &answer.payload);
+            }
+        }
+        if self.address.is_some() {
+            // To all hosts of the link; smoltcp knows the Ethernet address of a group.
+            while let Some(announcement) = self.gateway.poll_transmit(now) {
+                self.send(now, socket, announcement.to, &announcement.payload);
+            }
+        }
+        match self.gateway.poll_event() {
+            Some(event) => Next::Event(event),
+            None => Next::Wait(self.gateway.poll_timeout()),
+        }
+    }
+
+    fn receive(&mut self, now: Instant, socket: &mut udp::Socket<'_>) {
+        let mut request = [0; LARGEST];
+        let mut answer = [0; LARGEST];
+        while socket.can_recv() {
+            // What is larger is dropped.
+            let Ok((length, meta)) = socket.recv_slice(&mut request) else { continue };
+            let IpAddress::Ipv4(from) = meta.endpoint.addr;
+            // What was sent to all is no request to this gateway.
+            if meta.local_address != self.address.map(IpAddress::Ipv4) {
+                continue;
+            }
+            let from = SocketAddrV4::new(from, meta.endpoint.port);
+            let bytes = request.get(..length).unwrap_or_default();
+            // What cannot be answered is dropped; the reason could be logged.
+            if let Ok(Reply::Now(reply)) = self.gateway.handle_datagram(now, from, bytes)
+                && let Some(bytes) = reply.write(&mut answer)
+            {
+                self.send(now, socket, from, bytes);
+            }
+        }
+    }
+
+    fn send(&mut self, now: Instant, socket: &mut udp::Socket<'_>, to: SocketAddrV4, bytes: &[u8]) {
+        if socket.send_queue() == 0 {
+            self.queued_at = now;
+        } else if now.saturating_since(self.queued_at) > STALE {
+            // The first in the queue is for a host that does not answer ARP, if it exists at all, and smoltcp would have the others wait
+            // for it for ever. Closing is how it empties a queue; what came meanwhile is asked again.
+            socket.close();
+            let _ = socket.bind(GATEWAY_PORT);
+            self.queued_at = now;
+        }
+        let to = IpEndpoint::new(IpAddress::Ipv4(*to.ip()), to.port());
+        // With the queue full it is lost, as packets are: the client asks again.
+        let _ = socket.send_slice(bytes, to);
+    }
+}
+
+/// The memory of the socket: one for each [`NatPmpGateway`], as a `static`.
+#[derive(Debug)]
+pub struct Storage {
+    received: ([udp::PacketMetadata; 16], [u8; 4 * LARGEST]),
+    to_send: ([udp::PacketMetadata; 16], [u8; 4 * LARGEST]),
+}
+
+impl Storage {
+    /// Empty.
+    #[must_use]
+    pub const fn new() -> Self {
+        let empty = ([udp::PacketMetadata::EMPTY; 16], [0; 4 * LARGEST]);
+        Self { received: empty, to_send: empty }
+    }
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Requests have 12 bytes, and those of PCP, which are told that this is NAT-PMP, 60 as a rule.
+const LARGEST: usize = 128;
+/// A host that has asked answers ARP within some milliseconds, and asks again after 250.
+const STALE: Duration = Duration::from_millis(100);
