@@ -17,7 +17,7 @@ use std::cell::RefCell;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use divan::{Bencher, black_box};
-use natpmp_proto::gateway::{Gateway, GatewayConfig, Reply};
+use natpmp_proto::gateway::{Gateway, GatewayConfig, RateLimit, Reply};
 use natpmp_proto::wire::{Encoded, Request};
 use natpmp_proto::{Instant, Protocol};
 
@@ -42,6 +42,18 @@ fn external_address<const N: usize>(bencher: Bencher<'_, '_>, fill: Fill) {
     let mut served = Served::<N>::filled(fill);
     let request = Request::ExternalAddress.encode();
     bencher.bench_local(|| served.ask(client(0), black_box(&request)));
+}
+
+/// What an adapter pays for a bound on each client's rate, with 1,024 clients remembered: of one that is, and of ever other ones.
+#[divan::bench(args = [1, 100_000])]
+fn rate_limit(bencher: Bencher<'_, '_>, clients: u32) {
+    let mut limit: Box<RateLimit<1_024>> = Box::new(RateLimit::new(1_000, 7));
+    let (mut micros, mut number) = (0, 0);
+    bencher.bench_local(|| {
+        micros += 10;
+        number = (number + 1) % clients;
+        limit.admits(Instant::from_micros(micros), black_box(Ipv4Addr::from_bits(0x0a00_0000 + number)))
+    });
 }
 
 /// Of one after the other, in an order that the processor cannot foresee.
