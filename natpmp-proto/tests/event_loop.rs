@@ -39,8 +39,7 @@ fn the_event_loop_is_told_port_unreachable_and_tries_again() {
     // The socket is closed by now.
     served.with(|_, _| {});
     let mut program = start(&served, "tcp");
-    // Silence would take 7.75 s to be noticed.
-    program.line(Duration::from_secs(5), |line| line.contains("port unreachable"));
+    program.line(SOON, |line| line.contains("port unreachable"));
     served.with(|gateway, _| gateway.knobs.reach = Reach::Open);
     program.line(SOON, is("tcp 4000 is open on port 4000"));
 }
