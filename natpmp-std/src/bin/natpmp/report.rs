@@ -1,12 +1,14 @@
 //! What the command says: results on standard output, as text or as one JSON object a line; notes on standard error.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use natpmp_std::{AddressKind, Protocol};
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::streams;
+pub(crate) use crate::streams::note;
 
 /// Writes results.
 #[derive(Debug)]
@@ -81,8 +83,7 @@ impl Report {
     /// A result: the JSON object, or `text`.
     pub(crate) fn result(&mut self, line: &impl Serialize, text: &str) {
         let text = if self.is_json { serde_json::to_string(line).unwrap_or_default() } else { text.to_owned() };
-        let mut stdout = io::stdout().lock();
-        let Err(error) = writeln!(stdout, "{text}").and_then(|()| stdout.flush()) else { return };
+        let Err(error) = streams::result(&text) else { return };
         if error.kind() == io::ErrorKind::BrokenPipe {
             self.is_closed = true;
         } else if self.error.is_none() {
@@ -125,11 +126,6 @@ impl Report {
 }
 
 pub(crate) const CANNOT_WRITE: &str = "cannot write to standard output";
-
-/// For the person who reads standard error. That nobody reads it is no reason to stop.
-pub(crate) fn note(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
-}
 
 /// Says so if the internet cannot reach this address.
 pub(crate) fn warn_of_address(address: Ipv4Addr) {
