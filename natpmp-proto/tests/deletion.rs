@@ -236,7 +236,7 @@ fn all_mappings_that_an_earlier_holder_of_the_address_left_can_be_deleted() {
 /// C06
 #[test]
 fn a_deletion_of_all_is_pursued_on_the_schedule_too() {
-    let mut sim: Sim = Sim::with_config(Gateway::new(), |config| config, Schedule::QUICK, 1);
+    let mut sim: Sim = Sim::with_rules(Gateway::new(), |rules| rules.schedule(Schedule::QUICK), 1);
     sim.gateway().knobs.reach = Reach::Silent;
     let start = sim.now();
     sim.command(|client, now| client.unmap_all(now, Protocol::Tcp));

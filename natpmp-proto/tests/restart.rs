@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use natpmp_proto::client::{Discard, Ending, Error, LossCause};
 use natpmp_proto::wire::{Request, Response};
-use natpmp_proto::{Config, Event, Instant, MapRequest, Protocol, Schedule};
+use natpmp_proto::{Event, Instant, MapRequest, Protocol, Schedule};
 use natpmp_testkit::gateway::{Announces, Gateway, Knobs, Reach};
+use natpmp_testkit::model::witness::Rules;
 use natpmp_testkit::net::{Link, Sim};
 
 const UDP: MapRequest = MapRequest::new(Protocol::Udp, 4_000);
@@ -24,7 +25,7 @@ const SIX_SECONDS: Duration = Duration::from_secs(6);
 
 /// A client with mappings that are kept, and open.
 fn keeping(knobs: Knobs, seed: u64, count: u16) -> Sim<32> {
-    let mut sim: Sim<32> = Sim::with_config(Gateway::with(knobs), |config| config, Schedule::RFC, seed);
+    let mut sim: Sim<32> = Sim::with_rules(Gateway::with(knobs), |rules| rules, seed);
     for index in 0..count {
         let request =
             MapRequest::new(Protocol::ALL[usize::from(index % 2)], 4_000 + index).external_port(9_000 + index);
@@ -187,7 +188,7 @@ fn a_forged_epoch_or_address_is_not_believed() {
 #[test]
 fn all_clients_of_a_link_hear_the_same_announcement() {
     let mut sim = Sim::new(Gateway::with(Knobs { announces: Announces::NatPmp, ..Knobs::default() }));
-    let other = sim.add_host(Config::for_gateway(GATEWAY).seed(99), Schedule::RFC);
+    let other = sim.add_host(Rules::new(GATEWAY).seed(99));
     for host in [0, other] {
         sim.command_to(host, |client, now| client.keep(now, &UDP)).unwrap();
     }

@@ -25,7 +25,7 @@ fn silent() -> Gateway {
 
 /// When a question is sent at a gateway that is silent, and when it is given up, in milliseconds.
 fn question_in_silence(schedule: Schedule) -> (Vec<u64>, u64) {
-    let mut sim: Sim = Sim::with_config(silent(), |config| config, schedule, 1);
+    let mut sim: Sim = Sim::with_rules(silent(), |rules| rules.schedule(schedule), 1);
     let start = sim.now();
     sim.command(|client, now| client.request_external_address(now));
     sim.run_for(Duration::from_secs(400 * 86_400));
@@ -134,7 +134,7 @@ fn refusals_are_met_by_a_growing_pause_with_a_ceiling_and_a_random_part() {
     let mut first_pauses = Vec::new();
     for seed in 0..20 {
         let gateway = Gateway::with(Knobs { refuse_map: Some(2), ..Knobs::default() });
-        let mut sim: Sim = Sim::with_config(gateway, |config| config.backoff(backoff), Schedule::RFC, seed);
+        let mut sim: Sim = Sim::with_rules(gateway, |rules| rules.backoff(backoff), seed);
         sim.command(|client, now| client.keep(now, &UDP)).unwrap();
         sim.run_for(Duration::from_secs(3_600));
         let pauses: Vec<Duration> = gaps(&sim);
@@ -157,7 +157,7 @@ fn refusals_are_met_by_a_growing_pause_with_a_ceiling_and_a_random_part() {
 fn port_unreachable_and_silence_are_met_by_the_same_growing_pause() {
     for (reach, spent) in [(Reach::Closed, Duration::ZERO), (Reach::Silent, Duration::from_millis(7_750))] {
         let gateway = Gateway::with(Knobs { reach, ..Knobs::default() });
-        let mut sim: Sim = Sim::with_config(gateway, |config| config, Schedule::QUICK, 3);
+        let mut sim: Sim = Sim::with_rules(gateway, |rules| rules.schedule(Schedule::QUICK), 3);
         sim.command(|client, now| client.keep(now, &UDP)).unwrap();
         sim.run_for(Duration::from_secs(3_600));
         let attempts: Vec<Instant> = sim.sent().iter().filter(|sent| sent.resends == 0).map(|sent| sent.at).collect();
@@ -243,7 +243,7 @@ fn requests_wait_for_one_another_and_go_out_as_each_is_answered() {
 /// C02, C03
 #[test]
 fn all_that_waits_for_a_silent_gateway_shares_the_verdict_of_one_request() {
-    let mut sim: Sim = Sim::with_config(silent(), |config| config, Schedule::QUICK, 1);
+    let mut sim: Sim = Sim::with_rules(silent(), |rules| rules.schedule(Schedule::QUICK), 1);
     let start = sim.now();
     for port in 0..8 {
         sim.command(|client, now| client.keep(now, &MapRequest::new(Protocol::Tcp, 5_000 + port))).unwrap();
@@ -277,12 +277,7 @@ fn requests_ask_for_two_hours_and_the_same_port_unless_told_otherwise() {
 
 #[test]
 fn a_watched_external_address_is_asked_for_at_its_interval_and_told_when_it_changes() {
-    let mut sim: Sim = Sim::with_config(
-        Gateway::new(),
-        |config| config.external_address_interval(Duration::from_secs(100)),
-        Schedule::RFC,
-        1,
-    );
+    let mut sim: Sim = Sim::with_rules(Gateway::new(), |rules| rules.external_address_interval(Duration::from_secs(100)), 1);
     let start = sim.now();
     sim.command(|client, now| client.watch_external_address(now, true));
     sim.run_for(Duration::from_secs(350));

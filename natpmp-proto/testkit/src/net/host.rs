@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use natpmp_proto::client::{Discard, Heard};
+use natpmp_proto::client::Discard;
 use natpmp_proto::wire::Request;
-use natpmp_proto::{Client, Config, Event, Instant, Output, Schedule};
+use natpmp_proto::{Event, Instant};
 
-use super::audit::Audit;
+use crate::model::witness::{Rules, Watched};
 use crate::random::Random;
 
 /// A request that a client sent.
@@ -44,7 +44,7 @@ pub enum Punctuality {
 #[derive(Debug)]
 pub(super) struct Host<const N: usize> {
     pub(super) address: SocketAddrV4,
-    pub(super) client: Client<N>,
+    pub(super) client: Watched<N>,
     /// It has a socket for announcements, and so tells them from answers.
     pub(super) hears_apart: bool,
     pub(super) punctuality: Punctuality,
@@ -54,14 +54,13 @@ pub(super) struct Host<const N: usize> {
     pub(super) told: Vec<Told>,
     pub(super) discarded: Vec<Discard>,
     pub(super) unread: VecDeque<Told>,
-    audit: Audit,
 }
 
 impl<const N: usize> Host<N> {
-    pub(super) fn new(address: SocketAddrV4, config: Config, schedule: Schedule) -> Self {
+    pub(super) fn new(address: SocketAddrV4, rules: Rules) -> Self {
         Self {
             address,
-            client: Client::new(config.schedule(schedule)),
+            client: Watched::new(rules),
             hears_apart: true,
             punctuality: Punctuality::Exact,
             wake_at: None,
@@ -69,63 +68,33 @@ impl<const N: usize> Host<N> {
             told: Vec::new(),
             discarded: Vec::new(),
             unread: VecDeque::new(),
-            audit: Audit::new(schedule),
         }
     }
 
-    pub(super) fn command<T>(&mut self, now: Instant, work: impl FnOnce(&mut Client<N>, Instant) -> T) -> T {
-        self.audit.commanded();
-        work(&mut self.client, now)
-    }
-
     pub(super) fn receive(&mut self, now: Instant, from: SocketAddrV4, bytes: &[u8], is_announcement: bool) {
-        let before = self.client.poll_timeout();
         let result = if is_announcement && self.hears_apart {
             self.client.handle_announcement(now, from, bytes)
         } else {
             self.client.handle_datagram(now, from, bytes)
         };
-        match result {
-            Ok(Heard::Answer) => self.audit.released(),
-            Ok(_) => self.audit.hurried(),
-            Err(discard) => {
-                assert_eq!(before, self.client.poll_timeout(), "a discarded datagram ({discard:?}) changed a wait");
-                self.discarded.push(discard);
-            }
-        }
-    }
-
-    pub(super) fn unreachable(&mut self, now: Instant) {
-        self.audit.released();
-        self.client.handle_unreachable(now);
+        self.discarded.extend(result.err());
     }
 
     /// Polls until there is nothing left to do at `now`, and returns what is to be sent.
     pub(super) fn drain(&mut self, now: Instant, random: &mut Random) -> Vec<(SocketAddrV4, Vec<u8>)> {
-        let mut datagrams = Vec::new();
-        for _ in 0..LONGEST_DRAIN + 4 * N {
-            match self.client.poll(now) {
-                Output::Transmit(transmit) => {
-                    let request = self.audit.sent(now, self.client.gateway(), &transmit);
-                    self.sent.push(Sent { at: now, request, resends: transmit.resends });
-                    datagrams.push((transmit.to, transmit.payload.to_vec()));
-                }
-                Output::Event(event) => {
-                    self.told.push(Told { at: now, event });
-                    self.unread.push_back(Told { at: now, event });
-                }
-                Output::Wait(deadline) => {
-                    assert!(
-                        deadline.is_none_or(|deadline| now < deadline),
-                        "quiet at {now:?}, but the next deadline was {deadline:?}"
-                    );
-                    assert_eq!(deadline, self.client.poll_timeout(), "two answers to one question");
-                    self.wake_at = deadline.map(|deadline| self.wake(now, deadline, random));
-                    return datagrams;
-                }
-            }
+        let drained = self.client.drain(now);
+        for event in drained.events {
+            self.told.push(Told { at: now, event });
+            self.unread.push_back(Told { at: now, event });
         }
-        panic!("the client never became quiet at {now:?}: {:?}", self.client)
+        self.wake_at = drained.deadline.map(|deadline| self.wake(now, deadline, random));
+        let mut datagrams = Vec::new();
+        for transmit in drained.transmits {
+            let request = Request::decode(&transmit.payload).expect("clients send requests");
+            self.sent.push(Sent { at: now, request, resends: transmit.resends });
+            datagrams.push((transmit.to, transmit.payload.to_vec()));
+        }
+        datagrams
     }
 
     fn wake(&self, now: Instant, deadline: Instant, random: &mut Random) -> Instant {
@@ -142,5 +111,3 @@ impl<const N: usize> Host<N> {
         }
     }
 }
-
-const LONGEST_DRAIN: usize = 64;

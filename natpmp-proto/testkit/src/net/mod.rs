@@ -1,9 +1,8 @@
 //! A virtual network in virtual time: clients and gateways on one link, from one event to the next without waiting.
 //!
-//! The same seed gives the same run. A run that never becomes quiet fails, as does a client that breaks the rules of
-//! sending: to its gateway only, one request in flight, never faster than its schedule.
+//! The same seed gives the same run. A run that never becomes quiet fails, as does a client that does what its
+//! [witness](crate::model::witness) does not allow.
 
-mod audit;
 mod host;
 mod link;
 mod run;
@@ -11,9 +10,10 @@ mod run;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use natpmp_proto::client::Discard;
-use natpmp_proto::{Client, Config, Event, Instant, Schedule};
+use natpmp_proto::{Client, Event, Instant};
 
 use crate::gateway::Gateway;
+use crate::model::witness::{Rules, Watched};
 use crate::random::Random;
 use host::Host;
 
@@ -59,7 +59,7 @@ impl Sim {
     /// One client with room for 8 mappings, with the RFC's schedule, at one gateway, on a perfect link.
     #[must_use]
     pub fn new(gateway: Gateway) -> Self {
-        Self::with_config(gateway, |config| config, Schedule::RFC, 1)
+        Self::with_rules(gateway, |rules| rules, 1)
     }
 }
 
@@ -69,12 +69,7 @@ impl<const N: usize> Sim<N> {
 
     /// One client at one gateway, on a perfect link.
     #[must_use]
-    pub fn with_config(
-        gateway: Gateway,
-        configure: impl FnOnce(Config) -> Config,
-        schedule: Schedule,
-        seed: u64,
-    ) -> Self {
+    pub fn with_rules(gateway: Gateway, rule: impl FnOnce(Rules) -> Rules, seed: u64) -> Self {
         let mut sim = Self {
             now: Instant::from_secs(1),
             hosts: Vec::new(),
@@ -84,16 +79,16 @@ impl<const N: usize> Sim<N> {
             flights: Vec::new(),
             is_asleep: false,
         };
-        sim.add_host(configure(Config::for_gateway(Self::GATEWAY).seed(seed)), schedule);
+        sim.add_host(rule(Rules::new(Self::GATEWAY).seed(seed)));
         sim
     }
 
     /// Another client on the link; returns its number (the first is 0).
-    pub fn add_host(&mut self, config: Config, schedule: Schedule) -> usize {
+    pub fn add_host(&mut self, rules: Rules) -> usize {
         let number = self.hosts.len();
         let last = u8::try_from(number).expect("a small link") + 100;
         let address = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, last), 40_000);
-        self.hosts.push(Host::new(address, config, schedule));
+        self.hosts.push(Host::new(address, rules));
         number
     }
 
@@ -153,13 +148,13 @@ impl<const N: usize> Sim<N> {
     }
 
     /// Gives the first client a command, and lets it do what is due.
-    pub fn command<T>(&mut self, work: impl FnOnce(&mut Client<N>, Instant) -> T) -> T {
+    pub fn command<T>(&mut self, work: impl FnOnce(&mut Watched<N>, Instant) -> T) -> T {
         self.command_to(0, work)
     }
 
     /// Gives a client a command, and lets it do what is due.
-    pub fn command_to<T>(&mut self, host: usize, work: impl FnOnce(&mut Client<N>, Instant) -> T) -> T {
-        let result = self.hosts[host].command(self.now, work);
+    pub fn command_to<T>(&mut self, host: usize, work: impl FnOnce(&mut Watched<N>, Instant) -> T) -> T {
+        let result = work(&mut self.hosts[host].client, self.now);
         self.drain(host);
         self.settle();
         result
@@ -235,7 +230,7 @@ impl<const N: usize> Sim<N> {
     /// The system tells the first client of port unreachable, whoever caused it.
     pub fn inject_unreachable(&mut self) {
         let now = self.now;
-        self.hosts[0].unreachable(now);
+        self.hosts[0].client.handle_unreachable(now);
         self.drain(0);
         self.settle();
     }

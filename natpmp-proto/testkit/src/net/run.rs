@@ -86,7 +86,7 @@ impl<const N: usize> Sim<N> {
                 match flight.what {
                     Cargo::Answer(bytes) | Cargo::Request(bytes) => host.receive(now, flight.from, &bytes, false),
                     Cargo::Announcement(bytes) => host.receive(now, flight.from, &bytes, true),
-                    Cargo::Unreachable => host.unreachable(now),
+                    Cargo::Unreachable => host.client.handle_unreachable(now),
                 }
                 self.drain(number);
             }

@@ -22,7 +22,7 @@ impl VirtualWorld {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let Scale { schedule, backoff, .. } = Scale::exact();
-        let sim = Sim::with_config(Gateway::new(), |config| config.backoff(backoff), schedule, seed);
+        let sim = Sim::with_rules(Gateway::new(), |rules| rules.schedule(schedule).backoff(backoff), seed);
         Self { sim, unread: VecDeque::new() }
     }
 

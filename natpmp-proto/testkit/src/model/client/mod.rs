@@ -9,7 +9,7 @@ use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use natpmp_proto::client::MappingState;
-use natpmp_proto::{Event, Instant, MapRequest, Protocol, Schedule};
+use natpmp_proto::{Event, Instant, MapRequest, Protocol};
 
 use crate::gateway::{Announces, FailureForm, Gateway, Grant, Knobs, Lease, Reach, VersionError, Vpn};
 use crate::net::{Link, Punctuality, Sim};
@@ -130,7 +130,7 @@ impl Run {
     /// One client at one gateway without faults.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
-        let mut sim: Sim = Sim::with_config(Gateway::new(), |config| config, Schedule::RFC, setup.seed);
+        let mut sim: Sim = Sim::with_rules(Gateway::new(), |rules| rules, setup.seed);
         sim.hear_announcements_apart(setup.hears_apart);
         sim.set_punctuality(if setup.is_unpunctual { Punctuality::Drawn } else { Punctuality::Exact });
         Self { sim, wanted: BTreeSet::new(), story: Story::default() }

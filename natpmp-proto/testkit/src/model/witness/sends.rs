@@ -1,0 +1,98 @@
+//! What the client sends.
+
+use std::time::Duration;
+
+use natpmp_proto::client::Transmit;
+use natpmp_proto::{Instant, Protocol};
+
+use super::flight::Flight;
+use super::mapping::Life;
+use super::{Ask, Witness};
+
+impl Witness {
+    pub(super) fn sent(&mut self, now: Instant, transmit: &Transmit) {
+        assert_eq!(transmit.to, self.gateway, "a datagram to somebody else than the gateway");
+        self.count(now);
+        let ask = read(&transmit.payload);
+        match self.flight.as_ref().map(|flight| flight.ask) {
+            None => self.begins(now, ask),
+            Some(flying) => assert_eq!(flying, ask, "C02: a second request in flight at {now:?}"),
+        }
+        assert_eq!(self.form(ask), &transmit.payload[..], "C01, C13, C14: another form of {ask:?}");
+        let waits = self.waits(ask);
+        let flight = self.flight.get_or_insert_with(|| Flight::new(now, ask));
+        assert!(flight.due <= now, "C03: {ask:?} is sent at {now:?}, by the schedule at {:?}", flight.due);
+        let wait = waits.get(flight.sends);
+        let wait = wait.unwrap_or_else(|| panic!("C03: {ask:?} is sent more often than the schedule has it"));
+        assert_eq!(usize::from(transmit.resends), flight.sends, "a send that was not counted");
+        (flight.sends, flight.last, flight.due) = (flight.sends + 1, now, now + *wait);
+        match ask {
+            Ask::Map(key) => {
+                if let Some(mapping) = self.mappings.get_mut(&key) {
+                    mapping.is_unanswered = true;
+                }
+            }
+            Ask::Address => {
+                self.question_from = now + QUESTION_PAUSE;
+                self.question = self.question.map(|question| question.max(self.question_from));
+            }
+            Ask::Delete(_) | Ask::DeleteAll(_) => {}
+        }
+    }
+
+    /// A new request: there is a reason for it, and its time has come.
+    fn begins(&self, now: Instant, ask: Ask) {
+        let agenda = self.agenda();
+        let mut reasons = agenda.iter().filter(|(due, _)| *due == ask).peekable();
+        assert!(reasons.peek().is_some(), "{ask:?} is asked at {now:?}, and nobody wants it");
+        assert!(reasons.any(|(_, when)| when.may(now)), "{ask:?} is asked at {now:?}, before it is due: {agenda:?}");
+    }
+
+    /// The packet, by the RFC's table.
+    fn form(&self, ask: Ask) -> Vec<u8> {
+        let (protocol, inside, outside, lifetime) = match ask {
+            Ask::Address => return vec![0, 0],
+            Ask::Delete((protocol, port)) => (protocol, port, 0, 0),
+            Ask::DeleteAll(protocol) => (protocol, 0, 0, 0),
+            Ask::Map(key) => {
+                let mapping = &self.mappings[&key];
+                assert!(matches!(mapping.life, Life::Closed { .. } | Life::Open { .. }), "nobody wants {mapping:?}");
+                (key.0, key.1, mapping.port, mapping.lifetime)
+            }
+        };
+        let mut bytes = vec![0, if protocol == Protocol::Udp { 1 } else { 2 }, 0, 0];
+        bytes.extend(inside.to_be_bytes());
+        bytes.extend(outside.to_be_bytes());
+        bytes.extend(lifetime.to_be_bytes());
+        bytes
+    }
+
+    /// A client that sends without end would run for ever in little time.
+    fn count(&mut self, now: Instant) {
+        if now.saturating_since(self.second.0) >= Duration::from_secs(1) {
+            self.second = (now, 0);
+        }
+        self.second.1 += 1;
+        assert!(self.second.1 <= MOST_SENDS_IN_A_SECOND, "a storm of requests at {now:?}");
+    }
+}
+
+/// What a request asks for.
+fn read(bytes: &[u8]) -> Ask {
+    match *bytes {
+        [0, 0] => Ask::Address,
+        [0, opcode @ (1 | 2), 0, 0, a, b, _, _, c, d, e, f] => {
+            let protocol = if opcode == 1 { Protocol::Udp } else { Protocol::Tcp };
+            match (u16::from_be_bytes([a, b]), u32::from_be_bytes([c, d, e, f])) {
+                (0, 0) => Ask::DeleteAll(protocol),
+                (port, 0) => Ask::Delete((protocol, port)),
+                (port, _) => Ask::Map((protocol, port)),
+            }
+        }
+        _ => panic!("C01: {bytes:?} is no request of a client"),
+    }
+}
+
+/// Questions are a second apart, however many announcements there are.
+const QUESTION_PAUSE: Duration = Duration::from_secs(1);
+const MOST_SENDS_IN_A_SECOND: u32 = 200;
