@@ -120,13 +120,16 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (key(), prop_oneof![Just(0u16), 4_000u16..4_003], prop_oneof![Just(7_200u32), 60u32..7_200])
             .prop_map(|(key, suggested, lifetime)| Step::Keep(key, suggested, lifetime)),
-        1 => key().prop_map(Step::Map),
+        1 => (key(), prop_oneof![Just(7_200u32), 60u32..7_200]).prop_map(|(key, lifetime)| Step::Map(key, lifetime)),
+        1 => (key(), prop_oneof![Just(30u32), 1_000u32..8_000]).prop_map(|(key, every)| Step::KeepEvery(key, every)),
         1 => key().prop_map(Step::Unmap),
         1 => protocol().prop_map(Step::UnmapAll),
         2 => key().prop_map(Step::Refresh),
         1 => Just(Step::AskAddress),
         1 => any::<bool>().prop_map(Step::Watch),
         1 => Just(Step::NetworkChanged),
+        1 => any::<bool>().prop_map(Step::Move),
+        1 => Just(Step::Down),
         1 => Just(Step::Clear),
         1 => Just(Step::Hasten),
         4 => duration.clone().prop_map(Step::Run),

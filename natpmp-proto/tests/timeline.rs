@@ -277,7 +277,8 @@ fn requests_ask_for_two_hours_and_the_same_port_unless_told_otherwise() {
 
 #[test]
 fn a_watched_external_address_is_asked_for_at_its_interval_and_told_when_it_changes() {
-    let mut sim: Sim = Sim::with_rules(Gateway::new(), |rules| rules.external_address_interval(Duration::from_secs(100)), 1);
+    let mut sim: Sim =
+        Sim::with_rules(Gateway::new(), |rules| rules.external_address_interval(Duration::from_secs(100)), 1);
     let start = sim.now();
     sim.command(|client, now| client.watch_external_address(now, true));
     sim.run_for(Duration::from_secs(350));

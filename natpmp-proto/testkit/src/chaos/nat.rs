@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
+use natpmp_proto::Protocol;
 use natpmp_proto::gateway::{NatFailure, NatMapping, NatRequest};
-use natpmp_proto::{Instant, Protocol};
 
 use crate::random::Random;
 
-/// What the NAT has, by its own word, and what it is doing.
+/// What the NAT has, by its own word.
 #[derive(Debug, Default)]
 pub struct Nat {
     /// Who is behind each port.
@@ -18,13 +18,23 @@ pub struct Nat {
     pub delay: Duration,
     /// In percent.
     pub failures: u8,
-    pub(super) due: Vec<(Instant, NatRequest)>,
+    /// How many things it was asked and has not done.
+    pub(super) pending: usize,
+    /// Counts its reboots.
+    pub(super) life: u64,
 }
 
 impl Nat {
+    /// It begins anew.
+    pub(super) fn forget(&mut self) {
+        self.held.clear();
+        (self.pending, self.life) = (0, self.life + 1);
+    }
+
     pub(super) fn work(&mut self, request: &NatRequest, random: &mut Random) -> Result<(), NatFailure> {
         let NatMapping { protocol, internal, external_port } = *request.mapping();
         let id = (protocol, external_port);
+        self.pending -= 1;
         if random.chance(self.failures) {
             let failure = if random.chance(50) { NatFailure::Network } else { NatFailure::Resources };
             if matches!(request, NatRequest::Install(_)) {

@@ -87,7 +87,7 @@ impl<const N: usize> Host<N> {
             self.told.push(Told { at: now, event });
             self.unread.push_back(Told { at: now, event });
         }
-        self.wake_at = drained.deadline.map(|deadline| self.wake(now, deadline, random));
+        self.wake_at = drained.deadline.map(|deadline| self.punctuality.wake(now, deadline, random));
         let mut datagrams = Vec::new();
         for transmit in drained.transmits {
             let request = Request::decode(&transmit.payload).expect("clients send requests");
@@ -96,9 +96,12 @@ impl<const N: usize> Host<N> {
         }
         datagrams
     }
+}
 
-    fn wake(&self, now: Instant, deadline: Instant, random: &mut Random) -> Instant {
-        if self.punctuality == Punctuality::Exact {
+impl Punctuality {
+    /// When a client is polled that waits for `deadline`.
+    pub(crate) fn wake(self, now: Instant, deadline: Instant, random: &mut Random) -> Instant {
+        if self == Self::Exact {
             return deadline;
         }
         let just_before = Instant::from_micros(deadline.as_micros() - 1);

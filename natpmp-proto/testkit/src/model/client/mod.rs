@@ -5,7 +5,7 @@ mod story;
 mod turn;
 
 use std::collections::BTreeSet;
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use natpmp_proto::client::MappingState;
@@ -23,8 +23,10 @@ pub type Key = (Protocol, u16);
 pub enum Step {
     /// A mapping is kept, with this external port suggested, for so many seconds.
     Keep(Key, u16, u32),
-    /// A mapping is made once.
-    Map(Key),
+    /// The same, renewed at an interval of its own.
+    KeepEvery(Key, u32),
+    /// A mapping is made once, for so many seconds.
+    Map(Key, u32),
     /// A mapping is deleted.
     Unmap(Key),
     /// All mappings of the protocol are deleted.
@@ -39,6 +41,8 @@ pub enum Step {
     Watch(bool),
     /// The host's network changed.
     NetworkChanged,
+    /// The client is told of the second gateway, or of the first one.
+    Move(bool),
     /// There is not much time left for deletions.
     Hasten,
     /// Time passes.
@@ -53,6 +57,8 @@ pub enum Step {
     Announcement(bool, Vec<u8>),
     /// The system tells of port unreachable.
     Unreachable,
+    /// The system tells that the network is down.
+    Down,
     /// A fault begins, or all end.
     Turn(Fault),
     /// The gateway loses its state.
@@ -131,6 +137,7 @@ impl Run {
     #[must_use]
     pub fn new(setup: Setup) -> Self {
         let mut sim: Sim = Sim::with_rules(Gateway::new(), |rules| rules, setup.seed);
+        sim.add_gateway(SECOND, Gateway::new());
         sim.hear_announcements_apart(setup.hears_apart);
         sim.set_punctuality(if setup.is_unpunctual { Punctuality::Drawn } else { Punctuality::Exact });
         Self { sim, wanted: BTreeSet::new(), story: Story::default() }
@@ -149,14 +156,12 @@ impl Run {
         let sim = &mut self.sim;
         match step.clone() {
             Step::Keep(key, suggested, lifetime) => {
-                let request = MapRequest::new(key.0, key.1).external_port(suggested).lifetime(lifetime);
-                let result = sim.command(|client, now| client.keep(now, &request));
-                if result.is_ok() {
-                    self.wanted.insert(key);
-                }
+                self.keep(MapRequest::new(key.0, key.1).external_port(suggested).lifetime(lifetime));
             }
-            Step::Map(key) => {
-                let _ = sim.command(|client, now| client.map(now, &MapRequest::new(key.0, key.1)));
+            Step::KeepEvery(key, interval) => self.keep(MapRequest::new(key.0, key.1).refresh_interval(interval)),
+            Step::Map(key, lifetime) => {
+                let request = MapRequest::new(key.0, key.1).lifetime(lifetime);
+                let _ = sim.command(|client, now| client.map(now, &request));
             }
             Step::Unmap(key) => {
                 if sim.command(|client, now| client.unmap(now, key.0, key.1)).is_ok() {
@@ -174,6 +179,10 @@ impl Run {
             Step::AskAddress => sim.command(|client, now| client.request_external_address(now)),
             Step::Watch(on) => sim.command(|client, now| client.watch_external_address(now, on)),
             Step::NetworkChanged => sim.command(|client, now| client.network_changed(now)),
+            Step::Move(is_second) => {
+                let gateway = if is_second { SECOND } else { Sim::<8>::GATEWAY };
+                sim.command(|client, now| client.set_gateway(now, gateway));
+            }
             Step::Hasten => sim.command(|client, now| client.hasten_deletions(now)),
             Step::Run(duration) => sim.run_for(duration),
             Step::RunToDeadline(offset) => {
@@ -186,6 +195,7 @@ impl Run {
             Step::Datagram(genuine, bytes) => sim.inject(sender(genuine), &bytes),
             Step::Announcement(genuine, bytes) => sim.inject_announcement(sender(genuine), &bytes),
             Step::Unreachable => sim.inject_unreachable(),
+            Step::Down => sim.command(|client, now| client.handle_network_down(now)),
             Step::Turn(fault) => sim.with_gateway(|gateway, _| turn::turn(&mut gateway.knobs, fault)),
             Step::Restart => sim.with_gateway(|gateway, now| gateway.restart(now)),
             Step::DropMappings => sim.with_gateway(|gateway, _| gateway.drop_mappings()),
@@ -205,6 +215,9 @@ impl Run {
     pub fn heal(&mut self) {
         self.sim.set_link(Link::perfect());
         self.sim.set_punctuality(Punctuality::Exact);
+        if self.sim.client().gateway() == SECOND {
+            self.take(&Step::Move(false));
+        }
         self.sim.with_gateway(|gateway, now| {
             // Internal port 0 is wanted by VPNs only.
             gateway.knobs = Knobs { vpn: Some(Vpn::AnswersZero), ..Knobs::default() };
@@ -232,6 +245,12 @@ impl Run {
         assert!(self.sim.events().iter().all(told_nothing_else), "{:?}", self.sim.events());
     }
 
+    fn keep(&mut self, request: MapRequest) {
+        if self.sim.command(|client, now| client.keep(now, &request)).is_ok() {
+            self.wanted.insert((request.protocol(), request.internal_port()));
+        }
+    }
+
     fn read_events(&mut self) {
         self.sim.events().iter().for_each(|event| self.story.told(event));
         self.sim.forget();
@@ -241,3 +260,5 @@ impl Run {
 fn sender(genuine: bool) -> SocketAddrV4 {
     if genuine { Sim::<8>::GATEWAY } else { SocketAddrV4::new([192, 168, 1, 66].into(), 5351) }
 }
+
+const SECOND: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 2), 5351);

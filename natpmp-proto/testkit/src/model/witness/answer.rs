@@ -18,7 +18,10 @@ pub(super) enum Said {
     Nothing,
     Refused(Refusal),
     Address(Ipv4Addr),
-    Granted { port: u16, lifetime: u32 },
+    Granted {
+        port: u16,
+        lifetime: u32,
+    },
     Deleted,
 }
 
@@ -32,7 +35,9 @@ pub(super) fn read(bytes: &[u8], ask: Ask, is_taken: impl Fn(Protocol, u16) -> b
             (Said::Refused(Refusal::UnsupportedVersion), Some(u32::from_be_bytes([a, b, c, d])))
         }
         [0, 0x80..=0xff, 0, 0, ref rest @ ..] => success(bytes[1] & 0x7f, rest, ask, is_taken),
-        [0, 0x80..=0xff, high, low, ref rest @ ..] => failure(bytes[1] & 0x7f, u16::from_be_bytes([high, low]), rest, ask),
+        [0, 0x80..=0xff, high, low, ref rest @ ..] => {
+            failure(bytes[1] & 0x7f, u16::from_be_bytes([high, low]), rest, ask)
+        }
         _ => (Said::Other, None),
     }
 }

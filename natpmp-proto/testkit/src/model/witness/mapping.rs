@@ -149,8 +149,7 @@ impl Mapping {
             Life::Closed { ask, .. } => *ask = Window::after(now, pause.0, pause.1),
             Life::Open { until, renew, .. } => {
                 let half_of_rest = until.saturating_since(now) / 2;
-                let [from, by] =
-                    [pause.0, pause.1].map(|pause| pause.min(half_of_rest).max(rules.shortest_pause()));
+                let [from, by] = [pause.0, pause.1].map(|pause| pause.min(half_of_rest).max(rules.shortest_pause()));
                 *renew = Window::after(now, from, by);
             }
             Life::Closing { .. } | Life::Ended(_) => {}

@@ -10,7 +10,10 @@ impl Witness {
     /// The client has nothing more to do at `now`, and waits until `deadline`.
     pub(super) fn is_quiet(&mut self, now: Instant, deadline: Option<Instant>) {
         self.is_all_told();
-        assert!(deadline.is_none_or(|at| now < at), "a deadline that is due makes no progress: {deadline:?} at {now:?}");
+        assert!(
+            deadline.is_none_or(|at| now < at),
+            "a deadline that is due makes no progress: {deadline:?} at {now:?}"
+        );
         let ends = self.mappings.values().filter_map(super::mapping::Mapping::ends_at).map(Window::at);
         let request: Option<Window> = match &self.flight {
             Some(flight) => Some(Window::at(flight.due)),

@@ -14,9 +14,11 @@ impl Witness {
     pub(super) fn pass(&mut self, now: Instant) {
         self.mappings.values_mut().for_each(|mapping| mapping.lapse(now));
         let mappings = &self.mappings;
-        let is_pointless = self.flight.as_ref().and_then(|flight| flight.ask.key()).is_some_and(|key| {
-            mappings.get(&key).is_none_or(|mapping| matches!(mapping.life, Life::Ended(_)))
-        });
+        let is_pointless = self
+            .flight
+            .as_ref()
+            .and_then(|flight| flight.ask.key())
+            .is_some_and(|key| mappings.get(&key).is_none_or(|mapping| matches!(mapping.life, Life::Ended(_))));
         if is_pointless {
             self.flight = None;
         }

@@ -1,0 +1,69 @@
+//! Whole networks in virtual time, from seed to seed: `cargo run --release -p natpmp-testkit --example chaos -- --help`.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use natpmp_testkit::chaos::{Setup, Tally, run};
+
+const HELP: &str = "\
+usage: chaos [--seed N] [--runs N] [--days N] [--hosts N] [--minutes N]
+  --seed N     the first seed (1)
+  --runs N     how many seeds (1; without a bound if there are minutes)
+  --days N     virtual days in each (7)
+  --hosts N    hosts in each, at most (300)
+  --minutes N  begin no run after so many minutes of real time
+The same seed, days and hosts are the same run.";
+
+fn main() -> ExitCode {
+    let Some(args) = Args::read() else {
+        eprintln!("{HELP}");
+        return ExitCode::from(2);
+    };
+    let began = Instant::now();
+    let mut sum = Tally::default();
+    for seed in args.seed..args.seed.saturating_add(args.runs) {
+        if args.time.is_some_and(|time| began.elapsed() >= time) {
+            break;
+        }
+        let setup = Setup { seed, days: args.days, most_hosts: args.hosts };
+        // The message of the panic has been printed.
+        let Ok(tally) = std::panic::catch_unwind(|| run(setup)) else {
+            println!("FAILED; again with: --seed {seed} --days {} --hosts {}", args.days, args.hosts);
+            return ExitCode::FAILURE;
+        };
+        sum += tally;
+        println!("seed {seed}: {tally}");
+    }
+    println!("in all, in {:.0} s: {sum}", began.elapsed().as_secs_f64());
+    ExitCode::SUCCESS
+}
+
+struct Args {
+    seed: u64,
+    runs: u64,
+    days: u32,
+    hosts: u16,
+    time: Option<Duration>,
+}
+
+impl Args {
+    fn read() -> Option<Self> {
+        let mut args = Self { seed: 1, runs: 1, days: 7, hosts: 300, time: None };
+        let mut words = std::env::args().skip(1);
+        let (mut runs, mut minutes) = (None, None);
+        while let Some(word) = words.next() {
+            let value = words.next()?;
+            match word.as_str() {
+                "--seed" => args.seed = value.parse().ok()?,
+                "--runs" => runs = Some(value.parse().ok()?),
+                "--days" => args.days = value.parse().ok()?,
+                "--hosts" => args.hosts = value.parse().ok().filter(|hosts| (2..=10_000).contains(hosts))?,
+                "--minutes" => minutes = Some(value.parse().ok()?),
+                _ => return None,
+            }
+        }
+        args.time = minutes.map(|minutes: u64| Duration::from_secs(60 * minutes));
+        args.runs = runs.unwrap_or(if minutes.is_some() { u64::MAX } else { 1 });
+        Some(args)
+    }
+}

@@ -1,0 +1,208 @@
+//! Time on the network: from one thing that happens to the next.
+
+use std::cmp::Reverse;
+use std::net::SocketAddrV4;
+use std::time::Duration;
+
+use natpmp_proto::Instant;
+use natpmp_proto::gateway::{Discard, Reply};
+
+use super::due::{Due, What};
+use super::net::{GATEWAY, Net};
+
+impl<const N: usize> Net<N> {
+    /// Everybody does what is due now.
+    pub fn settle(&mut self) {
+        for host in 0..self.hosts.len() {
+            self.drain(host);
+        }
+        self.drive_gateway();
+        self.run_for(Duration::ZERO);
+    }
+
+    /// Lets time pass.
+    pub fn run_for(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        let mut steps_here = 0;
+        while let Some(next) = self.next().filter(|&next| next <= end) {
+            steps_here = if next > self.now { 0 } else { steps_here + 1 };
+            assert!(steps_here < MOST_STEPS, "it never becomes quiet at {:?}", self.now);
+            self.now = self.now.max(next);
+            self.step();
+        }
+        self.tally.pass(duration, self.hosts.len());
+        self.now = end;
+    }
+
+    /// One host does what is due now, and with it all that follows at once.
+    pub(super) fn tend(&mut self, host: usize) {
+        self.drain(host);
+        self.run_for(Duration::ZERO);
+    }
+
+    pub(super) fn put(&mut self, at: Instant, what: What) {
+        self.tally.things += 1;
+        self.queue.push(Reverse(Due { at, number: self.tally.things, what }));
+    }
+
+    fn next(&self) -> Option<Instant> {
+        let queued = self.queue.peek().map(|Reverse(due)| due.at);
+        let gateway = self.gateway.poll_timeout().filter(|_| self.is_up());
+        queued.into_iter().chain(gateway).min()
+    }
+
+    fn is_up(&self) -> bool {
+        self.now >= self.down_until
+    }
+
+    fn step(&mut self) {
+        let now = self.now;
+        if self.queue.peek().is_some_and(|Reverse(due)| due.at <= now) {
+            let Some(Reverse(due)) = self.queue.pop() else { return };
+            self.happens(due.what);
+        }
+        if self.gateway.poll_timeout().is_some_and(|at| at <= now) {
+            self.drive_gateway();
+        }
+    }
+
+    fn happens(&mut self, what: What) {
+        let now = self.now;
+        match what {
+            What::Wake(host) => {
+                if self.hosts[host].wake_at.is_some_and(|at| at <= now) {
+                    self.drain(host);
+                }
+            }
+            What::Request(from, bytes) => {
+                self.serve(from, &bytes);
+                self.drive_gateway();
+            }
+            What::Answer(host, ..) | What::Announcement(host, ..) | What::Unreachable(host)
+                if self.hosts[host].is_asleep => {}
+            What::Answer(host, from, bytes) => {
+                let local = self.hosts[host].clock(now);
+                let _ = self.hosts[host].client.handle_datagram(local, from, &bytes);
+                self.drain(host);
+            }
+            What::Announcement(host, from, bytes) => {
+                let local = self.hosts[host].clock(now);
+                let _ = self.hosts[host].client.handle_announcement(local, from, &bytes);
+                self.drain(host);
+            }
+            What::Unreachable(host) => {
+                let local = self.hosts[host].clock(now);
+                self.hosts[host].client.handle_unreachable(local);
+                self.drain(host);
+            }
+            What::Nat(life, request) if life == self.nat.life => {
+                let outcome = self.nat.work(&request, &mut self.random);
+                if let Some(transmit) = self.gateway.handle_nat(now, &request, outcome) {
+                    assert!(transmit.payload.len() <= 16, "G24");
+                    self.answer(transmit.to, &transmit.payload);
+                }
+                self.drive_gateway();
+            }
+            What::Nat(..) => {}
+        }
+    }
+
+    /// A datagram came to the gateway.
+    fn serve(&mut self, from: SocketAddrV4, bytes: &[u8]) {
+        if !self.is_up() {
+            return;
+        }
+        self.tally.requests += 1;
+        *self.owed.entry(from).or_default() += 1;
+        let mut buffer = vec![0; bytes.len().max(16)];
+        let answer = match self.gateway.handle_datagram(self.now, from, bytes) {
+            Ok(Reply::Now(answer)) => answer.write(&mut buffer).expect("16 bytes or the request's size").to_vec(),
+            Ok(Reply::AfterNat) => return,
+            Err(Discard::SwitchedOff) => {
+                if let Some(&host) = self.numbers.get(from.ip()) {
+                    self.fly(&[], |_| What::Unreachable(host));
+                }
+                return;
+            }
+            Err(_) => return,
+        };
+        assert!(answer.len() <= bytes.len().max(16), "G24");
+        self.answer(from, &answer);
+    }
+
+    /// An answer goes out: to somebody who asked, and once for each time.
+    fn answer(&mut self, to: SocketAddrV4, bytes: &[u8]) {
+        self.tally.answers += 1;
+        let owed = self.owed.get_mut(&to).filter(|owed| **owed > 0);
+        *owed.expect("an answer to nobody, or one too many") -= 1;
+        if let Some(&host) = self.numbers.get(to.ip()) {
+            self.fly(bytes, |bytes| What::Answer(host, GATEWAY, bytes));
+        }
+    }
+
+    pub(super) fn drive_gateway(&mut self) {
+        if !self.is_up() {
+            return;
+        }
+        let now = self.now;
+        self.gateway.handle_timeout(now);
+        while let Some(transmit) = self.gateway.poll_transmit(now) {
+            self.tally.announcements += 1;
+            for host in 0..self.hosts.len() {
+                self.fly(&transmit.payload, |bytes| What::Announcement(host, GATEWAY, bytes));
+            }
+        }
+        while let Some(request) = self.gateway.poll_nat() {
+            self.nat.pending += 1;
+            assert!(self.nat.pending <= N, "the NAT is asked without end");
+            let delay = self.random.between(Duration::ZERO, self.nat.delay);
+            self.put(now + delay, What::Nat(self.nat.life, request));
+        }
+        while self.gateway.poll_event().is_some() {}
+        assert!(self.gateway.poll_timeout().is_none_or(|at| at > now), "a deadline that is due makes progress");
+    }
+
+    fn drain(&mut self, number: usize) {
+        let host = &mut self.hosts[number];
+        if host.is_asleep {
+            return;
+        }
+        let before = host.wake_at;
+        let sent = host.drain(self.now, &mut self.random);
+        let (from, wake_at) = (host.address, host.wake_at);
+        if let Some(at) = wake_at.filter(|_| wake_at != before) {
+            self.put(at, What::Wake(number));
+        }
+        for bytes in sent {
+            self.tally.sends += 1;
+            self.fly(&bytes, |bytes| What::Request(from, bytes));
+        }
+    }
+
+    fn fly(&mut self, bytes: &[u8], what: impl Fn(Vec<u8>) -> What) {
+        for _ in 0..=u8::from(self.random.chance(self.link.duplication)) {
+            if self.random.chance(self.link.loss) {
+                continue;
+            }
+            let mut bytes = bytes.to_vec();
+            if self.random.chance(self.link.corruption) {
+                self.corrupt(&mut bytes);
+            }
+            let delay = self.random.between(self.link.shortest_delay, self.link.longest_delay);
+            self.put(self.now + delay, what(bytes));
+        }
+    }
+
+    fn corrupt(&mut self, bytes: &mut Vec<u8>) {
+        let place = usize::try_from(self.random.below(bytes.len().max(1) as u64)).expect("a place in it");
+        if self.flips && self.random.chance(50) {
+            if let Some(byte) = bytes.get_mut(place) {
+                *byte ^= 1 << self.random.below(8);
+            }
+        } else {
+            bytes.truncate(place);
+        }
+    }
+}
+
+const MOST_STEPS: u32 = 200_000;
