@@ -76,6 +76,9 @@ pub mod adapter;
 #[cfg(feature = "blocking")]
 mod blocking;
 mod discovery;
+#[cfg(target_os = "linux")]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(feature = "gateway")]
 pub mod gateway;
 #[cfg(target_os = "linux")]

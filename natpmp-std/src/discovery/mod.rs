@@ -74,6 +74,20 @@ pub fn list_gateways() -> Result<Vec<GatewayCandidate>, DiscoverError> {
     list()
 }
 
+/// For the fuzz targets: what there is, and what is chosen, by answers of the kernel.
+#[cfg(target_os = "linux")]
+pub(crate) fn by_answers(links: &[u8], routes: &[u8], ways: [&[u8]; 2]) -> crate::fuzzing::Gateways {
+    let routes = linux::kernel::of_answers(links, routes, ways);
+    (routes.candidates(), routes.gateway(None))
+}
+
+/// The same, by the texts of the main table and of the devices.
+#[cfg(target_os = "linux")]
+pub(crate) fn by_text(table: &str, devices: &str) -> crate::fuzzing::Gateways {
+    let routes = linux::proc::routes(table, devices);
+    (routes.candidates(), routes.gateway(None))
+}
+
 #[cfg(target_os = "linux")]
 fn find(interface: Option<&str>) -> Result<FoundGateway, DiscoverError> {
     linux::read()?.gateway(interface)

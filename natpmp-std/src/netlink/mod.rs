@@ -13,7 +13,9 @@ pub(crate) use route::{Hop, Link, Route};
 pub(crate) use routes::RouteSocket;
 #[cfg(feature = "gateway")]
 pub(crate) use socket::Socket;
+pub(crate) use socket::read;
 pub use watch::RouteWatch;
+pub(crate) use watch::matters;
 
 #[cfg(test)]
 mod tests;

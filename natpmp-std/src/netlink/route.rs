@@ -42,7 +42,7 @@ pub(crate) struct Link {
 }
 
 impl Route {
-    pub(super) fn read(body: &[u8]) -> Option<Self> {
+    pub(crate) fn read(body: &[u8]) -> Option<Self> {
         let &[AF_INET, prefix, _, tos, table, _, _, kind, ..] = body else { return None };
         let flags = u32::from_ne_bytes(array(body, 8)?);
         let attributes = body.get(ROUTE_HEADER..)?;
@@ -88,7 +88,7 @@ impl Hop {
 }
 
 impl Link {
-    pub(super) fn read(body: &[u8]) -> Option<Self> {
+    pub(crate) fn read(body: &[u8]) -> Option<Self> {
         let index = u32::from_ne_bytes(array(body, 4)?);
         let flags = u32::from_ne_bytes(array(body, 8)?);
         let name = find(body.get(LINK_HEADER..)?, IFLA_IFNAME)?;

@@ -78,7 +78,7 @@ impl Socket {
 }
 
 /// The messages of one read, those that answer the question: how it was taken, if the last one is among them.
-pub(super) fn read(
+pub(crate) fn read(
     bytes: &[u8],
     sequence: u32,
     was_interrupted: &mut bool,

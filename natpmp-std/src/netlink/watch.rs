@@ -55,7 +55,7 @@ impl AsFd for RouteWatch {
 }
 
 /// Whether one of these messages is news.
-pub(super) fn matters(bytes: &[u8]) -> bool {
+pub(crate) fn matters(bytes: &[u8]) -> bool {
     Messages::new(bytes).any(|message| is_news(&message))
 }
 

@@ -19,14 +19,18 @@ pub(crate) fn gateways(global: &Global, report: &mut Report) -> Result<(), Failu
     if let Some(interface) = &global.interface {
         candidates.retain(|candidate| candidate.interface == *interface);
     }
-    for (candidate, text) in candidates.iter().zip(table(&candidates)) {
-        report.result(&Line::of(candidate), &text);
-    }
+    tell(report, &candidates);
     if candidates.iter().any(|candidate| candidate.gateway.is_some()) {
         return Ok(());
     }
     // That none was found is told as `gateway` tells it.
     find_gateway(global).map(drop).map_err(failure)
+}
+
+pub(crate) fn tell(report: &mut Report, candidates: &[GatewayCandidate]) {
+    for (candidate, text) in candidates.iter().zip(table(candidates)) {
+        report.result(&Line::of(candidate), &text);
+    }
 }
 
 fn failure(error: DiscoverError) -> Failure {

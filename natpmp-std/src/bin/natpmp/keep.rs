@@ -28,37 +28,37 @@ pub(crate) fn keep(global: &Global, args: &args::Keep, report: &mut Report) -> R
     messages::follow(client.events(), sender)?;
     let mut keeper = Keeper::new(global, args, report, client, outlets);
     keeper.begin()?;
-    keeper.tell_manager();
+    keeper.account.tell_manager();
     let mut result = Ok(());
     for message in messages {
         match message {
-            Message::Event(event) => keeper.handle(event)?,
+            Message::Event(event) => keeper.handle(&event)?,
             Message::Interrupted => break,
             Message::Ended => {
                 result = Err(Failure::other("cannot keep the mapping any longer", messages::ENDED, "Start it again."));
                 break;
             }
         }
-        keeper.tell_manager();
-        if keeper.report.is_closed {
+        keeper.account.tell_manager();
+        if keeper.account.report.is_closed {
             note("natpmp: nobody reads standard output any more: stopping");
             break;
         }
     }
     // Of two failures the first one is the reason.
-    let ended = keeper.end();
+    let ended = keeper.account.end();
     result.and(ended)
 }
 
 /// Whom to tell, apart from standard output.
-struct Outlets {
+pub(crate) struct Outlets {
     hook: Option<Hook>,
     port_file: Option<PortFile>,
     manager: Manager,
 }
 
 impl Outlets {
-    fn open(args: &args::Keep) -> Result<Self, Failure> {
+    pub(crate) fn open(args: &args::Keep) -> Result<Self, Failure> {
         let start = |command: &String| {
             Hook::start(command).map_err(|error| Failure::other("cannot start the --on-change command", error, ""))
         };
@@ -77,10 +77,15 @@ impl Outlets {
 }
 
 struct Keeper<'a> {
+    client: Client,
+    account: Account<'a>,
+}
+
+/// What is known of the mappings, and what is said of them.
+pub(crate) struct Account<'a> {
     global: &'a Global,
     args: &'a args::Keep,
     report: &'a mut Report,
-    client: Client,
     gateway: SocketAddrV4,
     /// The one before.
     left: SocketAddrV4,
@@ -106,6 +111,51 @@ struct Held {
 
 impl<'a> Keeper<'a> {
     fn new(global: &'a Global, args: &'a args::Keep, report: &'a mut Report, client: Client, outlets: Outlets) -> Self {
+        let account = Account::new(global, args, report, client.gateway(), outlets);
+        Self { client, account }
+    }
+
+    fn begin(&mut self) -> Result<(), Failure> {
+        self.account.began();
+        warn_of_own_address(self.client.local_address());
+        self.client.watch_external_address(true);
+        self.keep_next(None)
+    }
+
+    /// Begins with the next protocol, on the port that the one before it got.
+    fn keep_next(&mut self, external_port: Option<u16>) -> Result<(), Failure> {
+        let account = &mut self.account;
+        let Some(held) = account.held.iter_mut().find(|held| held.kept.is_none()) else { return Ok(()) };
+        let mut request = account.args.request(held.protocol);
+        if let Some(port) = external_port {
+            request = request.external_port(port);
+        }
+        let kept = self.client.keep(&request).map_err(|error| Failure::new("cannot keep the mapping", &error))?;
+        held.kept = Some(kept);
+        Ok(())
+    }
+
+    fn handle(&mut self, event: &Event) -> Result<(), Failure> {
+        self.account.tell(event);
+        match *event {
+            Event::Mapped(mapping) => self.keep_next(Some(mapping.external_port))?,
+            // Without a network nothing is known of the gateway.
+            Event::Failed { error, .. } if error != MachineError::NetworkDown => self.keep_next(None)?,
+            Event::GatewayChanged(_) => warn_of_own_address(self.client.local_address()),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Account<'a> {
+    pub(crate) fn new(
+        global: &'a Global,
+        args: &'a args::Keep,
+        report: &'a mut Report,
+        gateway: SocketAddrV4,
+        outlets: Outlets,
+    ) -> Self {
         let held = |&protocol| Held {
             protocol,
             kept: None,
@@ -115,12 +165,10 @@ impl<'a> Keeper<'a> {
             lost: None,
         };
         let held = args.mapping.protocol.each().iter().map(held).collect();
-        let gateway = client.gateway();
         Self {
             global,
             args,
             report,
-            client,
             gateway,
             left: gateway,
             external_address: None,
@@ -130,15 +178,12 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    fn begin(&mut self) -> Result<(), Failure> {
+    fn began(&self) {
         if !self.global.json && self.has_gateway() {
             let protocols: Vec<_> = self.held.iter().map(|held| name(held.protocol)).collect();
             let (protocols, port) = (protocols.join(" and "), self.args.mapping.internal_port);
             note(&format!("asking {} for {protocols} {port}; interrupt to end", self.gateway.ip()));
         }
-        warn_of_own_address(self.client.local_address());
-        self.client.watch_external_address(true);
-        self.keep_next(None)
     }
 
     /// None was given, and none was found yet.
@@ -146,33 +191,12 @@ impl<'a> Keeper<'a> {
         !self.gateway.ip().is_unspecified()
     }
 
-    /// Begins with the next protocol, on the port that the one before it got.
-    fn keep_next(&mut self, external_port: Option<u16>) -> Result<(), Failure> {
-        let Some(held) = self.held.iter_mut().find(|held| held.kept.is_none()) else { return Ok(()) };
-        let mut request = self.args.request(held.protocol);
-        if let Some(port) = external_port {
-            request = request.external_port(port);
-        }
-        let kept = self.client.keep(&request).map_err(|error| Failure::new("cannot keep the mapping", &error))?;
-        held.kept = Some(kept);
-        Ok(())
-    }
-
-    fn handle(&mut self, event: Event) -> Result<(), Failure> {
-        match event {
-            Event::Mapped(mapping) => {
-                self.opened("mapped", &mapping);
-                self.keep_next(Some(mapping.external_port))?;
-            }
+    pub(crate) fn tell(&mut self, event: &Event) {
+        match *event {
+            Event::Mapped(mapping) => self.opened("mapped", &mapping),
             Event::PortChanged { mapping, .. } => self.opened("changed", &mapping),
             Event::Renewed(mapping) => self.renewed(&mapping),
-            Event::Failed { protocol, internal_port, error, .. } => {
-                self.failed(protocol, internal_port, error);
-                // Without a network nothing is known of the gateway.
-                if error != MachineError::NetworkDown {
-                    self.keep_next(None)?;
-                }
-            }
+            Event::Failed { protocol, internal_port, error, .. } => self.failed(protocol, internal_port, error),
             Event::Lost { protocol, external_port, cause, .. } => self.lost(protocol, external_port, cause),
             Event::ExternalAddress(result) => self.external_address(result),
             Event::GatewayRestarted => {
@@ -184,12 +208,10 @@ impl<'a> Keeper<'a> {
                 (self.gateway, self.external_address, self.is_address_refused) = (gateway, None, false);
                 let line = Line::new("gateway", gateway);
                 self.report.event(&line, &format!("the gateway is {} now", gateway.ip()));
-                warn_of_own_address(self.client.local_address());
             }
             // Endings are told where they are asked for.
             _ => {}
         }
-        Ok(())
     }
 
     fn opened(&mut self, event: &'static str, mapping: &Mapping) {

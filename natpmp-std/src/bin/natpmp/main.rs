@@ -25,6 +25,7 @@ mod port_file;
 mod report;
 mod serve;
 mod signals;
+mod streams;
 mod watch;
 
 use std::process::ExitCode;

@@ -1,12 +1,13 @@
 //! What the command says: results on standard output, as text or as one JSON object a line; notes on standard error.
 
-use std::io::{self, Write};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use natpmp_std::{AddressKind, Protocol};
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::streams;
 
 /// Writes results.
 #[derive(Debug)]
@@ -81,9 +82,7 @@ impl Report {
     /// A result: the JSON object, or `text`.
     pub(crate) fn result(&mut self, line: &impl Serialize, text: &str) {
         let json = self.is_json.then(|| serde_json::to_string(line).unwrap_or_default());
-        let text = printable(json.as_deref().unwrap_or(text));
-        let mut stdout = io::stdout().lock();
-        let Err(error) = writeln!(stdout, "{text}").and_then(|()| stdout.flush()) else { return };
+        let Err(error) = streams::result(&printable(json.as_deref().unwrap_or(text))) else { return };
         if error.kind() == io::ErrorKind::BrokenPipe {
             self.is_closed = true;
         } else if self.error.is_none() {
@@ -127,9 +126,9 @@ impl Report {
 
 pub(crate) const CANNOT_WRITE: &str = "cannot write to standard output";
 
-/// For the person who reads standard error. That nobody reads it is no reason to stop.
+/// For the person who reads standard error.
 pub(crate) fn note(text: &str) {
-    let _ = writeln!(io::stderr(), "{}", printable(text));
+    streams::note(&printable(text));
 }
 
 /// Wherever a text comes from, an interface that somebody named or a program that complains: it is no command to the terminal.

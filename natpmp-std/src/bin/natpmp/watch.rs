@@ -42,7 +42,7 @@ const fn advice(error: ErrorKind) -> &'static str {
     }
 }
 
-fn tell(report: &mut Report, heard: &Announcement) {
+pub(crate) fn tell(report: &mut Report, heard: &Announcement) {
     let line = Line {
         epoch: heard.epoch,
         external_address: heard.external_address,

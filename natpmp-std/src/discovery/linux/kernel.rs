@@ -3,6 +3,7 @@
 use std::io;
 
 use super::super::routes::{Hop, PROBES, Part, Route, Routes, Way};
+use crate::netlink::message::Messages;
 use crate::netlink::{self, Link, RouteSocket};
 
 pub(super) fn read() -> io::Result<Routes> {
@@ -14,6 +15,15 @@ pub(super) fn read() -> io::Result<Routes> {
     let [lower, upper] = PROBES;
     let ways = [way(lower)?, way(upper)?];
     Ok(routes_of(&routes, ways, &links))
+}
+
+/// In the answers as they came: all links, all routes, and the way to each of [`PROBES`].
+pub(in super::super) fn of_answers(links: &[u8], routes: &[u8], ways: [&[u8]; 2]) -> Routes {
+    let read = |bytes| Messages::new(bytes).filter_map(|message| netlink::Route::read(message.body));
+    let links: Vec<Link> = Messages::new(links).filter_map(|message| Link::read(message.body)).collect();
+    let routes: Vec<netlink::Route> = read(routes).filter(|route| part(route).is_some()).collect();
+    let ways = ways.map(|way| read(way).next().and_then(|route| self::way(&route, &links)));
+    routes_of(&routes, ways, &links)
 }
 
 fn routes_of(routes: &[netlink::Route], ways: [Option<Way>; 2], links: &[Link]) -> Routes {

@@ -1,6 +1,6 @@
 //! Linux: the kernel is asked; where that is forbidden, its main table is read as text.
 
-mod kernel;
+pub(super) mod kernel;
 pub(super) mod proc;
 
 use super::DiscoverError;

@@ -20,7 +20,7 @@ pub(in super::super) fn is_on_link(address: Ipv4Addr) -> io::Result<bool> {
 }
 
 /// In the texts of `route` and `dev`. Lines that are not understood are passed over.
-pub(super) fn routes(table: &str, devices: &str) -> Routes {
+pub(in super::super) fn routes(table: &str, devices: &str) -> Routes {
     let lines: Vec<Line> = table.lines().filter_map(Line::read).collect();
     let ways = PROBES.map(|probe| lookup(&lines, probe).map(Line::way));
     let routes = lines.iter().filter(|line| line.leads_on).filter_map(Line::route).collect();

@@ -18,6 +18,8 @@ use natpmp_proto::gateway::{NatFailure, NatRequest};
 
 #[cfg(target_os = "linux")]
 pub use nftables::Nftables;
+#[cfg(target_os = "linux")]
+pub(crate) use nftables::{parse_leftover, read_flow};
 pub use relay::{Relay, RelayLimits};
 
 /// What does the NAT for a gateway.

@@ -16,7 +16,9 @@ use natpmp_proto::wire::Protocol;
 
 use super::Nat;
 use conntrack::Flow;
+pub(crate) use conntrack::read_flow;
 use kernel::{Kernel, Linux};
+pub(crate) use leftover::parse as parse_leftover;
 use plan::{Plan, Standing};
 use script::Interfaces;
 

@@ -4,11 +4,11 @@ use std::thread;
 
 use natpmp_std::{Ending, Error, Mapping, Protocol};
 
-use super::Keeper;
+use super::Account;
 use crate::failure::Failure;
 use crate::report::{Line, name, note};
 
-impl Keeper<'_> {
+impl Account<'_> {
     /// Deletes what was kept, and says what came of it.
     pub(super) fn end(mut self) -> Result<(), Failure> {
         self.outlets.manager.stopping("deleting what is open");
@@ -52,7 +52,7 @@ impl Keeper<'_> {
         result
     }
 
-    fn ended(&mut self, protocol: Protocol, open: Option<Mapping>, ending: Ending) {
+    pub(crate) fn ended(&mut self, protocol: Protocol, open: Option<Mapping>, ending: Ending) {
         let port = self.args.mapping.internal_port;
         let (event, what) = match ending {
             Ending::LeftToLapse => ("lapsing", "is left to lapse: internal port 0 cannot be deleted alone"),

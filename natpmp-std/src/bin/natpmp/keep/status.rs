@@ -1,10 +1,10 @@
 //! What `keep` does at present, for the service manager.
 
-use super::{Held, Keeper, open_at};
+use super::{Account, Held, open_at};
 use crate::once::find_gateway;
 use crate::report::name;
 
-impl Keeper<'_> {
+impl Account<'_> {
     /// Tells what has changed. It is ready once all that it keeps is open.
     pub(super) fn tell_manager(&mut self) {
         if self.outlets.manager.is_there() {

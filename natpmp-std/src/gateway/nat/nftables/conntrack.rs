@@ -11,6 +11,7 @@ use natpmp_proto::wire::Protocol;
 use rustix::net::netlink::NETFILTER;
 
 use crate::netlink::Socket;
+pub(crate) use message::read_flow;
 
 /// A flow that the kernel remembers, as its first packet had it and as the answers have it.
 #[derive(Clone, Debug, PartialEq, Eq)]

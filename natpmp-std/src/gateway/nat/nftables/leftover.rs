@@ -13,7 +13,7 @@ pub(super) fn read() -> Vec<(NatMapping, Ipv4Addr)> {
 }
 
 /// What cannot be understood is passed over.
-pub(super) fn parse(listed: &str) -> Vec<(NatMapping, Ipv4Addr)> {
+pub(crate) fn parse(listed: &str) -> Vec<(NatMapping, Ipv4Addr)> {
     let Some(external) = elements(listed, "set external").next().and_then(|text| text.parse().ok()) else {
         return Vec::new();
     };

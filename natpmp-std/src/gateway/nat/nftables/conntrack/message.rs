@@ -37,6 +37,18 @@ pub(super) fn flow(body: &[u8]) -> Option<Flow> {
     Some(Flow { protocol, original, reply, has_answer: status & SEEN_REPLY != 0, id })
 }
 
+/// For the fuzz targets: the protocol of such a flow, who began it and with whom, and whether its removal names the same.
+pub(crate) fn read_flow(body: &[u8]) -> Option<(Protocol, [SocketAddrV4; 2], bool)> {
+    let flow = flow(body)?;
+    let (_, _, removal) = delete(&flow);
+    let named = removal.get(GENERIC.len()..).and_then(|attributes| {
+        let id = u32::from_be_bytes(array(find(attributes, ID)?, 0)?);
+        Some((tuple(find(attributes, ORIGINAL)?)?, id))
+    });
+    let is_named = named == Some(((flow.protocol, flow.original), flow.id));
+    Some((flow.protocol, [flow.original.from, flow.original.to], is_named))
+}
+
 fn tuple(body: &[u8]) -> Option<(Protocol, Ends)> {
     let (ip, protocol) = (find(body, TUPLE_IP)?, find(body, TUPLE_PROTOCOL)?);
     let end = |address, port| {

@@ -1,0 +1,68 @@
+//! **Invariant.** Whatever a gateway answers or announces, and whatever the routes are called: with `--json` the command prints lines that
+//! are one JSON object each, of the events and fields that the README documents, with values in their range and no others; and it does not
+//! panic.
+//!
+//! The machine hears the bytes, and the command's own code says what comes of them.
+
+mod check;
+mod heard;
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use natpmp_proto::Protocol;
+use natpmp_std::fuzzing;
+
+use crate::args::{Global, Keep, Mapping, Protocols};
+use crate::command::gateways;
+use crate::command::keep::{Account, Outlets};
+use crate::reader::Reader;
+use crate::report::{Line, Report};
+use crate::streams;
+use heard::Conversation;
+
+pub use check::{EVENTS, FIELDS};
+
+/// Reads options of the command, answers of a gateway, and routes from these bytes, at most 64 steps.
+///
+/// # Panics
+/// If the invariant does not hold.
+pub fn run(bytes: &[u8]) {
+    let mut choices = Reader::new(&bytes[..bytes.len().min(LONGEST)]);
+    let (protocol, protocols) =
+        [(Protocol::Udp, Protocols::Udp), (Protocol::Tcp, Protocols::Tcp), (Protocol::Udp, Protocols::Both)]
+            [usize::from(choices.u8() % 3)];
+    let mapping = Mapping {
+        protocol: protocols,
+        internal_port: [4_000, 0][usize::from(choices.bit())],
+        external: None,
+        lifetime: choices.u16().max(1).into(),
+    };
+    let global = Global { gateway: None, bind: None, interface: None, json: true, timeout: None, verbose: false };
+    let keep = Keep { mapping, refresh_interval: None, on_change: None, port_file: None, clear_on_new_address: false };
+    streams::take();
+
+    let mut kept = Report::new(true);
+    let mut once = Report::new(true);
+    if choices.bit() {
+        let (devices, table) = (choices.part(), choices.part());
+        let text = [devices, table].map(String::from_utf8_lossy);
+        gateways::tell(&mut once, &fuzzing::gateways_by_text(&text[1], &text[0]).0);
+    }
+    once.result(&Line::new("gateway", GATEWAY), "");
+    let outlets = Outlets::open(&keep).unwrap_or_else(|_| panic!("neither a hook nor a file is opened"));
+    let mut account = Account::new(&global, &keep, &mut kept, GATEWAY, outlets);
+    let mut conversation = Conversation::new(&keep, protocol);
+    for _ in 0..MOST_STEPS {
+        if choices.is_empty() {
+            break;
+        }
+        conversation.step(&mut choices, &mut account, &mut once);
+    }
+    for line in streams::take() {
+        check::line(&line);
+    }
+}
+
+const GATEWAY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 1), 5351);
+const LONGEST: usize = 1_024;
+const MOST_STEPS: usize = 64;

@@ -1,0 +1,112 @@
+//! Fuzz targets for the natpmp crates. Not published.
+//!
+//! A target is a function of bytes that panics where its invariant does not hold; each module opens with that invariant. A fuzzer
+//! looks for such bytes (see `README.md` here), and `cargo test` replays what was found, without a fuzzer.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    reason = "a target that panics has found something, as it should"
+)]
+
+pub mod client;
+pub mod gateway;
+#[cfg(target_os = "linux")]
+pub mod json;
+#[cfg(target_os = "linux")]
+pub mod kernel;
+pub mod network;
+mod reader;
+pub mod requests;
+pub mod responses;
+pub mod state;
+
+/// Only Linux has what these ask: elsewhere nothing is.
+#[cfg(not(target_os = "linux"))]
+pub mod json {
+    /// Nothing.
+    pub const fn run(_bytes: &[u8]) {}
+}
+/// The same of the kernel.
+#[cfg(not(target_os = "linux"))]
+pub mod kernel {
+    /// Nothing.
+    pub const fn run(_bytes: &[u8]) {}
+}
+
+/// The command is a program, and no library: its files are compiled here once more. Only where its words go is another place.
+#[cfg(target_os = "linux")]
+#[allow(dead_code, reason = "not all of it is told to say something here")]
+#[path = "../../natpmp-std/src/bin/natpmp"]
+mod command {
+    pub(crate) mod args;
+    pub(crate) mod failure;
+    pub(crate) mod gateways;
+    pub(crate) mod hook;
+    pub(crate) mod keep;
+    pub(crate) mod notify;
+    pub(crate) mod once;
+    pub(crate) mod port_file;
+    pub(crate) mod report;
+    pub(crate) mod serve;
+    pub(crate) mod signals;
+    pub(crate) mod watch;
+
+    /// What would go to standard output is kept, and notes are dropped.
+    pub(crate) mod streams {
+        use std::cell::RefCell;
+        use std::io;
+
+        pub(crate) fn result(text: &str) -> io::Result<()> {
+            LINES.with_borrow_mut(|lines| lines.push(text.to_owned()));
+            Ok(())
+        }
+
+        pub(crate) const fn note(_text: &str) {}
+
+        pub(crate) fn take() -> Vec<String> {
+            LINES.take()
+        }
+
+        thread_local! {
+            static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+        }
+    }
+}
+/// By these names they know each other.
+#[cfg(target_os = "linux")]
+use command::{args, failure, hook, notify, once, port_file, report, serve, signals, streams};
+
+/// A target by its name, which is also that of its corpus.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All of them.
+pub const TARGETS: &[Target] = &[
+    ("client", client::run),
+    ("gateway", gateway::run),
+    ("json", json::run),
+    ("kernel", kernel::run),
+    ("network", network::run),
+    ("requests", requests::run),
+    ("responses", responses::run),
+    ("state", state::run),
+];
+
+/// The program of a target: for `cargo fuzz` the fuzzer itself, else one that runs the files that it is given.
+#[macro_export]
+macro_rules! target {
+    ($name:ident) => {
+        #[cfg(fuzzing)]
+        libfuzzer_sys::fuzz_target!(|bytes: &[u8]| $crate::$name::run(bytes));
+        #[cfg(not(fuzzing))]
+        fn main() -> std::io::Result<()> {
+            for path in std::env::args_os().skip(1) {
+                $crate::$name::run(&std::fs::read(path)?);
+            }
+            Ok(())
+        }
+    };
+}
