@@ -1,7 +1,6 @@
 //! The client's firmware while DHCP says one thing, then another, then nothing.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::time::Duration;
 
 use natpmp_proto::Protocol as Mapped;
 use natpmp_testkit::gateway::{Gateway, Served};
@@ -50,6 +49,6 @@ fn firmware_without_an_address_waits_for_one_and_renews() {
     lab.router().forget_mappings();
     let mend = || dhcp.change(|offer| offer.is_silent = false);
     let is_back = || lab.leads_to_client(Protocol::Udp, 4000);
-    back_within(Duration::from_secs(15), "firmware, a DHCP server that was gone", mend, is_back);
+    back_within(SOON, "firmware, a DHCP server that was gone", mend, is_back);
     assert!(wait_until(SOON, || lab.router().mappings().len() == 1));
 }

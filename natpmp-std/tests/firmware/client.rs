@@ -52,7 +52,7 @@ fn firmware_is_told_port_unreachable_and_finds_the_gateway_again() {
     board.line(SOON, |line| line.contains("failed: udp 4000:") && line.contains("port unreachable"));
     board.line(SOON, said("lost: udp 4000: Expired"));
     let is_back = || lab.leads_to_client(Protocol::Udp, 4000);
-    back_within(Duration::from_secs(10), "firmware, a gateway that was gone", || gateway.start(), is_back);
+    back_within(SOON, "firmware, a gateway that was gone", || gateway.start(), is_back);
 }
 
 /// C03, C25: a router that drops everything, and then does not.
@@ -65,10 +65,10 @@ fn firmware_outlives_the_silence_of_the_gateway() {
     let mut board = firmware.boot("client-dhcp", lab.client());
     open(&lab, &mut board);
     lab.router().drop_requests();
-    board.line(Duration::from_secs(15), said("failed: udp 4000: the gateway does not answer"));
+    board.line(SOON, said("failed: udp 4000: the gateway does not answer"));
     let mend = || lab.router().let_requests_through();
     let is_back = || lab.leads_to_client(Protocol::Udp, 4000);
-    back_within(Duration::from_secs(20), "firmware, a gateway that was silent", mend, is_back);
+    back_within(SOON, "firmware, a gateway that was silent", mend, is_back);
     board.line(SOON, said("mapped: udp 4000"));
 }
 
@@ -80,7 +80,7 @@ fn firmware_whose_cable_is_plugged_in_late_asks_for_what_it_wants_by_then() {
     replace(lab.client());
     lab.client().ip(&["link", "set", "eth0", "down"]);
     let mut board = firmware.boot("client-static", lab.client());
-    board.line(Duration::from_secs(15), said("external address: none: the gateway does not answer"));
+    board.line(SOON, said("external address: none: the gateway does not answer"));
     // After a pause of 2 s at most it is the mapping's turn.
     let told = board.age();
     assert!(wait_until(SOON, || board.age() > told + Duration::from_secs(3)));
@@ -102,7 +102,7 @@ fn firmware_whose_cable_is_plugged_in_late_asks_for_what_it_wants_by_then() {
     );
     let mend = || lab.client().ip(&["link", "set", "eth0", "up"]);
     let is_back = || lab.router().mappings().len() == 1;
-    back_within(Duration::from_secs(10), "firmware, a cable that was plugged in late", mend, is_back);
+    back_within(SOON, "firmware, a cable that was plugged in late", mend, is_back);
     board.line(SOON, said("mapped: udp 4000"));
     board.line(SOON, said("external address: 11.22.33.44"));
     let rules = lab.router().rules();

@@ -35,7 +35,7 @@ fn leases_of_the_gateway_firmware_end_by_themselves() {
     let mut board = boot(&firmware, &lab);
     natpmpc(&lab, &["-a", "5000", "4000", "udp", "1"]);
     board.line(SOON, said("install: udp 5000"));
-    board.line(Duration::from_secs(5), said("remove: udp 5000"));
+    board.line(SOON, said("remove: udp 5000"));
 }
 
 /// A request in the name of a host that is not there is answered too, or would be: ARP finds nobody.

@@ -24,5 +24,6 @@ mod machine;
 use std::time::Duration;
 
 const NATPMP: &str = env!("CARGO_BIN_EXE_natpmp");
-/// Long enough for anything that is not meant to wait.
-const SOON: Duration = Duration::from_secs(10);
+/// Long enough for all that is waited for here, the RFC's pauses included. A board's clock falls behind where QEMU does not get its share of the
+/// processor.
+const SOON: Duration = Duration::from_secs(40);
