@@ -101,7 +101,8 @@ impl State {
     /// # Errors
     /// [`StateError::Io`]; the file is as it was then.
     pub fn save(&self, path: &Path) -> Result<(), StateError> {
-        let temporary = beside(path, &format!(".{}.new", std::process::id()));
+        // The same for every process: what one left that was killed over it is the next one's to replace.
+        let temporary = beside(path, ".new");
         let written = write(&temporary, &self.to_string()).and_then(|()| fs::rename(&temporary, path));
         written.map_err(|error| {
             // It may not be there.
@@ -272,6 +273,18 @@ mod tests {
         for state in [state(), State::default()] {
             assert_eq!(State::parse(&state.to_string()).unwrap(), state);
         }
+    }
+
+    #[test]
+    fn what_a_killed_gateway_left_half_written_is_gone_after_the_next_save() {
+        let directory = std::env::temp_dir().join(format!("natpmp-state-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let (path, longer) = (directory.join("state"), state().to_string().repeat(2));
+        fs::write(directory.join("state.new"), longer).unwrap();
+        state().save(&path).unwrap();
+        assert_eq!(State::load(&path).unwrap(), Some(state()));
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+        fs::remove_dir_all(&directory).unwrap();
     }
 
     #[test]
