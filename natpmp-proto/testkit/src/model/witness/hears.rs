@@ -145,9 +145,18 @@ impl Witness {
         self.epoch = Some((seconds, now));
         if is_lost {
             self.has_restarted = true;
-            let within = Window::after(now, Duration::ZERO, SPREAD);
-            self.mappings.values_mut().for_each(|mapping| mapping.recreate(within));
-            self.external.ask_at = Window::at(now);
+            let spread = Window::after(now, Duration::ZERO, SPREAD);
+            let address = self.external.ask_at;
+            let (round, address) = match self.round {
+                // Another loss joins a round that is to come.
+                Some(round) if now < round.from && round.by <= spread.by => (round, address.or_earlier(round)),
+                // It may be to come.
+                Some(round) if now < round.by && round.from <= spread.by => (spread, address.or_earlier(spread)),
+                _ => (spread, Window::at(now)),
+            };
+            self.round = Some(round);
+            self.mappings.values_mut().for_each(|mapping| mapping.recreate(round));
+            self.external.ask_at = address;
         }
     }
 

@@ -66,7 +66,7 @@ struct Witness {
     question: Option<Instant>,
     /// When a question goes out at the earliest: they are a second apart.
     question_from: Instant,
-    /// The round of renewals that a PCP announcement caused last.
+    /// The round of renewals that lost state or a PCP announcement caused last.
     round: Option<Window>,
     has_restarted: bool,
     has_moved: bool,
