@@ -1,8 +1,6 @@
 //! What holds for any sequence of commands, faults, datagrams and moments.
 //!
-//! The virtual network itself asserts at every step that datagrams go to the gateway only, that one request is in
-//! flight, that nothing is sent faster than the schedule, that a discarded datagram moves no deadline, and that the
-//! client becomes quiet with its next deadline in the future.
+//! A witness ([`natpmp_testkit::model::witness`]) judges every send, every event and every silence by the checklist.
 
 #![allow(
     clippy::unwrap_used,

@@ -2,7 +2,7 @@
 //!
 //! It is fed with the commands and inputs that the client gets, with all that the client sends and tells, and with time. For each send,
 //! each event and each silence it says whether the RFC and the checklist (C01 to C28) allow it. Where the client chooses at random, the
-//! model knows from when on something may be done, and by when it must be .
+//! model knows from when on something may be done, and by when it must be.
 //!
 //! | what is judged | ids | where |
 //! | --- | --- | --- |
