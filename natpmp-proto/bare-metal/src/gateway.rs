@@ -1,0 +1,97 @@
+//! The gateway machine.
+
+use core::net::{Ipv4Addr, SocketAddrV4};
+
+use natpmp_proto::gateway::{
+    Answer, Discard, GatewayConfig, GatewayEvent, GatewayMapping, NatFailure, NatMapping, NatRequest, PortRange, Reply,
+    TooManyRanges, Transmit,
+};
+use natpmp_proto::{Instant, Protocol};
+
+use crate::exports;
+
+macro_rules! gateway {
+    ($module:ident, $prefix:literal, $n:literal) => {
+        pub mod $module {
+            use super::*;
+
+            type Gateway = natpmp_proto::Gateway<$n>;
+
+            exports! { $prefix:
+                fn new(config: GatewayConfig) -> Gateway { Gateway::new(config) }
+                fn start(gateway: &mut Gateway, now: Instant, epoch: u32) { gateway.start(now, epoch); }
+                fn restore(gateway: &mut Gateway, mapping: &NatMapping, lifetime: u32) -> bool {
+                    gateway.restore(mapping, lifetime)
+                }
+                fn add_static(gateway: &mut Gateway, mapping: &NatMapping) -> bool { gateway.add_static(mapping) }
+                fn remove(gateway: &mut Gateway, protocol: Protocol, internal: SocketAddrV4) -> bool {
+                    gateway.remove(protocol, internal)
+                }
+                fn clear(gateway: &mut Gateway, now: Instant) { gateway.clear(now); }
+                fn set_external_address(gateway: &mut Gateway, now: Instant, address: Option<Ipv4Addr>) {
+                    gateway.set_external_address(now, address);
+                }
+                fn allow_mapping(gateway: &mut Gateway, is_allowed: bool) { gateway.allow_mapping(is_allowed); }
+                fn switch(gateway: &mut Gateway, now: Instant, is_on: bool) { gateway.switch(now, is_on); }
+                fn handle_datagram<'a>(
+                    gateway: &mut Gateway,
+                    now: Instant,
+                    from: SocketAddrV4,
+                    bytes: &'a [u8],
+                ) -> Result<Reply<'a>, Discard> {
+                    gateway.handle_datagram(now, from, bytes)
+                }
+                fn handle_nat(
+                    gateway: &mut Gateway,
+                    now: Instant,
+                    request: &NatRequest,
+                    outcome: Result<(), NatFailure>,
+                ) -> Option<Transmit> {
+                    gateway.handle_nat(now, request, outcome)
+                }
+                fn handle_timeout(gateway: &mut Gateway, now: Instant) { gateway.handle_timeout(now); }
+                fn poll_nat(gateway: &mut Gateway) -> Option<NatRequest> { gateway.poll_nat() }
+                fn poll_transmit(gateway: &mut Gateway, now: Instant) -> Option<Transmit> { gateway.poll_transmit(now) }
+                fn poll_event(gateway: &mut Gateway) -> Option<GatewayEvent> { gateway.poll_event() }
+                fn poll_timeout(gateway: &Gateway) -> Option<Instant> { gateway.poll_timeout() }
+                fn epoch(gateway: &Gateway, now: Instant) -> u32 { gateway.epoch(now) }
+                fn external_address(gateway: &Gateway) -> Option<Ipv4Addr> { gateway.external_address() }
+                fn mappings(gateway: &Gateway, into: &mut [GatewayMapping]) {
+                    for (to, from) in into.iter_mut().zip(gateway.mappings()) {
+                        *to = from;
+                    }
+                }
+                fn len(gateway: &Gateway) -> usize { gateway.len() }
+                fn is_empty(gateway: &Gateway) -> bool { gateway.is_empty() }
+                fn capacity(gateway: &Gateway) -> usize { gateway.capacity() }
+            }
+        }
+    };
+}
+
+#[cfg(feature = "all")]
+gateway!(one, "gateway1", 1);
+gateway!(sixteen, "gateway16", 16);
+#[cfg(feature = "all")]
+gateway!(hundreds, "gateway256", 256);
+#[cfg(feature = "all")]
+gateway!(most, "gateway65534", 65_534);
+
+exports! { "answer":
+    fn write<'b>(answer: &Answer<'_>, buffer: &'b mut [u8]) -> Option<&'b [u8]> { answer.write(buffer) }
+    fn request_mapping(request: &NatRequest) -> &NatMapping { request.mapping() }
+}
+
+exports! { "gateway_config":
+    fn config_new() -> GatewayConfig { GatewayConfig::new() }
+    fn longest_lifetime(config: GatewayConfig, seconds: u32) -> GatewayConfig { config.longest_lifetime(seconds) }
+    fn shortest_lifetime(config: GatewayConfig, seconds: u32) -> GatewayConfig { config.shortest_lifetime(seconds) }
+    fn ports(config: GatewayConfig, ports: PortRange) -> GatewayConfig { config.ports(ports) }
+    fn deny(config: GatewayConfig, range: PortRange) -> Result<GatewayConfig, TooManyRanges> { config.deny(range) }
+    fn per_client(config: GatewayConfig, mappings: u16) -> GatewayConfig { config.per_client(mappings) }
+    fn seed(config: GatewayConfig, seed: u64) -> GatewayConfig { config.seed(seed) }
+    fn range_new(low: u16, high: u16) -> Option<PortRange> { PortRange::new(low, high) }
+    fn contains(range: PortRange, port: u16) -> bool { range.contains(port) }
+    fn low(range: PortRange) -> u16 { range.low() }
+    fn high(range: PortRange) -> u16 { range.high() }
+}
