@@ -1,8 +1,6 @@
 //! What holds for any sequence of commands, faults, datagrams and moments.
 //!
-//! The virtual network itself asserts at every step that datagrams go to the gateway only, that one request is in
-//! flight, that nothing is sent faster than the schedule, that a discarded datagram moves no deadline, and that the
-//! client becomes quiet with its next deadline in the future.
+//! A witness ([`natpmp_testkit::model::witness`]) judges every send, every event and every silence by the checklist.
 
 #![allow(
     clippy::unwrap_used,
@@ -17,7 +15,7 @@ use std::time::Duration;
 
 use natpmp_proto::{Event, MapRequest, Protocol};
 use natpmp_testkit::gateway::{Announces, FailureForm, Gateway, Grant, Knobs, Reach, VersionError};
-use natpmp_testkit::model::client::{Fault, Key, Run, Setup, Step, run_steps};
+use natpmp_testkit::model::client::{Fault, Key, Run, Sender, Setup, Step, run_steps};
 use natpmp_testkit::net::{Link, Sim};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -48,8 +46,8 @@ proptest! {
         run.take(&Step::Refresh((Protocol::Udp, 4_000)));
         for (is_announcement, bytes, pause) in packets {
             match is_announcement {
-                true => run.take(&Step::Announcement(true, bytes)),
-                false => run.take(&Step::Datagram(true, bytes)),
+                true => run.take(&Step::Announcement(Sender::Gateway, bytes)),
+                false => run.take(&Step::Datagram(Sender::Gateway, bytes)),
             }
             run.take(&Step::Run(Duration::from_millis(pause)));
         }
@@ -135,8 +133,11 @@ fn step() -> impl Strategy<Value = Step> {
         4 => duration.clone().prop_map(Step::Run),
         8 => deadline.prop_map(Step::RunToDeadline),
         1 => duration.prop_map(Step::Sleep),
-        3 => (any::<bool>(), packet()).prop_map(|(genuine, bytes)| Step::Datagram(genuine, bytes)),
-        2 => (any::<bool>(), packet()).prop_map(|(genuine, bytes)| Step::Announcement(genuine, bytes)),
+        3 => (sender(), packet()).prop_map(|(sender, bytes)| Step::Datagram(sender, bytes)),
+        2 => (sender(), packet()).prop_map(|(sender, bytes)| Step::Announcement(sender, bytes)),
+        3 => (sender(), prop_oneof![3 => Just(0u16), 1 => 1u16..8], 0u32..20_000, external(), granted()).prop_map(
+            |(sender, result, epoch, port, lifetime)| Step::Answer(sender, result, epoch, port, lifetime)
+        ),
         1 => Just(Step::Unreachable),
         5 => fault().prop_map(Step::Turn),
         2 => Just(Step::Restart),
@@ -178,11 +179,9 @@ fn fault() -> impl Strategy<Value = Fault> {
 /// Any bytes, and bytes that are almost answers.
 fn packet() -> impl Strategy<Value = Vec<u8>> {
     let epoch = prop_oneof![any::<u32>(), 0u32..20_000];
-    let port = || prop_oneof![Just(0u16), 4_000u16..4_004];
-    let lifetime = prop_oneof![Just(0u32), 1u32..8_000, Just(u32::MAX)];
     let opcode = prop_oneof![Just(0x80u8), Just(0x81), Just(0x82), Just(0u8)];
-    let answer = (opcode, prop_oneof![Just(0u16), 0u16..7], epoch, port(), port(), lifetime, 0usize..20).prop_map(
-        |(opcode, result, epoch, internal, external, lifetime, length)| {
+    let answer = (opcode, prop_oneof![Just(0u16), 0u16..7], epoch, external(), external(), granted(), 0usize..20)
+        .prop_map(|(opcode, result, epoch, internal, external, lifetime, length)| {
             let mut bytes = vec![0, opcode];
             bytes.extend(result.to_be_bytes());
             bytes.extend(epoch.to_be_bytes());
@@ -191,9 +190,25 @@ fn packet() -> impl Strategy<Value = Vec<u8>> {
             bytes.extend(lifetime.to_be_bytes());
             bytes.truncate(length.max(2));
             bytes
-        },
-    );
+        });
     prop_oneof![4 => answer, 1 => vec(any::<u8>(), 0..64), 1 => Just(Gateway::PCP_ANNOUNCE.to_vec())]
+}
+
+fn sender() -> impl Strategy<Value = Sender> {
+    prop_oneof![
+        4 => Just(Sender::Gateway),
+        1 => Just(Sender::OtherPort),
+        1 => Just(Sender::Second),
+        1 => Just(Sender::Stranger)
+    ]
+}
+
+fn external() -> impl Strategy<Value = u16> {
+    prop_oneof![Just(0u16), 4_000u16..4_004]
+}
+
+fn granted() -> impl Strategy<Value = u32> {
+    prop_oneof![Just(0u32), 1u32..8_000, Just(u32::MAX)]
 }
 
 fn key() -> impl Strategy<Value = Key> {

@@ -111,8 +111,10 @@ pub(super) struct Exchange {
     pub(super) ask: Ask,
     /// How often it was sent.
     sends: u8,
-    /// How often it had been sent when a grant of nothing first came; 0 if none came.
-    nothing_after: u8,
+    /// A grant of nothing came that may be the late answer to a deletion.
+    heard_nothing: bool,
+    /// It was sent again since.
+    asked_since: bool,
     /// The end of the schedule was met late once, as after a sleep, and the schedule began anew.
     is_forgiven: bool,
     /// A command or an announcement began the schedule anew, which may happen once: a silent gateway is to be given up,
@@ -124,7 +126,15 @@ pub(super) struct Exchange {
 
 impl Exchange {
     pub(super) fn new(now: Instant, ask: Ask) -> Self {
-        Self { ask, sends: 0, nothing_after: 0, is_forgiven: false, is_hurried: false, deadline: now }
+        Self {
+            ask,
+            sends: 0,
+            heard_nothing: false,
+            asked_since: false,
+            is_forgiven: false,
+            is_hurried: false,
+            deadline: now,
+        }
     }
 
     /// Counts a send if one is due, and says how many there were before.
@@ -136,6 +146,7 @@ impl Exchange {
         let send = resends.saturating_add(1);
         self.deadline = now + schedule.wait_after(send)?;
         self.sends = send;
+        self.asked_since = self.heard_nothing;
         Some(resends)
     }
 
@@ -194,15 +205,13 @@ impl Exchange {
     /// Notes a grant of nothing that may be the late answer to a deletion. A second one, after the request was sent
     /// again, settles it.
     pub(super) fn settles_as_nothing(&mut self) -> bool {
-        if self.nothing_after == 0 {
-            self.nothing_after = self.sends;
-        }
-        self.sends > self.nothing_after
+        self.heard_nothing = true;
+        self.asked_since
     }
 
     /// Whether all that was heard is a grant of nothing.
     pub(super) fn heard_nothing_only(&self) -> bool {
-        self.nothing_after != 0
+        self.heard_nothing
     }
 }
 

@@ -1,5 +1,7 @@
 //! Whole networks in virtual time, from seed to seed: `cargo run --release -p natpmp-testkit --example chaos -- --help`.
 
+#![allow(clippy::arithmetic_side_effects, reason = "sums of what was counted")]
+
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -62,7 +64,7 @@ impl Args {
                 _ => return None,
             }
         }
-        args.time = minutes.map(|minutes: u64| Duration::from_secs(60 * minutes));
+        args.time = minutes.map(|minutes: u64| Duration::from_secs(minutes.saturating_mul(60)));
         args.runs = runs.unwrap_or(if minutes.is_some() { u64::MAX } else { 1 });
         Some(args)
     }

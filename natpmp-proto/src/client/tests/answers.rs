@@ -135,6 +135,26 @@ fn a_grant_of_nothing_is_believed_when_it_comes_again_after_the_next_send() {
     rig.is_quiet();
 }
 
+/// C26: a command that begins the schedule anew does not make the client forget what it heard, nor how often it has asked.
+#[test]
+fn a_grant_of_nothing_is_remembered_when_the_schedule_begins_anew() {
+    let nothing = mapped(1000, UDP, 4000, 0, 0);
+    let mut rig = waiting();
+    rig.at(250).request();
+    rig.at(750).request();
+    is_no_answer(&mut rig, GATEWAY, &nothing.encode());
+    rig.refresh(UDP, 4000);
+    assert_eq!(rig.at(1_000).sent(), Some((asks(UDP, 4000, 4000, 7200), 0)));
+    assert_eq!(rig.hears(nothing), Ok(Heard::Answer), "it was sent again since");
+
+    let mut rig = waiting();
+    rig.at(250).request();
+    rig.refresh(UDP, 4000);
+    is_no_answer(&mut rig, GATEWAY, &nothing.encode());
+    let (_, events) = rig.silence_until(200_000);
+    assert!(matches!(events[..], [(_, Event::Failed { error: Error::GrantedNothing, .. })]), "{events:?}");
+}
+
 /// C26.
 #[test]
 fn a_grant_of_nothing_that_comes_once_is_the_reason_when_no_other_answer_comes() {

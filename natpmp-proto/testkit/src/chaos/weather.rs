@@ -170,9 +170,24 @@ impl<const N: usize> Weather<N> {
         }
         self.net.converges(self.bound());
         self.has_leftovers = false;
+        if self.random.chance(50) {
+            self.half_an_hour_of_peace();
+        }
     }
 
-    /// There is not room for all: the table is full, nobody starves for ever, and all is well when some have left.
+    /// Nobody sends but to renew, and to ask for what was announced.
+    fn half_an_hour_of_peace(&mut self) {
+        let wanted = self.net.hosts.iter().flat_map(|host| host.wants.values());
+        let renewals: u64 = wanted.map(|wish| 2 * 1_800 / u64::from(wish.requested_lifetime()) + 2).sum();
+        let questions = 20 * self.net.hosts.len() as u64;
+        let before = self.net.tally.sends;
+        self.net.run_for(Duration::from_secs(1_800));
+        let sent = self.net.tally.sends - before;
+        assert!(sent <= renewals + questions, "a storm: {sent} requests where {renewals} renewals are due");
+        self.net.converges(Duration::ZERO);
+    }
+
+    /// There is not room for all: the table is full, and all is well when some have left.
     fn peace_of_a_crowd(&mut self) {
         self.net.run_for(self.bound());
         assert_eq!(self.net.gateway.mappings().count(), N, "there is room, and somebody waits");

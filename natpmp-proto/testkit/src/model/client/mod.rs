@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use natpmp_proto::client::MappingState;
+use natpmp_proto::wire::Request;
 use natpmp_proto::{Event, Instant, MapRequest, Protocol};
 
 use crate::gateway::{Announces, FailureForm, Gateway, Grant, Knobs, Lease, Reach, VersionError, Vpn};
@@ -51,10 +52,12 @@ pub enum Step {
     RunToDeadline(i64),
     /// The host sleeps.
     Sleep(Duration),
-    /// A datagram comes to the socket for requests, from the gateway's address or another one.
-    Datagram(bool, Vec<u8>),
-    /// A datagram comes to the socket for announcements, from the gateway's address or another one.
-    Announcement(bool, Vec<u8>),
+    /// A datagram comes to the socket for requests.
+    Datagram(Sender, Vec<u8>),
+    /// A datagram comes to the socket for announcements.
+    Announcement(Sender, Vec<u8>),
+    /// Something that may be the answer to the last request, with this result, epoch, external port and lifetime.
+    Answer(Sender, u16, u32, u16, u32),
     /// The system tells of port unreachable.
     Unreachable,
     /// The system tells that the network is down.
@@ -69,6 +72,19 @@ pub enum Step {
     ChangeAddress(bool),
     /// The network behaves otherwise.
     Link(Link),
+}
+
+/// Where a datagram comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sender {
+    /// The first gateway, truly or not.
+    Gateway,
+    /// Its host, but from another port.
+    OtherPort,
+    /// The second gateway.
+    Second,
+    /// Somebody else.
+    Stranger,
 }
 
 /// A fault of the gateway.
@@ -130,6 +146,8 @@ pub struct Run {
     sim: Sim,
     wanted: BTreeSet<Key>,
     story: Story,
+    /// What the client sent last.
+    last: Option<Request>,
 }
 
 impl Run {
@@ -140,7 +158,7 @@ impl Run {
         sim.add_gateway(SECOND, Gateway::new());
         sim.hear_announcements_apart(setup.hears_apart);
         sim.set_punctuality(if setup.is_unpunctual { Punctuality::Drawn } else { Punctuality::Exact });
-        Self { sim, wanted: BTreeSet::new(), story: Story::default() }
+        Self { sim, wanted: BTreeSet::new(), story: Story::default(), last: None }
     }
 
     /// The network.
@@ -192,8 +210,13 @@ impl Run {
                 }
             }
             Step::Sleep(duration) => sim.sleep(duration),
-            Step::Datagram(genuine, bytes) => sim.inject(sender(genuine), &bytes),
-            Step::Announcement(genuine, bytes) => sim.inject_announcement(sender(genuine), &bytes),
+            Step::Datagram(sender, bytes) => sim.inject(sender.address(), &bytes),
+            Step::Announcement(sender, bytes) => sim.inject_announcement(sender.address(), &bytes),
+            Step::Answer(sender, result, epoch, port, lifetime) => {
+                if let Some(bytes) = self.last.map(|last| answer(last, result, epoch, port, lifetime)) {
+                    sim.inject(sender.address(), &bytes);
+                }
+            }
             Step::Unreachable => sim.inject_unreachable(),
             Step::Down => sim.command(|client, now| client.handle_network_down(now)),
             Step::Turn(fault) => sim.with_gateway(|gateway, _| turn::turn(&mut gateway.knobs, fault)),
@@ -253,12 +276,32 @@ impl Run {
 
     fn read_events(&mut self) {
         self.sim.events().iter().for_each(|event| self.story.told(event));
+        self.last = self.sim.sent().last().map(|sent| sent.request).or(self.last);
         self.sim.forget();
     }
 }
 
-fn sender(genuine: bool) -> SocketAddrV4 {
-    if genuine { Sim::<8>::GATEWAY } else { SocketAddrV4::new([192, 168, 1, 66].into(), 5351) }
+impl Sender {
+    fn address(self) -> SocketAddrV4 {
+        match self {
+            Self::Gateway => Sim::<8>::GATEWAY,
+            Self::OtherPort => SocketAddrV4::new(*Sim::<8>::GATEWAY.ip(), 5_352),
+            Self::Second => SECOND,
+            Self::Stranger => SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 66), 5_351),
+        }
+    }
+}
+
+fn answer(request: Request, result: u16, epoch: u32, port: u16, lifetime: u32) -> Vec<u8> {
+    let mut bytes = vec![0, 128 + request.opcode()];
+    bytes.extend(result.to_be_bytes());
+    bytes.extend(epoch.to_be_bytes());
+    if let Request::Map { internal_port, .. } = request {
+        bytes.extend(internal_port.to_be_bytes());
+        bytes.extend(port.to_be_bytes());
+    }
+    bytes.extend(lifetime.to_be_bytes());
+    bytes
 }
 
 const SECOND: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 2), 5351);

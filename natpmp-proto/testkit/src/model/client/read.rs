@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Fault, Key, Setup, Step};
+use super::{Fault, Key, Sender, Setup, Step};
 use crate::gateway::{Announces, FailureForm, Gateway, Grant, Reach, VersionError};
 use crate::model::Bytes;
 use crate::net::Link;
@@ -19,7 +19,7 @@ pub(super) fn steps(bytes: &[u8]) -> (Setup, Vec<Step>) {
 
 fn step(bytes: &mut Bytes<'_>) -> Step {
     match bytes.below(32) {
-        0..=3 => Step::Keep(key(bytes), bytes.one_of(&[0, 4_000, 4_001, 4_002]), lifetime(bytes)),
+        0..=3 => Step::Keep(key(bytes), external(bytes), lifetime(bytes)),
         4 => Step::Map(key(bytes), lifetime(bytes)),
         5 => Step::Unmap(key(bytes)),
         6 => Step::UnmapAll(bytes.protocol()),
@@ -35,8 +35,12 @@ fn step(bytes: &mut Bytes<'_>) -> Step {
         13 => Step::Run(duration(bytes)),
         14..=17 => Step::RunToDeadline(offset(bytes)),
         18 => Step::Sleep(duration(bytes)),
-        19..=22 => Step::Datagram(bytes.bit(), packet(bytes)),
-        23 | 24 => Step::Announcement(bytes.bit(), packet(bytes)),
+        19 | 20 => Step::Datagram(sender(bytes), packet(bytes)),
+        21 | 22 => {
+            let (sender, result) = (sender(bytes), bytes.one_of(&[0, 0, 0, 0, 2, 3, 4, 6]));
+            Step::Answer(sender, result, bytes.u16().into(), external(bytes), granted(bytes))
+        }
+        23 | 24 => Step::Announcement(sender(bytes), packet(bytes)),
         25 => match bytes.below(3) {
             0 => Step::KeepEvery(key(bytes), bytes.one_of(&[30, 3_000, 7_200])),
             1 => Step::Unreachable,
@@ -52,6 +56,25 @@ fn step(bytes: &mut Bytes<'_>) -> Step {
 
 fn key(bytes: &mut Bytes<'_>) -> Key {
     (bytes.protocol(), bytes.one_of(&[4_000, 4_001, 4_002, 4_000, 4_001, 4_002, 0]))
+}
+
+fn sender(bytes: &mut Bytes<'_>) -> Sender {
+    bytes.one_of(&[
+        Sender::Gateway,
+        Sender::Gateway,
+        Sender::Gateway,
+        Sender::OtherPort,
+        Sender::Second,
+        Sender::Stranger,
+    ])
+}
+
+fn external(bytes: &mut Bytes<'_>) -> u16 {
+    bytes.one_of(&[0, 4_000, 4_001, 4_002])
+}
+
+fn granted(bytes: &mut Bytes<'_>) -> u32 {
+    bytes.one_of(&[0, 1, 60, 7_200, u32::MAX])
 }
 
 fn lifetime(bytes: &mut Bytes<'_>) -> u32 {
@@ -117,9 +140,9 @@ fn packet(bytes: &mut Bytes<'_>) -> Vec<u8> {
     packet.extend([0, bytes.one_of(&[0, 0, 0, 0, 1, 2, 3, 4, 5, 6])]);
     packet.extend(u32::from(bytes.u16()).to_be_bytes());
     for _ in 0..2 {
-        packet.extend(bytes.one_of(&[0u16, 4_000, 4_001, 4_002]).to_be_bytes());
+        packet.extend(external(bytes).to_be_bytes());
     }
-    packet.extend(bytes.one_of(&[0u32, 1, 60, 7_200, u32::MAX]).to_be_bytes());
+    packet.extend(granted(bytes).to_be_bytes());
     packet.truncate(bytes.one_of(&[16, 16, 12, 12, 8, 4, 2, 15]));
     packet
 }

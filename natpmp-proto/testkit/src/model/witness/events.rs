@@ -63,7 +63,7 @@ impl Witness {
         let Event::Failed { error, .. } = *event else { return };
         let known = self.mappings.get_mut(&key).unwrap_or_else(|| panic!("{event:?}, and nobody wanted it"));
         let failed = known.news.failed.take().map(|(error, _)| error);
-        assert_eq!(failed, Some(error), "{event:?}");
+        assert_eq!(failed, Some(error), "{event:?}: {known:?}");
         let window = known.due().map(|due| due.or_later(self.quiet));
         let is_right = match (retry_at, window) {
             (Some(at), Some(window)) => window.has(at),

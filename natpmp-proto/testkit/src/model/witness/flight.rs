@@ -18,37 +18,36 @@ pub(super) struct Flight {
     pub(super) is_hurried: bool,
     /// It began anew since nobody was there to hear its end; it may once.
     pub(super) is_forgiven: bool,
-    /// How often it had been sent when a grant of nothing first came.
-    pub(super) nothing_after: Option<usize>,
+    /// A grant of nothing came, and whether it was sent again since.
+    pub(super) nothing: Option<bool>,
 }
 
 impl Flight {
     pub(super) fn new(now: Instant, ask: Ask) -> Self {
-        Self { ask, sends: 0, last: now, due: now, is_hurried: false, is_forgiven: false, nothing_after: None }
+        Self { ask, sends: 0, last: now, due: now, is_hurried: false, is_forgiven: false, nothing: None }
     }
 
     /// A grant of nothing may be the late answer to a deletion; a second one, after another send, settles it.
     pub(super) fn settles_as_nothing(&mut self) -> bool {
-        let first = *self.nothing_after.get_or_insert(self.sends);
-        self.sends > first
+        *self.nothing.get_or_insert(false)
     }
 }
 
 impl Witness {
-    /// How long this is waited for after each send, as things are now.
-    pub(super) fn waits(&self, ask: Ask) -> Vec<Duration> {
+    /// How long this is waited for after it was sent so often before and once more, as things are now; `None` if it is not sent again.
+    pub(super) fn wait(&self, ask: Ask, sends: usize) -> Option<Duration> {
         let is_sent_once = match ask {
-            Ask::Address if !self.external.is_asked => return self.rules.short_waits(),
+            Ask::Address if !self.external.is_asked => return self.short_waits.get(sends).copied(),
             Ask::Address | Ask::Map(_) => false,
             Ask::Delete(key) => self.mappings.get(&key).is_some_and(|mapping| mapping.is_last_try),
             Ask::DeleteAll(protocol) => self.all.get(&protocol).is_some_and(|all| all.is_sent_once()),
         };
-        if is_sent_once { self.rules.one_wait() } else { self.rules.waits() }
+        self.waits.get(sends).copied().filter(|_| sends == 0 || !is_sent_once)
     }
 
     /// The caller wants something: what waits for an answer for long begins anew, once, the first wait after its last send.
     pub(super) fn hurry(&mut self, now: Instant) {
-        let first = self.rules.waits()[0];
+        let first = self.waits[0];
         let Some(flight) = &mut self.flight else { return };
         let soonest = now.max(flight.last + first);
         if !flight.is_hurried && flight.sends > 1 && soonest < flight.due {

@@ -2,7 +2,7 @@
 //!
 //! It is fed with the commands and inputs that the client gets, with all that the client sends and tells, and with time. For each send,
 //! each event and each silence it says whether the RFC and the checklist (C01 to C28) allow it. Where the client chooses at random, the
-//! model knows from when on something may be done, and by when it must be ([`Window`](window::Window)).
+//! model knows from when on something may be done, and by when it must be.
 //!
 //! | what is judged | ids | where |
 //! | --- | --- | --- |
@@ -30,6 +30,7 @@ mod window;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
+use std::time::Duration;
 
 use natpmp_proto::{Instant, Protocol};
 
@@ -49,6 +50,10 @@ type Key = (Protocol, u16);
 #[derive(Clone, Debug)]
 struct Witness {
     rules: Rules,
+    /// How long to wait after each send.
+    waits: Vec<Duration>,
+    /// The same of a question that nobody waits for.
+    short_waits: Vec<Duration>,
     gateway: SocketAddrV4,
     capacity: usize,
     mappings: BTreeMap<Key, Mapping>,
@@ -87,6 +92,8 @@ impl Witness {
     fn new(rules: Rules, capacity: usize) -> Self {
         Self {
             gateway: rules.gateway,
+            waits: rules.waits(),
+            short_waits: rules.short_waits(),
             rules,
             capacity,
             mappings: BTreeMap::new(),
@@ -118,3 +125,6 @@ impl Ask {
         matches!(self, Self::Delete(_) | Self::DeleteAll(_))
     }
 }
+
+#[cfg(test)]
+mod tests;

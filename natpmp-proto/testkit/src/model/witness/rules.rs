@@ -89,11 +89,6 @@ impl Rules {
         cut
     }
 
-    /// Those of something that is sent once.
-    pub(super) fn one_wait(&self) -> Vec<Duration> {
-        self.waits().into_iter().take(1).collect()
-    }
-
     /// The pause before what failed is tried again: doubled from failure to failure up to the longest, less a quarter at most.
     pub(super) fn pause(&self, failures: u32) -> (Duration, Duration) {
         let (first, longest) = (self.backoff.pause(0), self.backoff.pause(u8::MAX));

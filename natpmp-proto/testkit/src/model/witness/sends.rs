@@ -19,13 +19,14 @@ impl Witness {
             Some(flying) => assert_eq!(flying, ask, "C02: a second request in flight at {now:?}"),
         }
         assert_eq!(self.form(ask), &transmit.payload[..], "C01, C13, C14: another form of {ask:?}");
-        let waits = self.waits(ask);
+        let sends = self.flight.as_ref().map_or(0, |flight| flight.sends);
+        let wait = self.wait(ask, sends);
         let flight = self.flight.get_or_insert_with(|| Flight::new(now, ask));
         assert!(flight.due <= now, "C03: {ask:?} is sent at {now:?}, by the schedule at {:?}", flight.due);
-        let wait = waits.get(flight.sends);
         let wait = wait.unwrap_or_else(|| panic!("C03: {ask:?} is sent more often than the schedule has it"));
         assert_eq!(usize::from(transmit.resends), flight.sends, "a send that was not counted");
-        (flight.sends, flight.last, flight.due) = (flight.sends + 1, now, now + *wait);
+        (flight.sends, flight.last, flight.due) = (flight.sends + 1, now, now + wait);
+        flight.nothing = flight.nothing.map(|_| true);
         match ask {
             Ask::Map(key) => {
                 if let Some(mapping) = self.mappings.get_mut(&key) {

@@ -22,18 +22,15 @@ impl Witness {
         if is_pointless {
             self.flight = None;
         }
-        let Some(ask) = self.flight.as_ref().map(|flight| flight.ask) else { return };
-        let waits = self.waits(ask);
-        let Some(flight) = &mut self.flight else { return };
-        if now < flight.due || flight.sends < waits.len() {
-            return;
-        }
+        let Some((ask, sends)) = self.flight.as_ref().map(|flight| (flight.ask, flight.sends)) else { return };
+        let is_sent_again = self.wait(ask, sends).is_some();
+        let Some(flight) = self.flight.as_mut().filter(|flight| flight.due <= now && !is_sent_again) else { return };
         // C27: a host that slept through the end did not hear.
         if !flight.is_forgiven && now.saturating_since(flight.due) >= SLEPT {
             (flight.is_forgiven, flight.sends, flight.due) = (true, 0, now);
             return;
         }
-        let has_heard_nothing_only = flight.nothing_after.is_some();
+        let has_heard_nothing_only = flight.nothing.is_some();
         match ask {
             Ask::Address if !self.external.is_asked => self.leave_question(now),
             Ask::DeleteAll(protocol) if self.all.get(&protocol) == Some(&All::Clearing) => {
