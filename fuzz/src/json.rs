@@ -27,6 +27,14 @@ pub use check::{EVENTS, FIELDS};
 /// # Panics
 /// If the invariant does not hold.
 pub fn run(bytes: &[u8]) {
+    for line in lines(bytes) {
+        check::line(&line);
+    }
+}
+
+/// What the command prints, unchecked.
+#[must_use]
+pub fn lines(bytes: &[u8]) -> Vec<String> {
     let mut choices = Reader::new(&bytes[..bytes.len().min(LONGEST)]);
     let (protocol, protocols) =
         [(Protocol::Udp, Protocols::Udp), (Protocol::Tcp, Protocols::Tcp), (Protocol::Udp, Protocols::Both)]
@@ -58,9 +66,7 @@ pub fn run(bytes: &[u8]) {
         }
         conversation.step(&mut choices, &mut account, &mut once);
     }
-    for line in streams::take() {
-        check::line(&line);
-    }
+    streams::take()
 }
 
 const GATEWAY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 1), 5351);

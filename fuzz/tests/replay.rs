@@ -56,6 +56,21 @@ fn the_events_and_fields_of_the_commands_json_are_in_the_readme() {
     }
 }
 
+/// A check of what is never printed would prove nothing.
+#[test]
+#[cfg(target_os = "linux")]
+fn the_corpus_of_the_commands_json_has_it_print_every_event() {
+    let mut printed = BTreeSet::new();
+    for file in files(&of_target("corpus", "json")) {
+        for line in natpmp_fuzz::json::lines(&fs::read(file).unwrap()) {
+            let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+            printed.insert(line["event"].as_str().unwrap().to_owned());
+        }
+    }
+    let documented: BTreeSet<String> = natpmp_fuzz::json::EVENTS.iter().map(|(name, ..)| (*name).to_owned()).collect();
+    assert_eq!(printed, documented);
+}
+
 fn here() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
