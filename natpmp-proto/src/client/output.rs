@@ -112,26 +112,37 @@ impl<const N: usize> Client<N> {
     /// What to ask next, and when. Deletions wait for nothing, and a question that checks an announcement waits for its
     /// turn only; all else waits for the end of the pause. Of what the pause held up, that which was due first goes first.
     fn agenda(&self) -> Option<(Instant, Ask)> {
-        let [udp, tcp] = self.unmap_all;
-        let unmap_all = [(udp, Protocol::Udp), (tcp, Protocol::Tcp)]
-            .into_iter()
-            .filter(|(state, _)| state.is_wanted())
-            .map(|(_, protocol)| (Instant::ZERO, Ask::UnmapAll(protocol)));
-        let unmap = self
-            .slots
-            .iter()
-            .filter(|slot| matches!(slot.life, Life::Closing { with_all: false, .. }))
-            .map(|slot| (Instant::ZERO, Ask::Unmap(slot.key)));
-        let question = self.question.then_some((self.question_from, Ask::ExternalAddress));
-        let at_once = unmap_all.chain(unmap).chain(question).map(|(due, ask)| (due, due, ask));
-
+        // Plain loops: with many slots this is most of what a step costs.
+        let mut next: Option<(Instant, Instant, Ask)> = None;
+        let mut consider = |due: Instant, was_due: Instant, ask: Ask| {
+            if next.is_none_or(|(earliest, was_earliest, _)| (due, was_due) < (earliest, was_earliest)) {
+                next = Some((due, was_due, ask));
+            }
+        };
+        for protocol in Protocol::ALL {
+            if self.unmap_all_of(protocol).is_wanted() {
+                consider(Instant::ZERO, Instant::ZERO, Ask::UnmapAll(protocol));
+            }
+        }
+        for slot in &self.slots {
+            if matches!(slot.life, Life::Closing { with_all: false, .. }) {
+                consider(Instant::ZERO, Instant::ZERO, Ask::Unmap(slot.key));
+            }
+        }
+        if self.question {
+            consider(self.question_from, self.question_from, Ask::ExternalAddress);
+        }
         let asked = self.external.is_asked.then_some(Instant::ZERO);
         let watched = self.external.is_watched.then_some(self.external.ask_at);
-        let external = asked.or(watched).map(|due| (due, Ask::ExternalAddress));
-        let map = self.slots.iter().filter_map(|slot| slot.due().map(|due| (due, Ask::Map(slot.key))));
-        let after_pause = external.into_iter().chain(map).map(|(due, ask)| (due.max(self.quiet_until), due, ask));
-
-        at_once.chain(after_pause).min_by_key(|&(due, was_due, _)| (due, was_due)).map(|(due, _, ask)| (due, ask))
+        if let Some(due) = asked.or(watched) {
+            consider(due.max(self.quiet_until), due, Ask::ExternalAddress);
+        }
+        for slot in &self.slots {
+            if let Some(due) = slot.due() {
+                consider(due.max(self.quiet_until), due, Ask::Map(slot.key));
+            }
+        }
+        next.map(|(due, _, ask)| (due, ask))
     }
 
     fn request(&mut self, ask: Ask) -> Option<Request> {
