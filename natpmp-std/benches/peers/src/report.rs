@@ -56,7 +56,7 @@ impl Table {
         }
         let lines: Vec<String> = (0..self.columns.len()).filter_map(|column| self.behind(column)).collect();
         if !lines.is_empty() {
-            let _ = write!(page, "\nA peer is ahead: {}.\n", lines.join("; "));
+            let _ = write!(page, "\n**A peer is ahead**: {}.\n", lines.join("; "));
         }
         page.push('\n');
     }
@@ -70,7 +70,7 @@ impl Table {
         let (name, best) = values(true).min_by(|a, b| a.1.total_cmp(&b.1))?;
         let ahead: Vec<_> = values(false)
             .filter(|(_, value)| *value < best * 0.95)
-            .map(|(peer, value)| format!("`{peer}` takes {} of what {name} takes", times(value / best)))
+            .map(|(peer, value)| format!("{peer} takes {} of what {name} takes", times(value / best)))
             .collect();
         (!ahead.is_empty()).then(|| format!("{}: {}", self.columns[column], ahead.join(", ")))
     }
