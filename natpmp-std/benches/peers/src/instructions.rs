@@ -39,7 +39,7 @@ pub fn measure(scale: &Scale, peers: &Peers, report: &mut Report) {
     let mut table = Table::new(
         "Instructions of a call",
         &["external address", "mapping"],
-        "The same with sockets, the clients' own threads and executors included. The kernel's part is not seen; it is the larger one.",
+        "The same with sockets, the clients' own threads and executors included. The kernel's part is not seen. Of a block that `rep stosb` clears every byte counts as one instruction.",
     );
     for name in peers.of(&[STD, SMOL, CRAB_NAT, NATPMP_ASYNC, LIBNATPMP]) {
         let cell = |job| {
