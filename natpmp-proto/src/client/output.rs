@@ -37,30 +37,20 @@ impl<const N: usize> Client<N> {
     #[must_use]
     pub fn poll(&mut self, now: Instant) -> Output {
         self.handle_timeout(now);
-        if let Some(transmit) = self.poll_transmit(now) {
-            return Output::Transmit(transmit);
-        }
+        let request_due = match self.send_or_wait(now) {
+            Ok(transmit) => return Output::Transmit(transmit),
+            Err(request_due) => request_due,
+        };
         match self.poll_event() {
             Some(event) => Output::Event(event),
-            None => Output::Wait(self.poll_timeout()),
+            None => Output::Wait(self.earliest(request_due)),
         }
     }
 
     /// The datagram that is due at `now`, if any. Once returned it counts as sent.
     #[must_use]
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
-        if self.in_flight.is_none() {
-            let (_, ask) = self.agenda().filter(|&(due, _)| due <= now)?;
-            self.in_flight = Some(Exchange::new(now, ask));
-        }
-        let ask = self.in_flight?.ask;
-        let schedule = self.schedule(ask);
-        let resends = self.in_flight.as_mut()?.send(now, &schedule)?;
-        if ask == Ask::ExternalAddress {
-            self.question_from = now + QUESTION_PAUSE;
-        }
-        let payload = self.request(ask)?.encode();
-        Some(Transmit { to: self.gateway, payload, resends })
+        self.send_or_wait(now).ok()
     }
 
     /// The next thing to tell, if there is any.
@@ -95,18 +85,43 @@ impl<const N: usize> Client<N> {
     /// `None` if nothing will happen by itself. It may lie in the past: then they have something to do now.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let mut first = match self.in_flight {
+        self.earliest(match self.in_flight {
             Some(exchange) => Some(exchange.deadline),
             None => self.agenda().map(|(due, _)| due),
+        })
+    }
+}
+
+impl<const N: usize> Client<N> {
+    /// The datagram that is due at `now`, or else when the next one is.
+    fn send_or_wait(&mut self, now: Instant) -> Result<Transmit, Option<Instant>> {
+        let mut exchange = match self.in_flight {
+            Some(exchange) => exchange,
+            None => match self.agenda() {
+                Some((due, ask)) if due <= now => Exchange::new(now, ask),
+                later => return Err(later.map(|(due, _)| due)),
+            },
         };
+        let ask = exchange.ask;
+        let resends = exchange.send(now, &self.schedule(ask));
+        self.in_flight = Some(exchange);
+        let resends = resends.ok_or(Some(exchange.deadline))?;
+        if ask == Ask::ExternalAddress {
+            self.question_from = now + QUESTION_PAUSE;
+        }
+        let payload = self.request(ask).ok_or(Some(exchange.deadline))?.encode();
+        Ok(Transmit { to: self.gateway, payload, resends })
+    }
+
+    /// What comes first: the next request, or the end of a lease.
+    fn earliest(&self, request_due: Option<Instant>) -> Option<Instant> {
+        let mut first = request_due;
         for end in self.slots.iter().filter_map(|slot| slot.ends_at()) {
             first = Some(first.map_or(end, |first| first.min(end)));
         }
         first
     }
-}
 
-impl<const N: usize> Client<N> {
     /// What to ask next, and when. Deletions wait for nothing, and a question that checks an announcement waits for its
     /// turn only; all else waits for the end of the pause. Of what the pause held up, that which was due first goes first.
     fn agenda(&self) -> Option<(Instant, Ask)> {

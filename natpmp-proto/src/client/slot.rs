@@ -317,6 +317,10 @@ impl Slot {
             }
             _ => {}
         }
+        // Nearly always, for nearly all of many slots.
+        if self.news == News::default() {
+            return None;
+        }
         let granted = core::mem::take(&mut self.news.granted);
         if let Some(mapping) = self.mapping().filter(|_| granted) {
             self.told_port = mapping.external_port;
