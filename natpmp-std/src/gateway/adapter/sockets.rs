@@ -156,7 +156,7 @@ impl<L: Listener> Sockets<L> {
         }
     }
 
-    /// This client will be answered later.
+    /// This client will be answered later, several times perhaps.
     pub(super) fn remember(&mut self, client: SocketAddrV4, index: usize) {
         if self.asked.len() >= MOST_WAITING {
             // They will ask again.
@@ -168,11 +168,16 @@ impl<L: Listener> Sockets<L> {
     }
 
     /// Answers a client that was remembered.
-    pub(super) fn answer_later(&mut self, to: SocketAddrV4, packet: &[u8]) {
+    pub(super) fn answer_later(&self, to: SocketAddrV4, packet: &[u8]) {
         // Its socket may be another one by now.
-        if let Some(socket) = self.asked.remove(&to).and_then(|address| self.at(address)) {
+        if let Some(socket) = self.asked.get(&to).and_then(|address| self.at(*address)) {
             log_failure(to, socket.send_to(packet, to));
         }
+    }
+
+    /// Nobody waits for an answer any more.
+    pub(super) fn forget(&mut self) {
+        self.asked.clear();
     }
 
     /// Sends an announcement out of each internal interface.
