@@ -104,8 +104,11 @@ fn one_socket_that_asks_for_many_mappings_at_once_is_answered_for_each() {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     socket.connect(server.addresses()[0]).unwrap();
     socket.set_read_timeout(Some(SOON)).unwrap();
-    let request = |port| {
-        Request::Map { protocol: Protocol::Udp, internal_port: port, suggested_external_port: port, lifetime: 60 }
+    let request = |port| Request::Map {
+        protocol: Protocol::Udp,
+        internal_port: port,
+        suggested_external_port: port,
+        lifetime: 60,
     };
     nat.block();
     for port in 4000..4010 {

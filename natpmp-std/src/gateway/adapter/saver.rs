@@ -83,8 +83,8 @@ const RENEWAL_EACH: Duration = Duration::from_micros(50);
 mod tests {
     use std::net::{Ipv4Addr, SocketAddrV4};
 
-    use natpmp_proto::gateway::{CloseCause, GatewayMapping, NatMapping};
     use natpmp_proto::Protocol;
+    use natpmp_proto::gateway::{CloseCause, GatewayMapping, NatMapping};
     use natpmp_proto::wire::Refusal;
 
     use super::*;

@@ -197,6 +197,8 @@ fn log_failure(to: SocketAddrV4, result: io::Result<usize>) {
 fn open(local: &LocalAddress, address: SocketAddrV4) -> io::Result<(SocketAddrV4, UdpSocket)> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
+    // For many clients that come back at the same time, after a power failure perhaps; less is no failure.
+    let _ = socket.set_recv_buffer_size(ROOM_FOR_REQUESTS);
     bind_to_interface(&socket, &local.interface)?;
     socket.bind(&address.into())?;
     socket.set_multicast_if_v4(&local.address)?;
@@ -216,3 +218,5 @@ fn bind_to_interface(_socket: &Socket, _interface: &str) -> io::Result<()> {
 }
 
 const MOST_WAITING: usize = 65_536;
+/// In bytes, as the system counts them: some thousand requests. Linux gives no more than `net.core.rmem_max`, twice.
+const ROOM_FOR_REQUESTS: usize = 1 << 20;

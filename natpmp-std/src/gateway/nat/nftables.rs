@@ -257,7 +257,9 @@ impl Nftables {
         if ended.is_empty() && blocked.is_empty() {
             return;
         }
-        let mut flows = match self.kernel.flows() {
+        // There may be very many. What blocks came to the external address; what has ended may have begun at its client.
+        let first_to = self.external.filter(|_| ended.is_empty());
+        let mut flows = match self.kernel.flows(first_to) {
             Ok(flows) => flows,
             Err(error) => return log::warn!("connections of mappings that ended may go on: {error}"),
         };

@@ -29,8 +29,10 @@ impl Kernel for Fake {
         if is_refused { Err(io::Error::other("refused")) } else { Ok(()) }
     }
 
-    fn flows(&mut self) -> io::Result<Vec<Flow>> {
-        Ok(self.0.lock().unwrap().flows.clone())
+    fn flows(&mut self, first_to: Option<Ipv4Addr>) -> io::Result<Vec<Flow>> {
+        let is_asked_for =
+            |flow: &&Flow| first_to.is_none_or(|address| flow.protocol == UDP && *flow.original.to.ip() == address);
+        Ok(self.0.lock().unwrap().flows.iter().filter(is_asked_for).cloned().collect())
     }
 
     fn end_flow(&mut self, flow: &Flow) -> io::Result<()> {
