@@ -53,7 +53,7 @@ fn peer(lab: &Lab, limit: &Process) -> Vec<(Row, Filled)> {
     let (mut all, mut filled) = (Vec::new(), Duration::ZERO);
     lab.client().within(|| {
         for size in PEER_SIZES {
-            let mut load = Load::new(id, GATEWAY);
+            let mut load = Load::new(id, GATEWAY).slowly();
             let before: usize = all.last().map_or(0, |(_, last): &(_, Filled)| last.row.size);
             let (count, took) = load.fill(&mappings(size)[before..], left);
             left = left.saturating_sub(took);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use natpmp_proto::Protocol;
 use natpmp_proto::wire::{Encoded, Request};
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, sendmmsg};
+use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, sendmmsg, setsockopt, sockopt};
 
 use super::process;
 
@@ -17,6 +17,10 @@ use super::process;
 pub(crate) struct Load {
     socket: UdpSocket,
     server: u32,
+    /// How many requests are to be under way.
+    wanted: usize,
+    /// How many are, as far as none was lost.
+    under_way: usize,
     sent: MultiHeaders<SockaddrIn>,
     received: MultiHeaders<SockaddrIn>,
 }
@@ -52,21 +56,33 @@ impl Load {
         let socket = UdpSocket::bind((from, 0)).unwrap();
         socket.connect(address).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        // This one socket stands for many clients, whose answers may come all at once. Only root may have as much as it takes.
+        let _ = setsockopt(&socket, sockopt::RcvBufForce, &ROOM);
         let headers = || MultiHeaders::preallocate(BATCH, None);
-        Self { socket, server, sent: headers(), received: headers() }
+        Self { socket, server, wanted: UNDER_WAY, under_way: 0, sent: headers(), received: headers() }
+    }
+
+    /// Has fewer requests under way, for a server that takes its time.
+    pub(crate) fn slowly(self) -> Self {
+        Self { wanted: UNDER_WAY / 8, ..self }
     }
 
     /// Asks in turns, for this time.
     pub(crate) fn rate(&mut self, requests: &[Encoded], time: Duration) -> Rate {
         let mut next = requests.iter().cycle();
         let (began, used) = (Instant::now(), process::time_of(self.server));
-        let mut answers = 0;
-        self.send(&mut next, UNDER_WAY);
+        let (mut answers, mut last) = (0, began);
+        let wanted = self.wanted;
+        self.send(&mut next, wanted);
         while began.elapsed() < time {
             let count = self.receive(|_| {});
             answers += count;
-            // After a silence, some were lost.
-            self.send(&mut next, if count == 0 { UNDER_WAY } else { count });
+            // After a long silence, all were lost.
+            let more = if count == 0 && last.elapsed() > LOST { wanted } else { count };
+            if more > 0 {
+                self.send(&mut next, more);
+                last = Instant::now();
+            }
         }
         let (took, used) = (began.elapsed(), process::time_of(self.server) - used);
         let answers = answers as f64;
@@ -93,6 +109,7 @@ impl Load {
             }
             let asked = Instant::now();
             self.socket.send(request).unwrap();
+            self.under_way += 1;
             while self.receive(|_| {}) == 0 && asked.elapsed() < LOST {}
             all.push(asked.elapsed());
         }
@@ -146,6 +163,7 @@ impl Load {
                 sendmmsg(self.socket.as_raw_fd(), &mut self.sent, batch.iter(), &to, [], flags).map(Iterator::count);
             sent += batch.len();
         }
+        self.under_way += sent;
         sent
     }
 
@@ -162,16 +180,20 @@ impl Load {
                 Err(error) => panic!("{error}"),
             }
         }
+        self.under_way = self.under_way.saturating_sub(lengths.len());
         lengths.iter().zip(&buffers).for_each(|(&length, buffer)| each(&buffer[..length]));
         lengths.len()
     }
 
     /// What is still under way is not to count for what comes next.
     pub(crate) fn settle(&mut self) {
-        let mut silences = 0;
-        while silences < 3 {
-            silences = if self.receive(|_| {}) > 0 { 0 } else { silences + 1 };
+        let mut last = Instant::now();
+        while self.under_way > 0 && last.elapsed() < LOST {
+            if self.receive(|_| {}) > 0 {
+                last = Instant::now();
+            }
         }
+        self.under_way = 0;
     }
 }
 
@@ -180,6 +202,7 @@ const UNDER_WAY: usize = 128;
 /// As many clients that want a mapping at the same time.
 const AT_ONCE: usize = 1_000;
 const BATCH: usize = 32;
+const ROOM: usize = 4 << 20;
 const PATIENCE: Duration = Duration::from_millis(100);
 const LOST: Duration = Duration::from_secs(1);
 const FIRST_PORT: u16 = 2_000;

@@ -106,6 +106,6 @@ fn median(mut values: Vec<f64>) -> f64 {
 pub(crate) const ECHO: &str = "echo loop";
 pub(crate) const OURS: &str = "natpmp-std";
 const SIZES: [usize; 4] = [10, 1_000, 10_000, 60_000];
-const ROUNDS: usize = 9;
+const ROUNDS: usize = 7;
 const SLICE: Duration = Duration::from_millis(120);
 const PINGS: Duration = Duration::from_millis(500);
