@@ -307,7 +307,7 @@ impl<L: Listener> Engine<L> {
         if self.before.as_ref().is_some_and(|before| before.state.is_some()) {
             return;
         }
-        saver.save(self.shared.with(|core, now| state(core, now)));
+        saver.save(self.shared.with(|core, now| core.state(now)));
     }
 
     /// Hears nothing any more, saves the state, and has the NAT taken down, once.
@@ -329,15 +329,6 @@ impl<L: Listener> Drop for Engine<L> {
         self.saver.iter_mut().for_each(Saver::join);
         self.shared.close();
     }
-}
-
-fn state(core: &Core, now: Instant) -> State {
-    let saved_at = unix_time();
-    let stored = core.gateway.mappings().filter_map(|open| {
-        let left = open.expires?.saturating_since(now);
-        Some(StoredMapping { mapping: open.mapping, expires_at: saved_at.saturating_add(left.as_secs()) })
-    });
-    State { saved_at, epoch: core.gateway.epoch(now), mappings: stored.collect() }
 }
 
 /// The table is too large for an ordinary stack, also on its way to the heap where the compiler does not see through it.
