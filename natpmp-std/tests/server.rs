@@ -96,6 +96,40 @@ fn a_slow_nat_does_not_delay_the_answers_to_others() {
     assert_eq!(mapped.join().unwrap().unwrap().external_port, 4000);
 }
 
+/// Many programs of a host may share a socket, and none of them waits for another.
+#[test]
+fn one_socket_that_asks_for_many_mappings_at_once_is_answered_for_each() {
+    let nat = Notes::default();
+    let server = serve(&nat).start().unwrap();
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    socket.connect(server.addresses()[0]).unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    let request = |port| Request::Map {
+        protocol: Protocol::Udp,
+        internal_port: port,
+        suggested_external_port: port,
+        lifetime: 60,
+    };
+    nat.block();
+    for port in 4000..4010 {
+        socket.send(&request(port).encode()).unwrap();
+        nat.wait_blocked();
+    }
+    nat.unblock();
+    let mut answered: Vec<u16> = (4000..4010)
+        .map(|_| {
+            let mut buffer = [0; 64];
+            let length = socket.recv(&mut buffer).expect("an answer");
+            match Response::decode(&buffer[..length]) {
+                Ok(Response::Map { internal_port, .. }) => internal_port,
+                other => panic!("{other:?}"),
+            }
+        })
+        .collect();
+    answered.sort_unstable();
+    assert_eq!(answered, (4000..4010).collect::<Vec<_>>());
+}
+
 /// G19: kept in the file, the epoch and the mappings go on; without it both begin anew.
 #[test]
 fn a_restart_with_its_state_is_none_to_its_clients() {

@@ -318,7 +318,7 @@ impl Slot {
             _ => {}
         }
         // Nearly always, for nearly all of many slots.
-        if self.news == News::default() {
+        if self.news == News::NONE {
             return None;
         }
         let granted = core::mem::take(&mut self.news.granted);

@@ -22,7 +22,7 @@ impl<T> News<T> {
         if state.is_closed {
             return Poll::Ready(None);
         }
-        let before = std::mem::replace(&mut state.waker, context.waker().clone());
+        let before = state.waker.replace(context.waker().clone());
         // What a waker holds may be the last of something that takes a lock when it is dropped.
         drop(state);
         drop(before);
@@ -43,7 +43,7 @@ impl<T: Clone> Subscribers<T> {
     }
 
     pub(crate) fn subscribe(&mut self) -> News<T> {
-        let state = State { items: VecDeque::new(), waker: Waker::noop().clone(), is_closed: self.is_closed };
+        let state = State { items: VecDeque::new(), waker: None, is_closed: self.is_closed };
         let queue = Arc::new(Queue { state: Mutex::new(state) });
         self.queues.retain(|queue| queue.strong_count() > 0);
         self.queues.push(Arc::downgrade(&queue));
@@ -58,7 +58,7 @@ impl<T: Clone> Subscribers<T> {
                 state.items.pop_front();
             }
             state.items.push_back(item.clone());
-            woken.push(state.take_waker());
+            woken.extend(state.waker.take());
         }
     }
 }
@@ -70,7 +70,7 @@ impl<T> Subscribers<T> {
         for queue in self.queues.drain(..).filter_map(|queue| queue.upgrade()) {
             let mut state = queue.lock();
             state.is_closed = true;
-            woken.push(state.take_waker());
+            woken.extend(state.waker.take());
         }
     }
 }
@@ -89,14 +89,9 @@ impl<T> Queue<T> {
 #[derive(Debug)]
 struct State<T> {
     items: VecDeque<T>,
-    waker: Waker,
+    /// Whoever waits.
+    waker: Option<Waker>,
     is_closed: bool,
-}
-
-impl<T> State<T> {
-    fn take_waker(&mut self) -> Waker {
-        std::mem::replace(&mut self.waker, Waker::noop().clone())
-    }
 }
 
 /// More than a client can tell at once.

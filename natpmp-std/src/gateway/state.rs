@@ -320,7 +320,7 @@ mod tests {
         let directory = directory("links");
         let (path, other) = (directory.join("state"), directory.join("other"));
         fs::write(&other, "somebody's").unwrap();
-        symlink(&other, beside(&path, &format!(".{}.new", std::process::id()))).unwrap();
+        symlink(&other, beside(&path, ".new")).unwrap();
         symlink(&other, &path).unwrap();
         state().save(&path).unwrap();
         assert_eq!(fs::read_to_string(&other).unwrap(), "somebody's");

@@ -6,13 +6,13 @@ use std::thread;
 use std::time::Duration;
 
 use natpmp_proto::Instant;
-use natpmp_proto::gateway::{Gateway, GatewayConfig, GatewayEvent, NatMapping, Reply};
+use natpmp_proto::gateway::{Gateway, GatewayConfig, NatMapping, Reply};
 
 use super::guard::Guard;
 use super::interfaces::{LocalAddress, local_addresses, resolve, sides};
 use super::lookout::Lookout;
 use super::nat_thread::NatThread;
-use super::saver::Saver;
+use super::saver::{Saver, save_within};
 use super::shared::{CAPACITY, Command, Core};
 use super::sockets::{Listener, Received, Sockets};
 use super::taken_up::TakenUp;
@@ -36,6 +36,9 @@ pub struct Engine<L: Listener> {
     save_at: Option<Instant>,
     is_ending: bool,
 }
+
+/// For what comes, and for the answer.
+type Buffers = ([u8; LONGEST_REQUEST], [u8; LONGEST_REQUEST]);
 
 /// What is to stand from the start.
 struct Before {
@@ -170,40 +173,46 @@ impl<L: Listener> Engine<L> {
     }
 
     fn receive_on(&mut self, index: usize) -> bool {
-        let mut buffer = [0; LONGEST_REQUEST];
-        let mut packet = [0; LONGEST_REQUEST];
+        let mut buffers = ([0; LONGEST_REQUEST], [0; LONGEST_REQUEST]);
         let shared = Arc::clone(&self.shared);
-        let now = shared.now();
-        for _ in 0..MOST_AT_ONCE {
-            let (from, bytes) = match self.sockets.receive(index, &mut buffer) {
-                Received::Datagram(from, bytes) => (from, bytes),
-                Received::Error => continue,
-                Received::Nothing => return false,
-            };
-            if !self.guard.admits(now, self.sockets.local(index), *from.ip(), &shared.dropped) {
-                continue;
-            }
-            shared.with(|core, now| {
-                let reply = core.gateway.handle_datagram(now, from, bytes);
-                log::debug!("from {from}: {bytes:02x?}: {reply:?}");
-                if let Ok(Reply::Now(answer)) = reply {
-                    if let Some(answer) = answer.write(&mut packet) {
-                        self.sockets.answer(index, from, answer);
-                    }
-                } else if let Ok(Reply::AfterNat) = reply {
-                    self.sockets.remember(from, index);
-                }
-                // Requests go to the NAT while more are read, so that it has them in one batch.
-                self.pass_on(core);
-                self.tell(core, now);
-            });
-        }
         // The rest comes after the others have had their turn.
+        (0..TURNS_AT_ONCE).all(|_| {
+            shared.with(|core, now| {
+                let has_more = (0..LONGEST_TURN).all(|_| self.receive_one(core, now, index, &mut buffers));
+                // Requests go to the NAT while more are read, so that it has them in few batches.
+                self.pass_on(core);
+                has_more
+            })
+        })
+    }
+
+    /// Hears one datagram and answers it, if there is one.
+    fn receive_one(&mut self, core: &mut Core, now: Instant, index: usize, (buffer, packet): &mut Buffers) -> bool {
+        let (from, bytes) = match self.sockets.receive(index, buffer) {
+            Received::Datagram(from, bytes) => (from, bytes),
+            Received::Error => return true,
+            Received::Nothing => return false,
+        };
+        if !self.guard.admits(now, self.sockets.local(index), *from.ip(), &self.shared.dropped) {
+            return true;
+        }
+        let reply = core.gateway.handle_datagram(now, from, bytes);
+        log::debug!("from {from}: {bytes:02x?}: {reply:?}");
+        match reply {
+            Ok(Reply::Now(answer)) => {
+                if let Some(answer) = answer.write(packet) {
+                    self.sockets.answer(index, from, answer);
+                }
+            }
+            Ok(Reply::AfterNat) => self.sockets.remember(from, index),
+            Err(_) => {}
+        }
+        self.tell(core, now);
         true
     }
 
     /// Asks the NAT for what the machine wants of it.
-    fn pass_on(&self, core: &mut Core) {
+    fn pass_on(&mut self, core: &mut Core) {
         while let Some(request) = core.gateway.poll_nat() {
             self.nat.request(request);
         }
@@ -211,19 +220,29 @@ impl<L: Listener> Engine<L> {
 
     fn take_outcomes(&mut self) -> bool {
         let shared = Arc::clone(&self.shared);
-        for _ in 0..MOST_AT_ONCE {
-            let Some((request, outcome)) = self.nat.outcome() else { return false };
-            if let Err(failure) = outcome {
-                log::warn!("{request:?}: {failure}");
-            }
-            self.taken_up.settle(request.mapping());
+        let has_more = (0..TURNS_AT_ONCE).all(|_| {
             shared.with(|core, now| {
-                if let Some(answer) = core.gateway.handle_nat(now, &request, outcome) {
-                    self.sockets.answer_later(answer.to, &answer.payload);
-                }
-                self.tell(core, now);
-            });
+                let has_more = (0..LONGEST_TURN).all(|_| self.take_outcome(core, now));
+                self.pass_on(core);
+                has_more
+            })
+        });
+        if self.nat.is_idle() {
+            self.sockets.forget();
         }
+        has_more
+    }
+
+    fn take_outcome(&mut self, core: &mut Core, now: Instant) -> bool {
+        let Some((request, outcome)) = self.nat.outcome() else { return false };
+        if let Err(failure) = outcome {
+            log::warn!("{request:?}: {failure}");
+        }
+        self.taken_up.settle(request.mapping());
+        if let Some(answer) = core.gateway.handle_nat(now, &request, outcome) {
+            self.sockets.answer_later(answer.to, &answer.payload);
+        }
+        self.tell(core, now);
         true
     }
 
@@ -297,8 +316,8 @@ impl<L: Listener> Engine<L> {
 
     fn tell(&mut self, core: &mut Core, now: Instant) {
         while let Some(event) = core.gateway.poll_event() {
-            if !matches!(event, GatewayEvent::Refused { .. }) && self.save_at.is_none() {
-                self.save_at = Some(now + SAVE_AFTER);
+            if let Some(time) = save_within(&event, core.gateway.len()) {
+                self.save_at = Some(self.save_at.map_or(now + time, |at| at.min(now + time)));
             }
             core.events.tell(&event, &mut core.woken);
         }
@@ -344,8 +363,8 @@ fn boxed(config: GatewayConfig) -> io::Result<Box<Gateway<CAPACITY>>> {
 const ROOM: usize = 32 << 20;
 /// PCP's longest packet; an unknown request comes back whole.
 const LONGEST_REQUEST: usize = 1_100;
-const MOST_AT_ONCE: usize = 256;
-/// A change is in the file within this time, and many changes make one write.
-const SAVE_AFTER: Duration = Duration::from_millis(200);
+/// So often is the core had, one time after the other, for so many datagrams or outcomes: whoever else wants it comes in between.
+const TURNS_AT_ONCE: usize = 8;
+const LONGEST_TURN: usize = 32;
 /// The machine's clock goes on while the host sleeps, and the timers of an adapter may not.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);

@@ -4,6 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
+
+use natpmp_proto::gateway::GatewayEvent;
 
 use super::helper::Helper;
 use crate::gateway::State;
@@ -44,6 +47,20 @@ impl Saver {
     pub(super) fn join(&mut self) {
         self.end();
         self.helper.join();
+    }
+}
+
+/// Within which time an event is to be in the file, of so many mappings.
+pub(super) fn save_within(event: &GatewayEvent, mappings: usize) -> Option<Duration> {
+    match event {
+        GatewayEvent::Refused { .. } => None,
+        // A power failure may take of it that a lease which runs anyway ends later: not worth writing a large file many times a
+        // second for. An orderly end takes nothing.
+        GatewayEvent::Renewed(_) => {
+            let mappings = u32::try_from(mappings).unwrap_or(u32::MAX);
+            Some(CHANGE.saturating_add(RENEWAL_EACH.saturating_mul(mappings)))
+        }
+        _ => Some(CHANGE),
     }
 }
 
@@ -92,15 +109,43 @@ fn run(path: &Path, states: &Latest) {
     }
 }
 
+/// A change is in the file within this time, and many changes make one write.
+const CHANGE: Duration = Duration::from_millis(200);
+/// A renewal within this much more for each mapping: 3.2 s for 60,000.
+const RENEWAL_EACH: Duration = Duration::from_micros(50);
+
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, SocketAddrV4};
 
     use natpmp_proto::Protocol;
-    use natpmp_proto::gateway::NatMapping;
+    use natpmp_proto::gateway::{CloseCause, GatewayMapping, NatMapping};
+    use natpmp_proto::wire::Refusal;
 
     use super::*;
     use crate::gateway::StoredMapping;
+
+    #[test]
+    fn a_change_is_saved_soon_and_a_renewal_the_later_the_larger_the_file() {
+        let internal = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 2), 4000);
+        let mapping = NatMapping { protocol: Protocol::Udp, internal, external_port: 4000 };
+        let mapping = GatewayMapping { mapping, expires: None };
+        let renewed = GatewayEvent::Renewed(mapping);
+        let closed = GatewayEvent::Closed { mapping, cause: CloseCause::Removed };
+        let refused = GatewayEvent::Refused {
+            client: *internal.ip(),
+            protocol: Protocol::Udp,
+            internal_port: 4000,
+            refusal: Refusal::NotAuthorized,
+        };
+        for mappings in [1, 60_000] {
+            assert_eq!(save_within(&closed, mappings), Some(CHANGE));
+            assert_eq!(save_within(&GatewayEvent::Missed, mappings), Some(CHANGE), "it may have been a change");
+            assert_eq!(save_within(&refused, mappings), None);
+        }
+        assert_eq!(save_within(&renewed, 0), Some(CHANGE));
+        assert_eq!(save_within(&renewed, 60_000), Some(CHANGE + Duration::from_secs(3)));
+    }
 
     /// Large ones, so that writing takes longer than nothing.
     #[test]

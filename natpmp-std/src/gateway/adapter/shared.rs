@@ -7,6 +7,8 @@ use natpmp_proto::Instant;
 use natpmp_proto::gateway::{Gateway, GatewayEvent};
 
 use crate::adapter::{Driven, News, Subscribers, Woken};
+use crate::gateway::state::unix_time;
+use crate::gateway::{State, StoredMapping};
 
 /// How many mappings a server can hold; its table takes 3 MB.
 pub const CAPACITY: usize = 65_534;
@@ -38,6 +40,18 @@ pub(super) enum Command {
     ExternalAddress(Option<Ipv4Addr>),
     AllowMapping(bool),
     Clear,
+}
+
+impl Core {
+    /// As it is to be in the file.
+    pub(super) fn state(&self, now: Instant) -> State {
+        let saved_at = unix_time();
+        let stored = self.gateway.mappings().filter_map(|open| {
+            let left = open.expires?.saturating_since(now);
+            Some(StoredMapping { mapping: open.mapping, expires_at: saved_at.saturating_add(left.as_secs()) })
+        });
+        State { saved_at, epoch: self.gateway.epoch(now), mappings: stored.collect() }
+    }
 }
 
 impl Woken for Core {

@@ -161,7 +161,7 @@ impl<L: Listener> Sockets<L> {
         }
     }
 
-    /// This client will be answered later.
+    /// This client will be answered later, several times perhaps.
     pub(super) fn remember(&mut self, client: SocketAddrV4, index: usize) {
         if self.asked.len() >= MOST_WAITING {
             // They will ask again.
@@ -173,11 +173,16 @@ impl<L: Listener> Sockets<L> {
     }
 
     /// Answers a client that was remembered.
-    pub(super) fn answer_later(&mut self, to: SocketAddrV4, packet: &[u8]) {
+    pub(super) fn answer_later(&self, to: SocketAddrV4, packet: &[u8]) {
         // Its socket may be another one by now.
-        if let Some(socket) = self.asked.remove(&to).and_then(|address| self.at(address)) {
+        if let Some(socket) = self.asked.get(&to).and_then(|address| self.at(*address)) {
             log_failure(to, socket.send_to(packet, to));
         }
+    }
+
+    /// Nobody waits for an answer any more.
+    pub(super) fn forget(&mut self) {
+        self.asked.clear();
     }
 
     /// Sends an announcement out of each internal interface.
@@ -197,6 +202,8 @@ fn log_failure(to: SocketAddrV4, result: io::Result<usize>) {
 fn open(local: &LocalAddress, address: SocketAddrV4) -> io::Result<(SocketAddrV4, UdpSocket)> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
+    // For many clients that come back at the same time, after a power failure perhaps; less is no failure.
+    let _ = socket.set_recv_buffer_size(ROOM_FOR_REQUESTS);
     bind_to_interface(&socket, &local.interface)?;
     socket.bind(&address.into())?;
     socket.set_multicast_if_v4(&local.address)?;
@@ -216,6 +223,8 @@ fn bind_to_interface(_socket: &Socket, _interface: &str) -> io::Result<()> {
 }
 
 const MOST_WAITING: usize = 65_536;
+/// In bytes, as the system counts them: some thousand requests. Linux gives no more than `net.core.rmem_max`, twice.
+const ROOM_FOR_REQUESTS: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,6 @@ use natpmp_proto::Instant;
 use natpmp_proto::gateway::NatMapping;
 
 use super::shared::Core;
-use crate::gateway::state::unix_time;
 use crate::gateway::{State, StoredMapping};
 
 /// The mappings that the NAT was asked for and has said nothing of yet, and when their leases end.
@@ -25,12 +24,8 @@ impl TakenUp {
 
     /// The state at this moment.
     pub(super) fn state(&self, core: &Core, now: Instant) -> State {
-        let saved_at = unix_time();
-        let open = core.gateway.mappings().filter_map(|open| {
-            let left = open.expires?.saturating_since(now);
-            Some(StoredMapping { mapping: open.mapping, expires_at: saved_at.saturating_add(left.as_secs()) })
-        });
-        let awaited = self.0.iter().map(|(&mapping, &expires_at)| StoredMapping { mapping, expires_at });
-        State { saved_at, epoch: core.gateway.epoch(now), mappings: open.chain(awaited).collect() }
+        let mut state = core.state(now);
+        state.mappings.extend(self.0.iter().map(|(&mapping, &expires_at)| StoredMapping { mapping, expires_at }));
+        state
     }
 }

@@ -95,7 +95,7 @@ impl Nftables {
         house::look_around();
         let leftover = leftover::read();
         let mut nat = Self::with(Box::new(Linux::new()), interfaces, leftover);
-        nat.rebuild(Standing::default())?;
+        nat.rebuild()?;
         Ok(nat)
     }
 
@@ -131,7 +131,7 @@ impl Nat for Nftables {
         let before = std::mem::replace(&mut self.external, address);
         let script = self.interfaces.rules(address);
         if !self.is_whole || self.commit(&script).is_err() {
-            if let Err(error) = self.rebuild(self.standing.clone()) {
+            if let Err(error) = self.rebuild() {
                 log::error!("the kernel's NAT did not take the new external address: {error}");
             }
         }
@@ -174,18 +174,19 @@ struct Done {
 impl Nftables {
     /// All in one transaction, if the kernel takes it.
     fn carry_out(&mut self, requests: &[NatRequest]) -> Done {
-        let plan = Plan::new(&self.standing, requests, self.external.is_some());
+        let plan = self.plan(requests);
         let Err(refusal) = self.try_plan(&plan) else { return plan.done };
         // The table may have been changed or removed by somebody else.
         log::debug!("the kernel refused {} requests: {refusal}", requests.len());
-        if self.rebuild(plan.after).is_ok() {
+        if self.rebuild().is_ok() {
             log::warn!("the table ip natpmp was not as it was left: it was made anew");
             return plan.done;
         }
+        plan.undo(&mut self.standing);
         let removals: Vec<_> =
             requests.iter().copied().filter(|request| matches!(request, NatRequest::Remove(_))).collect();
-        let without = Plan::new(&self.standing, &removals, true);
-        match self.rebuild(without.after) {
+        let without = Plan::make(&mut self.standing, &removals, true);
+        match self.rebuild() {
             Ok(()) => {
                 let mut done = self.carry_out_apart(requests);
                 done.ended.extend(without.done.ended);
@@ -193,6 +194,7 @@ impl Nftables {
             }
             Err(error) => {
                 log::error!("the kernel's NAT does not work: {error}");
+                without.undo(&mut self.standing);
                 let results = vec![Err(NatFailure::Network); requests.len()];
                 Done { results, ended: without.done.ended, opened: Vec::new() }
             }
@@ -201,10 +203,11 @@ impl Nftables {
 
     /// Halves them until it is known which are refused.
     fn carry_out_apart(&mut self, requests: &[NatRequest]) -> Done {
-        let plan = Plan::new(&self.standing, requests, self.external.is_some());
+        let plan = self.plan(requests);
         if self.try_plan(&plan).is_ok() {
             return plan.done;
         }
+        plan.undo(&mut self.standing);
         let (first, second) = requests.split_at(requests.len() / 2);
         if first.is_empty() {
             return self.refuse(requests);
@@ -220,30 +223,28 @@ impl Nftables {
     /// This one is not to be had; it leaves nothing.
     fn refuse(&mut self, request: &[NatRequest]) -> Done {
         let removal: Vec<_> = request.iter().map(|request| NatRequest::Remove(*request.mapping())).collect();
-        let plan = Plan::new(&self.standing, &removal, true);
+        let plan = Plan::make(&mut self.standing, &removal, true);
         if self.try_plan(&plan).is_err() {
-            self.standing = plan.after;
             self.is_whole = false;
         }
         Done { results: vec![Err(NatFailure::Resources); request.len()], ..plan.done }
+    }
+
+    fn plan(&mut self, requests: &[NatRequest]) -> Plan {
+        Plan::make(&mut self.standing, requests, self.external.is_some())
     }
 
     fn try_plan(&mut self, plan: &Plan) -> io::Result<()> {
         if !self.is_whole {
             return Err(io::Error::other("the table is not there"));
         }
-        self.commit(&plan.script)?;
-        self.standing = plan.after.clone();
-        Ok(())
+        self.commit(&plan.script)
     }
 
-    /// The whole table anew, in one transaction. What is to stand is remembered even if the kernel does not take it.
-    fn rebuild(&mut self, standing: Standing) -> io::Result<()> {
-        let result = self.kernel.commit(&self.interfaces.table(self.external, standing.iter()));
+    /// The whole table anew, with all that is to stand, in one transaction.
+    fn rebuild(&mut self) -> io::Result<()> {
+        let result = self.kernel.commit(&self.interfaces.table(self.external, self.standing.iter()));
         (self.is_whole, self.is_over) = (result.is_ok(), false);
-        if result.is_ok() {
-            self.standing = standing;
-        }
         result
     }
 
@@ -258,7 +259,9 @@ impl Nftables {
         if ended.is_empty() && blocked.is_empty() {
             return;
         }
-        let mut flows = match self.kernel.flows() {
+        // There may be very many. What blocks came to the external address; what has ended may have begun at its client.
+        let first_to = self.external.filter(|_| ended.is_empty());
+        let mut flows = match self.kernel.flows(first_to) {
             Ok(flows) => flows,
             Err(error) => return log::warn!("connections of mappings that ended may go on: {error}"),
         };

@@ -62,9 +62,9 @@ impl Conntrack {
         Ok(Self { socket: Socket::open(Some(NETFILTER))? })
     }
 
-    /// All flows of UDP and TCP over IPv4.
-    pub(super) fn flows(&mut self) -> io::Result<Vec<Flow>> {
-        let (kind, flags, body) = message::list();
+    /// All flows of UDP and TCP over IPv4, or at least those of UDP whose first packet went to this address.
+    pub(super) fn flows(&mut self, first_to: Option<Ipv4Addr>) -> io::Result<Vec<Flow>> {
+        let (kind, flags, body) = message::list(first_to);
         let mut flows = Vec::new();
         self.socket.ask(kind, flags, &body, |answer| flows.extend(message::flow(answer.body)))?.accepted()?;
         Ok(flows)

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::io::{self, Write};
+use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
 
 use super::conntrack::{Conntrack, Flow};
@@ -8,8 +9,8 @@ use super::conntrack::{Conntrack, Flow};
 pub(super) trait Kernel: Send + fmt::Debug {
     /// All of the script, or nothing of it.
     fn commit(&mut self, script: &str) -> io::Result<()>;
-    /// All flows of connection tracking.
-    fn flows(&mut self) -> io::Result<Vec<Flow>>;
+    /// All flows of connection tracking, or at least those of UDP whose first packet went to this address.
+    fn flows(&mut self, first_to: Option<Ipv4Addr>) -> io::Result<Vec<Flow>>;
     /// Removes one; it may be gone already.
     fn end_flow(&mut self, flow: &Flow) -> io::Result<()>;
 }
@@ -39,8 +40,8 @@ impl Kernel for Linux {
         nft(&["-f", "-"], script).map(drop)
     }
 
-    fn flows(&mut self) -> io::Result<Vec<Flow>> {
-        let flows = self.conntrack()?.flows();
+    fn flows(&mut self, first_to: Option<Ipv4Addr>) -> io::Result<Vec<Flow>> {
+        let flows = self.conntrack()?.flows(first_to);
         if flows.is_err() {
             // What was left unread of one answer must not be taken for another.
             self.conntrack = None;

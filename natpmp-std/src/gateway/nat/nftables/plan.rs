@@ -6,17 +6,18 @@ use natpmp_proto::wire::Protocol;
 
 use super::{Done, script};
 
-/// What requests come to, when they are done one after the other.
+/// What requests come to, when they are done one after the other. Whatever stands, it costs what the requests take.
 #[derive(Debug)]
 pub(super) struct Plan {
-    pub(super) after: Standing,
-    /// From what stands to what is to stand; empty if there is nothing to do.
+    /// What was there before, of the ends that the requests are about.
+    before: HashMap<Internal, Option<u16>>,
+    /// From what stood to what is to stand; empty if there is nothing to do.
     pub(super) script: String,
     pub(super) done: Done,
 }
 
 /// Mappings, by each of their ends.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Standing {
     ports: HashMap<Internal, u16>,
     owners: HashMap<(Protocol, u16), SocketAddrV4>,
@@ -25,32 +26,46 @@ pub(super) struct Standing {
 type Internal = (Protocol, SocketAddrV4);
 
 impl Plan {
-    /// `is_open`: there is an external address.
-    pub(super) fn new(standing: &Standing, requests: &[NatRequest], is_open: bool) -> Self {
-        let mut after = standing.clone();
+    /// `standing` is as it is to be afterwards. `is_open`: there is an external address.
+    pub(super) fn make(standing: &mut Standing, requests: &[NatRequest], is_open: bool) -> Self {
         let mut done = Done::default();
-        let (mut touched, mut installed) = (HashSet::new(), HashSet::new());
+        let (mut before, mut installed) = (HashMap::new(), HashSet::new());
         for request in requests {
             let mapping = request.mapping();
             let end = (mapping.protocol, mapping.internal);
-            touched.insert(end);
+            before.entry(end).or_insert_with(|| standing.ports.get(&end).copied());
             let result = match request {
                 NatRequest::Remove(_) => {
-                    done.ended.extend(after.remove(mapping));
+                    done.ended.extend(standing.remove(mapping));
                     Ok(())
                 }
                 NatRequest::Install(_) => {
                     installed.insert(end);
-                    after.install(mapping, is_open, &mut done)
+                    standing.install(mapping, is_open, &mut done)
                 }
             };
             done.results.push(result);
         }
-        let gone = touched.iter().filter_map(|end| standing.at(end)).filter(|mapping| !after.has(mapping));
+        let stood = before.iter().filter_map(|(end, port)| port.map(|port| mapping(*end, port)));
+        let gone = stood.filter(|mapping| !standing.has(mapping));
         // Also those that stood: they may have been lost.
-        let there = installed.iter().filter_map(|end| after.at(end));
+        let there = installed.iter().filter_map(|end| standing.at(end));
         let script = script::delete(gone) + &script::add(there);
-        Self { after, script, done }
+        Self { before, script, done }
+    }
+
+    /// `standing` is as it was before this plan, the last that was made for it.
+    pub(super) fn undo(&self, standing: &mut Standing) {
+        for end in self.before.keys() {
+            if let Some(mapping) = standing.at(end) {
+                standing.remove(&mapping);
+            }
+        }
+        for (end, port) in &self.before {
+            if let Some(port) = port {
+                standing.insert(&mapping(*end, *port));
+            }
+        }
     }
 }
 
@@ -76,14 +91,17 @@ impl Standing {
         if !is_open {
             return Err(NatFailure::Network);
         }
-        let door = (mapping.protocol, mapping.external_port);
-        if self.owners.contains_key(&door) {
+        if self.owners.contains_key(&(mapping.protocol, mapping.external_port)) {
             return Err(NatFailure::Resources);
         }
-        self.owners.insert(door, mapping.internal);
-        self.ports.insert((mapping.protocol, mapping.internal), mapping.external_port);
+        self.insert(mapping);
         done.opened.push(*mapping);
         Ok(())
+    }
+
+    fn insert(&mut self, mapping: &NatMapping) {
+        self.owners.insert((mapping.protocol, mapping.external_port), mapping.internal);
+        self.ports.insert((mapping.protocol, mapping.internal), mapping.external_port);
     }
 
     /// The mapping, if it stood.

@@ -29,8 +29,10 @@ impl Kernel for Fake {
         if is_refused { Err(io::Error::other("refused")) } else { Ok(()) }
     }
 
-    fn flows(&mut self) -> io::Result<Vec<Flow>> {
-        Ok(self.0.lock().unwrap().flows.clone())
+    fn flows(&mut self, first_to: Option<Ipv4Addr>) -> io::Result<Vec<Flow>> {
+        let is_asked_for =
+            |flow: &&Flow| first_to.is_none_or(|address| flow.protocol == UDP && *flow.original.to.ip() == address);
+        Ok(self.0.lock().unwrap().flows.iter().filter(is_asked_for).cloned().collect())
     }
 
     fn end_flow(&mut self, flow: &Flow) -> io::Result<()> {
@@ -58,7 +60,7 @@ fn started(leftover: &[NatMapping]) -> (Nftables, Fake) {
     let interfaces = Interfaces::new(Some("wan0"), &["lan0"]).unwrap();
     let leftover = leftover.iter().map(|mapping| (*mapping, EXTERNAL)).collect();
     let mut nat = Nftables::with(Box::new(kernel.clone()), interfaces, leftover);
-    nat.rebuild(Standing::default()).unwrap();
+    nat.rebuild().unwrap();
     nat.set_external_address(Some(EXTERNAL));
     kernel.scripts();
     (nat, kernel)
@@ -169,6 +171,28 @@ fn while_the_kernel_takes_nothing_all_fail_and_what_was_removed_does_not_come_ba
     let [table] = &scripts[..] else { panic!("{scripts:#?}") };
     assert!(table.contains("delete table") && table.contains("5000"));
     assert!(!table.contains("5001") && !table.contains("5002"), "{table}");
+}
+
+#[test]
+fn what_stood_before_requests_that_the_kernel_refused_stands_as_it_did() {
+    let (mut nat, kernel) = started(&[]);
+    let (first, second) = (mapping(UDP, 1, 5000), mapping(UDP, 2, 5001));
+    nat.apply(&[NatRequest::Install(first), NatRequest::Install(second)]);
+    kernel.with(|told| told.refused = vec!["natpmp"]);
+    let exchanged = [mapping(UDP, 2, 5000), mapping(UDP, 1, 5001)].map(NatRequest::Install);
+    let requests = [&[NatRequest::Remove(first), NatRequest::Remove(second)][..], &exchanged].concat();
+    assert_eq!(nat.apply(&requests), [Err(NatFailure::Network); 4]);
+    kernel.with(|told| told.refused.clear());
+    kernel.scripts();
+    let taken = NatMapping { internal: SocketAddrV4::new(OTHER_CLIENT, 1), ..first };
+    assert_eq!(nat.apply(&[NatRequest::Install(taken)]), [Err(NatFailure::Resources)]);
+    let table = kernel.scripts().concat();
+    for there in ["5000 : 192.168.1.11 . 1", "5001 : 192.168.1.11 . 2"] {
+        assert!(table.contains(there), "{there}: {table}");
+    }
+    let removals = [NatRequest::Remove(first), NatRequest::Remove(second)];
+    nat.apply(&removals);
+    assert_eq!(nat.apply(&[NatRequest::Install(taken)]), [Ok(())]);
 }
 
 #[test]

@@ -7,9 +7,21 @@ use natpmp_proto::wire::Protocol;
 use super::{Ends, Flow};
 use crate::netlink::message::{NLM_F_ACK, NLM_F_DUMP, array, attribute, find};
 
-/// Asks for all flows over IPv4: kind, flags and body.
-pub(super) fn list() -> (u16, u16, Vec<u8>) {
-    (of_conntrack(CT_GET), NLM_F_DUMP, GENERIC.to_vec())
+/// Asks for all flows over IPv4, or for those of UDP whose first packet went to this address: kind, flags and body. A kernel
+/// before 5.8 tells of all.
+pub(super) fn list(first_to: Option<Ipv4Addr>) -> (u16, u16, Vec<u8>) {
+    let mut body = GENERIC.to_vec();
+    if let Some(address) = first_to {
+        let ip = attribute(DESTINATION, &address.octets());
+        let protocol = attribute(PROTOCOL_NUMBER, &[number(Protocol::Udp)]);
+        let tuple = [attribute(TUPLE_IP | NESTED, &ip), attribute(TUPLE_PROTOCOL | NESTED, &protocol)].concat();
+        // These are in the byte order of the machine.
+        let filter =
+            [attribute(FILTER_ORIGINAL, &WHERE_TO_AND_PROTOCOL.to_ne_bytes()), attribute(FILTER_REPLY, &[0; 4])];
+        body.extend(attribute(ORIGINAL | NESTED, &tuple));
+        body.extend(attribute(FILTER | NESTED, &filter.concat()));
+    }
+    (of_conntrack(CT_GET), NLM_F_DUMP, body)
 }
 
 /// Asks to remove this flow, and no other that has taken its place.
@@ -89,6 +101,10 @@ const DESTINATION: u16 = 2;
 const PROTOCOL_NUMBER: u16 = 1;
 const SOURCE_PORT: u16 = 2;
 const DESTINATION_PORT: u16 = 3;
+const FILTER: u16 = 25;
+const FILTER_ORIGINAL: u16 = 1;
+const FILTER_REPLY: u16 = 2;
+const WHERE_TO_AND_PROTOCOL: u32 = 2 | 8;
 const NESTED: u16 = 0x8000;
 /// Of the status.
 const SEEN_REPLY: u32 = 2;
