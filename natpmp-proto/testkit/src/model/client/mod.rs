@@ -247,8 +247,8 @@ impl Run {
             gateway.change_address(now, Some(Gateway::EXTERNAL));
         });
         self.sim.poke();
-        // A loss without a sign is found by the next renewal, at half of two hours.
-        self.sim.run_for(Duration::from_secs(3_600 + 200));
+        // A loss without a sign is found by the next renewal: at an interval of its own, it may be at nearly two hours.
+        self.sim.run_for(Duration::from_secs(7_200 + 200));
         self.read_events();
         for &(protocol, port) in &self.wanted {
             let state = self.sim.client().mapping(protocol, port).expect("what is wanted is held").state;
