@@ -79,10 +79,10 @@ impl<L: Listener> Engine<L> {
             // Better now than when there is something to lose.
             state.save(path)?;
         }
-        let epoch = state.epoch_now();
         let gateway = boxed(config.seed(RandomState::new().hash_one(port))).map_err(ServerError::System)?;
         let shared = Shared::new(gateway, sockets.addresses());
         let nat = start_nat(&sides(&served, &external, &locals)).map_err(ServerError::Nat)?;
+        let epoch = state.epoch_now();
         if let Some(path) = &state_file {
             // Before anything is granted. A server that does not come as far as this has granted nothing.
             state.is_final = false;
@@ -92,8 +92,8 @@ impl<L: Listener> Engine<L> {
         let saver = saver.map_err(ServerError::System)?;
         let nat = NatThread::start(nat, shared.waker()).map_err(ServerError::System)?;
         let (guard, taken_up) = (Guard::new(requests_per_second, &locals), TakenUp::of(&state.mappings));
-        let (lookout, before) = (Lookout::new(internal, external, &served), Before { statics, stored: state.mappings });
-        let before = Some(before);
+        let before = Some(Before { statics, stored: state.mappings });
+        let lookout = Lookout::new(internal, external, &served);
         let mut engine =
             Self { shared, sockets, nat, saver, lookout, guard, before, taken_up, save_at: None, is_ending: false };
         engine.boot(&locals, epoch);
