@@ -230,6 +230,22 @@ fn what_the_nat_does_not_have_yet_stays_in_the_state() {
     ending.join().unwrap();
 }
 
+/// G16: its lease ended while there was no gateway.
+#[test]
+fn what_is_not_taken_up_again_leaves_the_state() {
+    let directory = Directory::new("ended");
+    let (path, nat) = (directory.file("state"), Notes::default());
+    let mut state = state_with_a_mapping();
+    let standing = state.mappings[0].mapping;
+    let ended = NatMapping { external_port: 5001, internal: inside(4001), ..standing };
+    state.mappings.push(StoredMapping { mapping: ended, expires_at: state.saved_at - 1 });
+    state.save(&path).unwrap();
+    let server = serve(&nat).state_file(&path).start().unwrap();
+    wait_until(|| nat.standing() == [standing]);
+    drop(server);
+    assert_eq!(State::load(&path).unwrap().unwrap().mappings, state_with_a_mapping().mappings);
+}
+
 #[test]
 fn a_damaged_state_is_refused_and_kept_aside_and_the_next_start_goes_on_without() {
     let directory = Directory::new("damaged");
