@@ -80,6 +80,8 @@ const RESPONSES: &[(&str, &str)] = &[
 const STATES: &[(&str, &str)] = &[
     ("header", "natpmp gateway state 1\nsaved 1700000000 epoch 77\n"),
     ("empty", "saved 1700000000 epoch 77"),
+    ("final", "saved 1700000000 epoch 77 final"),
+    ("other-end", "saved 1700000000 epoch 77 final final\nudp 192.168.1.2:4000 4000 1800000000"),
     (
         "mappings",
         "saved 1700000000 epoch 77\nudp 192.168.1.2:4000 4000 1800000000\ntcp 192.168.1.2:4000 5000 1800000000",

@@ -63,7 +63,8 @@ fn damage(choices: &mut Reader<'_>) {
 }
 
 fn state(choices: &mut Reader<'_>) -> State {
-    let mut state = State { saved_at: choices.u64(), epoch: choices.u32(), mappings: Vec::new() };
+    let mut state =
+        State { saved_at: choices.u64(), epoch: choices.u32(), is_final: choices.bit(), mappings: Vec::new() };
     while !choices.is_empty() && state.mappings.len() < MOST_MAPPINGS {
         let protocol = Protocol::ALL[usize::from(choices.bit())];
         // 0 is no address and no port.

@@ -268,7 +268,7 @@ fn the_state_is_taken_up_by_the_next_server_however_the_first_one_ended() {
         let nat = Notes::default();
         // As if it had run for a while.
         let saved_at = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-        State { saved_at, epoch: 5_000, mappings: Vec::new() }.save(&directory.file("state")).unwrap();
+        State { saved_at, epoch: 5_000, is_final: true, mappings: Vec::new() }.save(&directory.file("state")).unwrap();
         let (server, driver) = serve(&nat).state_file(directory.file("state")).start().unwrap();
         let client = Asker::new(&server);
         let run_first = async {

@@ -130,7 +130,7 @@ fn one_socket_that_asks_for_many_mappings_at_once_is_answered_for_each() {
     assert_eq!(answered, (4000..4010).collect::<Vec<_>>());
 }
 
-/// G19: kept in the file, the epoch and the mappings go on; without it both begin anew.
+/// G19: after an end in order, the epoch and the mappings go on.
 #[test]
 fn a_restart_with_its_state_is_none_to_its_clients() {
     let directory = Directory::new("restart");
@@ -153,6 +153,65 @@ fn a_restart_with_its_state_is_none_to_its_clients() {
     assert!(matches!(events.next_timeout(SOON), Some(Event::Renewed(_))), "no restart was noticed");
 }
 
+/// G19: the last mappings before it may not be in the file, and this is how their clients learn that they have to ask.
+#[test]
+fn after_a_crash_the_leases_stand_and_the_epoch_begins_anew() {
+    let directory = Directory::new("crash");
+    let (path, nat) = (directory.file("state"), Notes::default());
+    state_with_a_mapping().save(&path).unwrap();
+    let server = serve(&nat).state_file(&path).start().unwrap();
+    assert!(!State::load(&path).unwrap().unwrap().is_final, "it may be killed from now on");
+    assert!(epoch(&server) >= 1_000, "the one before ended in order");
+    client(&server).map(&MapRequest::new(Protocol::Udp, 4001)).unwrap();
+    wait_until(|| State::load(&path).unwrap().unwrap().mappings.len() == 2);
+    let crashed = State::load(&path).unwrap().unwrap();
+    assert!(!crashed.is_final);
+    drop(server);
+    let ended = State::load(&path).unwrap().unwrap();
+    assert!(ended.is_final && ended.epoch >= 1_000, "{ended:?}");
+
+    crashed.save(&path).unwrap();
+    let server = serve(&nat).state_file(&path).start().unwrap();
+    assert!(epoch(&server) < 60);
+    wait_until(|| nat.standing().len() == 2);
+    drop(server);
+    let ended = State::load(&path).unwrap().unwrap();
+    assert!(ended.is_final && ended.epoch < 60, "{ended:?}");
+    assert_eq!(ended.mappings.len(), 2);
+}
+
+/// G19: nothing was granted.
+#[test]
+fn a_start_that_fails_is_no_crash() {
+    let directory = Directory::new("no-nat");
+    let path = directory.file("state");
+    state_with_a_mapping().save(&path).unwrap();
+    let builder = Server::builder(|_| Err::<Notes, _>(std::io::Error::other("no NAT"))).port(0);
+    let result = builder.internal(Internal::Address(INSIDE)).state_file(&path).start();
+    assert!(matches!(result, Err(ServerError::Nat(_))), "{result:?}");
+    assert_eq!(State::load(&path).unwrap(), Some(state_with_a_mapping()));
+}
+
+/// G19: what it was to take up then waits for the next start, unless it was to be forgotten.
+#[test]
+fn without_an_external_address_an_end_is_in_order_too() {
+    let directory = Directory::new("no-address");
+    let (path, nat) = (directory.file("state"), Notes::default());
+    for is_cleared in [false, true] {
+        state_with_a_mapping().save(&path).unwrap();
+        let server = serve(&nat).external(External::Interface("none0".into())).state_file(&path).start().unwrap();
+        if is_cleared {
+            server.clear();
+            wait_until(|| State::load(&path).unwrap().unwrap().mappings.is_empty());
+        }
+        drop(server);
+        let ended = State::load(&path).unwrap().unwrap();
+        assert!(ended.is_final, "{ended:?}");
+        let expected = if is_cleared { Vec::new() } else { state_with_a_mapping().mappings };
+        assert_eq!((ended.epoch >= 1_000, ended.mappings), (!is_cleared, expected));
+    }
+}
+
 /// A gateway that is ended, or killed, before the NAT has what was in the state has lost nothing of it.
 #[test]
 fn what_the_nat_does_not_have_yet_stays_in_the_state() {
@@ -169,6 +228,23 @@ fn what_the_nat_does_not_have_yet_stays_in_the_state() {
     assert_eq!(stored.mappings, state_with_a_mapping().mappings);
     nat.unblock();
     ending.join().unwrap();
+}
+
+/// G16: its lease ended while there was no gateway.
+#[test]
+fn what_is_not_taken_up_again_leaves_the_state() {
+    let directory = Directory::new("ended");
+    let (path, nat) = (directory.file("state"), Notes::default());
+    let mut state = state_with_a_mapping();
+    let standing = state.mappings[0].mapping;
+    let ended = NatMapping { external_port: 5001, internal: inside(4001), ..standing };
+    state.mappings.push(StoredMapping { mapping: ended, expires_at: state.saved_at - 1 });
+    state.save(&path).unwrap();
+    let server = serve(&nat).state_file(&path).start().unwrap();
+    wait_until(|| nat.standing() == [standing]);
+    drop(server);
+    let stored: Vec<_> = State::load(&path).unwrap().unwrap().mappings.iter().map(|stored| stored.mapping).collect();
+    assert_eq!(stored, [standing]);
 }
 
 #[test]
@@ -287,6 +363,15 @@ fn client(server: &Server) -> Client {
     builder.schedule(Schedule::QUICK).build().unwrap()
 }
 
+fn epoch(server: &Server) -> u32 {
+    let socket = UdpSocket::bind((INSIDE, 0)).unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    socket.send_to(&Request::ExternalAddress.encode(), server.addresses()[0]).unwrap();
+    let mut buffer = [0; 64];
+    let length = socket.recv(&mut buffer).expect("an answer");
+    Response::decode(&buffer[..length]).unwrap().epoch().unwrap()
+}
+
 fn inside(port: u16) -> SocketAddrV4 {
     SocketAddrV4::new(INSIDE, port)
 }
@@ -305,7 +390,7 @@ fn state_with_a_mapping() -> State {
     let mapping = NatMapping { protocol: Protocol::Tcp, internal: inside(4000), external_port: 5000 };
     // The day after tomorrow, so that no test is at the edge of it.
     let stored = StoredMapping { mapping, expires_at: saved_at / DAY * DAY + 2 * DAY };
-    State { saved_at, epoch: 1_000, mappings: vec![stored] }
+    State { saved_at, epoch: 1_000, is_final: true, mappings: vec![stored] }
 }
 
 /// A NAT that takes notes.

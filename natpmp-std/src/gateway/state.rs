@@ -21,6 +21,8 @@ pub struct State {
     pub saved_at: u64,
     /// The epoch then, in seconds (RFC 6886, section 3.6).
     pub epoch: u32,
+    /// Whether the gateway ended with this. If not, it may have granted mappings that are not in here.
+    pub is_final: bool,
     /// The mappings that there were.
     pub mappings: Vec<StoredMapping>,
 }
@@ -40,6 +42,15 @@ impl State {
         Self { saved_at: unix_time(), ..Self::default() }
     }
 
+    /// The epoch by now. It begins anew where clients may have mappings that are not in here: so they learn to ask again.
+    pub(super) fn epoch_now(&self) -> u32 {
+        if !self.is_final {
+            return 0;
+        }
+        let away = unix_time().saturating_sub(self.saved_at);
+        self.epoch.saturating_add(u32::try_from(away).unwrap_or(u32::MAX))
+    }
+
     /// Reads a state back.
     ///
     /// # Errors
@@ -55,10 +66,12 @@ impl State {
         checksum.add(HEADER);
         let header = lines.next().unwrap_or_default();
         let saved = words(header).and_then(|words| match words[..] {
-            ["saved", saved_at, "epoch", epoch] => Some((parse_number(saved_at)?, parse_number(epoch)?)),
+            ["saved", saved_at, "epoch", epoch, ref end @ ..] if matches!(end, [] | [FINAL]) => {
+                Some((parse_number(saved_at)?, parse_number(epoch)?, !end.is_empty()))
+            }
             _ => None,
         });
-        (state.saved_at, state.epoch) = saved.ok_or_else(|| damaged(2, "not a time and an epoch"))?;
+        (state.saved_at, state.epoch, state.is_final) = saved.ok_or_else(|| damaged(2, "not a time and an epoch"))?;
         checksum.add(header);
         for line in lines {
             let at = state.mappings.len().saturating_add(3);
@@ -116,7 +129,8 @@ impl State {
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = String::from(HEADER);
-        writeln!(text, "saved {} epoch {}", self.saved_at, self.epoch)?;
+        let end = if self.is_final { format!(" {FINAL}") } else { String::new() };
+        writeln!(text, "saved {} epoch {}{end}", self.saved_at, self.epoch)?;
         for StoredMapping { mapping, expires_at } in &self.mappings {
             let NatMapping { protocol, internal, external_port } = mapping;
             writeln!(text, "{protocol} {internal} {external_port} {expires_at}")?;
@@ -201,7 +215,7 @@ fn parse_number<T: FromStr + ToString>(text: &str) -> Option<T> {
 /// Into a file of its own, that only its owner may read: never through a link that somebody has laid there.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     let mut file = match create(path) {
-        // Of an earlier process with this number, that was killed while it wrote.
+        // Of an earlier process that was killed while it wrote.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             fs::remove_file(path).and_then(|()| create(path))?
         }
@@ -247,108 +261,8 @@ impl fmt::Display for Checksum {
 }
 
 const HEADER: &str = "natpmp gateway state 1\n";
+/// In the second line, when the gateway has ended.
+const FINAL: &str = "final";
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn state() -> State {
-        let mapping = |protocol, port| StoredMapping {
-            mapping: NatMapping {
-                protocol,
-                internal: SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 2), 4000),
-                external_port: port,
-            },
-            expires_at: 1_800_000_000,
-        };
-        State {
-            saved_at: 1_700_000_000,
-            epoch: 77,
-            mappings: vec![mapping(Protocol::Udp, 4000), mapping(Protocol::Tcp, 5000)],
-        }
-    }
-
-    #[test]
-    fn what_is_written_is_read_back() {
-        for state in [state(), State::default()] {
-            assert_eq!(State::parse(&state.to_string()).unwrap(), state);
-        }
-    }
-
-    #[test]
-    fn what_a_killed_gateway_left_half_written_is_gone_after_the_next_save() {
-        let directory = std::env::temp_dir().join(format!("natpmp-state-{}", std::process::id()));
-        fs::create_dir_all(&directory).unwrap();
-        let (path, longer) = (directory.join("state"), state().to_string().repeat(2));
-        fs::write(directory.join("state.new"), longer).unwrap();
-        state().save(&path).unwrap();
-        assert_eq!(State::load(&path).unwrap(), Some(state()));
-        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
-        fs::remove_dir_all(&directory).unwrap();
-    }
-
-    #[test]
-    fn a_file_that_was_cut_anywhere_is_refused() {
-        let text = state().to_string();
-        for length in 0..text.len() {
-            assert!(State::parse(&text[..length]).is_err(), "cut to {length} bytes");
-        }
-    }
-
-    #[test]
-    fn a_file_in_which_any_byte_was_changed_or_added_is_refused() {
-        let text = state().to_string();
-        for index in 0..text.len() {
-            for byte in [b'0', b'1', b'9', b' ', b'\n', b'x'] {
-                let mut bytes = text.clone().into_bytes();
-                let is_same = bytes[index] == byte;
-                bytes[index] = byte;
-                let changed = String::from_utf8(bytes).unwrap();
-                assert!(is_same || State::parse(&changed).is_err(), "byte {index} changed to {byte}");
-                let mut longer = text.clone();
-                longer.insert(index, char::from(byte));
-                assert!(State::parse(&longer).is_err(), "{byte} added at {index}");
-            }
-        }
-        assert!(State::parse(&format!("{text}\n")).is_err());
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn only_the_owner_may_read_it_and_no_link_is_followed() {
-        use std::os::unix::fs::{PermissionsExt, symlink};
-        let directory = directory("links");
-        let (path, other) = (directory.join("state"), directory.join("other"));
-        fs::write(&other, "somebody's").unwrap();
-        symlink(&other, beside(&path, ".new")).unwrap();
-        symlink(&other, &path).unwrap();
-        state().save(&path).unwrap();
-        assert_eq!(fs::read_to_string(&other).unwrap(), "somebody's");
-        let written = fs::symlink_metadata(&path).unwrap();
-        assert!(written.is_file(), "the link was replaced");
-        assert_eq!(written.permissions().mode() & 0o777, 0o600);
-        assert_eq!(State::load(&path).unwrap(), Some(state()));
-        assert_eq!(fs::read_dir(&directory).unwrap().count(), 2);
-        fs::remove_dir_all(&directory).unwrap();
-    }
-
-    #[test]
-    fn a_damaged_file_is_kept_aside_and_the_next_start_has_none() {
-        let directory = directory("damaged");
-        let path = directory.join("state");
-        assert_eq!(State::load(&path).unwrap(), None);
-        state().save(&path).unwrap();
-        assert_eq!(State::load(&path).unwrap(), Some(state()));
-        fs::write(&path, "natpmp gateway state 1\nsaved").unwrap();
-        let Err(StateError::Damaged { kept_as: Some(aside), .. }) = State::load(&path) else { panic!("damaged") };
-        assert_eq!(fs::read(aside).unwrap(), b"natpmp gateway state 1\nsaved");
-        assert_eq!(State::load(&path).unwrap(), None);
-        fs::remove_dir_all(&directory).unwrap();
-    }
-
-    fn directory(name: &str) -> PathBuf {
-        let directory = std::env::temp_dir().join(format!("natpmp-state-{name}-{}", std::process::id()));
-        fs::create_dir_all(&directory).unwrap();
-        directory
-    }
-}
+mod tests;

@@ -167,7 +167,7 @@ pub(crate) struct Serve {
     /// may be given several times
     #[arg(long = "static", value_name = "PROTO:ADDR:PORT:EXTERNAL", value_parser = crate::serve::parse_static)]
     pub(crate) statics: Vec<NatMapping>,
-    /// Keep the mappings in this file, and take them up again at the next start
+    /// Keep the mappings in this file, and take them up again at the next start, also after a crash; the epoch goes on unless there was one
     #[arg(long, value_name = "FILE")]
     pub(crate) state: Option<PathBuf>,
 }

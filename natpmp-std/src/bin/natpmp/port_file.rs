@@ -64,10 +64,11 @@ impl PortFile {
         if is_in_place && is_file && write_in_place(&self.path, content).is_ok() { Ok(()) } else { Err(error) }
     }
 
-    /// In the same directory, since a file can be renamed atomically only within one file system.
+    /// In the same directory, since a file can be renamed atomically only within one file system. The same for every process: what
+    /// one left that was killed over it is the next one's to replace.
     fn temporary(&self) -> PathBuf {
         let mut name = self.path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.new", std::process::id()));
+        name.push(".new");
         self.path.with_file_name(name)
     }
 }
@@ -78,7 +79,7 @@ fn write_and_rename(temporary: &Path, path: &Path, content: &[u8]) -> io::Result
     }
     let create = || fs::OpenOptions::new().write(true).create_new(true).open(temporary);
     let mut file = match create() {
-        // Of an earlier process with this number, which is always 1 in a container, that was killed while it wrote.
+        // Of an earlier process that was killed while it wrote.
         Err(error) if error.kind() == ErrorKind::AlreadyExists => fs::remove_file(temporary).and_then(|()| create())?,
         result => result?,
     };
@@ -165,7 +166,7 @@ mod tests {
         fs::create_dir_all(&directory).unwrap();
         let (path, other) = (directory.join("port"), directory.join("other"));
         fs::write(&other, "somebody's").unwrap();
-        symlink(&other, directory.join(format!("port.{}.new", std::process::id()))).unwrap();
+        symlink(&other, directory.join("port.new")).unwrap();
         symlink(&other, &path).unwrap();
         // In place, which is how it is written where it cannot be replaced.
         assert!(write_in_place(&path, b"4000\n").is_err());
@@ -204,7 +205,7 @@ mod tests {
         let directory = std::env::temp_dir().join(format!("natpmp-port-file-stale-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         let path = directory.join("port");
-        fs::write(directory.join(format!("port.{}.new", std::process::id())), "40").unwrap();
+        fs::write(directory.join("port.new"), "40").unwrap();
         PortFile::create(&path).unwrap().set(&[(Protocol::Udp, Some(4000))]);
         assert_eq!(fs::read_to_string(&path).unwrap(), "4000\n");
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);

@@ -137,7 +137,9 @@ impl<S> GatewayBuilder<S> {
         self
     }
 
-    /// Keeps the state in this file, and takes up what is in it: the mappings and the epoch.
+    /// Keeps the state in this file, and takes up what is in it: the mappings, and the epoch if the gateway before ended in order. After
+    /// a crash the epoch begins anew, since the last mappings may not have come to the file: their clients learn of it and ask again. One that
+    /// crashes in the first seconds of its epoch cannot tell them (RFC 6886, section 3.6).
     pub fn state_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.settings.state_file = Some(path.into());
         self

@@ -43,7 +43,7 @@ type Buffers = ([u8; LONGEST_REQUEST], [u8; LONGEST_REQUEST]);
 /// What is to stand from the start.
 struct Before {
     statics: Vec<NatMapping>,
-    state: Option<State>,
+    stored: Vec<StoredMapping>,
 }
 
 impl<L: Listener> Engine<L> {
@@ -74,21 +74,29 @@ impl<L: Listener> Engine<L> {
             return Err(ServerError::SameSides);
         }
         let state = state_file.as_deref().map(State::load).transpose()?.flatten();
+        let mut state = state.unwrap_or_else(State::now);
         if let Some(path) = &state_file {
             // Better now than when there is something to lose.
-            state.clone().unwrap_or_else(State::now).save(path)?;
+            state.save(path)?;
         }
         let gateway = boxed(config.seed(RandomState::new().hash_one(port))).map_err(ServerError::System)?;
         let shared = Shared::new(gateway, sockets.addresses());
+        let nat = start_nat(&sides(&served, &external, &locals)).map_err(ServerError::Nat)?;
+        let epoch = state.epoch_now();
+        if let Some(path) = &state_file {
+            // Before anything is granted. A server that does not come as far as this has granted nothing.
+            state.is_final = false;
+            state.save(path)?;
+        }
         let saver = state_file.map(|path| Saver::start(path, shared.waker())).transpose();
         let saver = saver.map_err(ServerError::System)?;
-        let nat = start_nat(&sides(&served, &external, &locals)).map_err(ServerError::Nat)?;
         let nat = NatThread::start(nat, shared.waker()).map_err(ServerError::System)?;
-        let (lookout, before) = (Lookout::new(internal, external, &served), Some(Before { statics, state }));
-        let (guard, taken_up) = (Guard::new(requests_per_second, &locals), TakenUp::default());
+        let (guard, taken_up) = (Guard::new(requests_per_second, &locals), TakenUp::of(&state.mappings));
+        let before = Some(Before { statics, stored: state.mappings });
+        let lookout = Lookout::new(internal, external, &served);
         let mut engine =
             Self { shared, sockets, nat, saver, lookout, guard, before, taken_up, save_at: None, is_ending: false };
-        engine.boot(&locals);
+        engine.boot(&locals, epoch);
         Ok(engine)
     }
 
@@ -155,13 +163,7 @@ impl<L: Listener> Engine<L> {
         self.shared.stop();
     }
 
-    /// The epoch goes on if the state was kept, and begins anew if not.
-    fn boot(&mut self, locals: &[LocalAddress]) {
-        let state = self.before.as_ref().and_then(|before| before.state.as_ref());
-        let epoch = state.map_or(0, |state| {
-            let away = unix_time().saturating_sub(state.saved_at);
-            state.epoch.saturating_add(u32::try_from(away).unwrap_or(u32::MAX))
-        });
+    fn boot(&mut self, locals: &[LocalAddress], epoch: u32) {
         let shared = Arc::clone(&self.shared);
         shared.with(|core, now| core.gateway.start(now, epoch));
         let external = self.lookout.external(locals);
@@ -264,7 +266,12 @@ impl<L: Listener> Engine<L> {
                 self.set_external(core, now, address);
             }
             Command::AllowMapping(is_allowed) => core.gateway.allow_mapping(is_allowed),
-            Command::Clear => core.gateway.clear(now),
+            Command::Clear => {
+                core.gateway.clear(now);
+                self.before.iter_mut().for_each(|before| before.stored.clear());
+                self.taken_up = TakenUp::default();
+                self.save_at = Some(now);
+            }
         }
     }
 
@@ -297,18 +304,17 @@ impl<L: Listener> Engine<L> {
     }
 
     fn restore(&mut self, core: &mut Core) {
-        let Some(Before { statics, state }) = self.before.take() else { return };
+        let Some(Before { statics, stored }) = self.before.take() else { return };
         for mapping in statics {
             if !core.gateway.add_static(&mapping) {
                 log::warn!("{mapping:?} cannot be mapped: its port or its client's port is taken");
             }
         }
         let now = unix_time();
-        for StoredMapping { mapping, expires_at } in state.map(|state| state.mappings).unwrap_or_default() {
+        for StoredMapping { mapping, expires_at } in stored {
             let left = u32::try_from(expires_at.saturating_sub(now)).unwrap_or(u32::MAX);
-            if core.gateway.restore(&mapping, left) {
-                self.taken_up.add(StoredMapping { mapping, expires_at });
-            } else {
+            if !core.gateway.restore(&mapping, left) {
+                self.taken_up.settle(&mapping);
                 log::debug!("{mapping:?} is not taken up again");
             }
         }
@@ -326,11 +332,9 @@ impl<L: Listener> Engine<L> {
     fn save(&mut self) {
         self.save_at = None;
         let Some(saver) = &self.saver else { return };
-        // What was not taken up yet is not to be lost.
-        if self.before.as_ref().is_some_and(|before| before.state.is_some()) {
-            return;
-        }
-        saver.save(self.shared.with(|core, now| self.taken_up.state(core, now)));
+        let state = self.shared.with(|core, now| self.taken_up.state(core, now));
+        // Once it ends nothing is granted any more.
+        saver.save(State { is_final: self.is_ending, ..state });
     }
 
     /// Hears nothing any more, saves the state, and has the NAT taken down, once.

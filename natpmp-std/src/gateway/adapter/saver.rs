@@ -54,8 +54,8 @@ impl Saver {
 pub(super) fn save_within(event: &GatewayEvent, mappings: usize) -> Option<Duration> {
     match event {
         GatewayEvent::Refused { .. } => None,
-        // A power failure may take of it that a lease which runs anyway ends later: not worth writing a large file many times a
-        // second for. An orderly end takes nothing.
+        // A power failure may take of it that a lease which runs anyway ends later, until its client learns of the restart: not worth
+        // writing a large file many times a second for. An orderly end takes nothing.
         GatewayEvent::Renewed(_) => {
             let mappings = u32::try_from(mappings).unwrap_or(u32::MAX);
             Some(CHANGE.saturating_add(RENEWAL_EACH.saturating_mul(mappings)))
@@ -162,7 +162,7 @@ mod tests {
             (1..30_000).map(|port| StoredMapping { mapping: mapping(port), expires_at: 1_800_000_000 }).collect();
         let mut saver = Saver::start(path.clone(), Waker::noop().clone()).unwrap();
         for epoch in 0..10 {
-            saver.save(State { saved_at: 1_700_000_000, epoch, mappings: mappings.clone() });
+            saver.save(State { epoch, mappings: mappings.clone(), ..State::default() });
         }
         saver.join();
         assert!(saver.is_over());

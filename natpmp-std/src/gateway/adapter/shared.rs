@@ -50,7 +50,7 @@ impl Core {
             let left = open.expires?.saturating_since(now);
             Some(StoredMapping { mapping: open.mapping, expires_at: saved_at.saturating_add(left.as_secs()) })
         });
-        State { saved_at, epoch: self.gateway.epoch(now), mappings: stored.collect() }
+        State { saved_at, epoch: self.gateway.epoch(now), is_final: false, mappings: stored.collect() }
     }
 }
 

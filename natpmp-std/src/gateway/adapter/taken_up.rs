@@ -8,16 +8,17 @@ use natpmp_proto::gateway::NatMapping;
 use super::shared::Core;
 use crate::gateway::{State, StoredMapping};
 
-/// The mappings that the NAT was asked for and has said nothing of yet, and when their leases end.
+/// The mappings that the NAT was not asked for yet or has said nothing of yet, and when their leases end.
 #[derive(Debug, Default)]
 pub(super) struct TakenUp(HashMap<NatMapping, u64>);
 
 impl TakenUp {
-    pub(super) fn add(&mut self, stored: StoredMapping) {
-        self.0.insert(stored.mapping, stored.expires_at);
+    /// All that a state had.
+    pub(super) fn of(mappings: &[StoredMapping]) -> Self {
+        Self(mappings.iter().map(|stored| (stored.mapping, stored.expires_at)).collect())
     }
 
-    /// The NAT has said whether it has this mapping.
+    /// The NAT has said whether it has this mapping, or it will not be asked.
     pub(super) fn settle(&mut self, mapping: &NatMapping) {
         self.0.remove(mapping);
     }
