@@ -84,6 +84,8 @@ impl Future for Driver {
         let driver = &mut *self;
         // Before anything is looked at, so that no command can come between.
         driver.engine.shared().set_waker(context.waker());
+        // An answer that is there already is taken at once, whatever woke this.
+        driver.engine.note_readable(Source::Request);
         let mut wait = None;
         // There may be a command, which says nothing here.
         let mut has_more = true;
