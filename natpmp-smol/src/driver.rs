@@ -12,7 +12,7 @@ use std::time::Duration;
 #[cfg(unix)]
 use async_io::Async;
 use async_io::Timer;
-use natpmp_std::adapter::{Engine, Register, Runner, Settings, Shared, Wait};
+use natpmp_std::adapter::{Engine, Register, Runner, Settings, Shared, Source, Wait};
 
 use crate::socket::Socket;
 
@@ -47,19 +47,30 @@ impl Driver {
     fn is_ready(&mut self, wait: Option<Duration>, context: &mut Context<'_>) -> io::Result<bool> {
         self.timer = wait.map(Timer::after);
         let mut is_ready = self.timer.as_mut().is_some_and(|timer| Pin::new(timer).poll(context).is_ready());
-        // All of them are to wake the task: none is passed over because another one is ready.
-        for socket in self.engine.sockets() {
-            is_ready |= is_readable(socket.poll_readable(context))?;
-        }
-        #[cfg(unix)]
-        for descriptor in &self.engine.register().descriptors {
-            is_ready |= is_readable(descriptor.poll_readable(context))?;
+        for source in Source::ALL {
+            if self.is_readable(source, context)? {
+                self.engine.note_readable(source);
+                is_ready = true;
+            }
         }
         Ok(is_ready)
     }
+
+    /// All of them are to wake the task: none is passed over because another one is readable.
+    fn is_readable(&self, source: Source, context: &mut Context<'_>) -> io::Result<bool> {
+        let mut is_any = false;
+        for socket in self.engine.sockets(source) {
+            is_any |= has_come(socket.poll_readable(context))?;
+        }
+        #[cfg(unix)]
+        for (_, descriptor) in self.engine.register().descriptors.iter().filter(|(its, _)| *its == source) {
+            is_any |= has_come(descriptor.poll_readable(context))?;
+        }
+        Ok(is_any)
+    }
 }
 
-fn is_readable(poll: Poll<io::Result<()>>) -> io::Result<bool> {
+fn has_come(poll: Poll<io::Result<()>>) -> io::Result<bool> {
     match poll {
         Poll::Ready(result) => result.map(|()| true),
         Poll::Pending => Ok(false),
@@ -73,24 +84,27 @@ impl Future for Driver {
         let driver = &mut *self;
         // Before anything is looked at, so that no command can come between.
         driver.engine.shared().set_waker(context.waker());
+        // An answer that is there already is taken at once, whatever woke this.
+        driver.engine.note_readable(Source::Request);
+        let mut wait = None;
+        // There may be a command, which says nothing here.
+        let mut has_more = true;
         for _ in 0..MOST_TURNS {
-            let has_more = driver.engine.receive();
-            let wait = driver.engine.drain();
-            for message in driver.engine.take_messages() {
-                driver.callbacks.run(message);
-            }
-            let Wait::For(wait) = wait else { return Poll::Ready(()) };
-            if has_more {
-                continue;
-            }
             match driver.is_ready(wait, context) {
-                Ok(true) => {}
-                Ok(false) => return Poll::Pending,
+                Ok(false) if !has_more => return Poll::Pending,
+                Ok(_) => {}
                 Err(error) => {
                     driver.engine.give_up(&error);
                     return Poll::Ready(());
                 }
             }
+            has_more = driver.engine.receive();
+            let next = driver.engine.drain();
+            for message in driver.engine.take_messages() {
+                driver.callbacks.run(message);
+            }
+            let Wait::For(until) = next else { return Poll::Ready(()) };
+            wait = until;
         }
         // Other tasks are to have their turn.
         context.waker().wake_by_ref();
@@ -107,19 +121,19 @@ impl fmt::Debug for Driver {
 #[derive(Default)]
 struct Registrar {
     #[cfg(unix)]
-    descriptors: Vec<Async<OwnedFd>>,
+    descriptors: Vec<(Source, Async<OwnedFd>)>,
 }
 
 impl Register for Registrar {
     type Socket = Socket;
 
-    fn register(&mut self, socket: UdpSocket) -> io::Result<Socket> {
+    fn register(&mut self, _: Source, socket: UdpSocket) -> io::Result<Socket> {
         Socket::new(socket)
     }
 
     #[cfg(unix)]
-    fn watch(&mut self, descriptor: OwnedFd) -> io::Result<()> {
-        self.descriptors.push(Async::new_nonblocking(descriptor)?);
+    fn watch(&mut self, source: Source, descriptor: OwnedFd) -> io::Result<()> {
+        self.descriptors.push((source, Async::new_nonblocking(descriptor)?));
         Ok(())
     }
 }

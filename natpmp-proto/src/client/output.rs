@@ -130,11 +130,6 @@ impl<const N: usize> Client<N> {
                 return Some((Instant::ZERO, Ask::UnmapAll(protocol)));
             }
         }
-        for slot in &self.slots {
-            if matches!(slot.life, Life::Closing { with_all: false }) {
-                return Some((Instant::ZERO, Ask::Unmap(slot.key)));
-            }
-        }
         let mut first = First { due: Instant::ZERO, was_due: Instant::ZERO, ask: None };
         if self.question {
             first.offer(Instant::ZERO, self.question_from, Ask::ExternalAddress);
@@ -145,6 +140,9 @@ impl<const N: usize> Client<N> {
             first.offer(self.quiet_until, self.external.ask_at, Ask::ExternalAddress);
         }
         for slot in &self.slots {
+            if matches!(slot.life, Life::Closing { with_all: false }) {
+                return Some((Instant::ZERO, Ask::Unmap(slot.key)));
+            }
             if let Some(due) = slot.due() {
                 first.offer(self.quiet_until, due, Ask::Map(slot.key));
             }

@@ -21,6 +21,7 @@ mod boot_time {
         Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
     };
 
+    use super::super::sockets::Source;
     use super::{Duration, Register, io};
 
     #[derive(Debug)]
@@ -32,7 +33,7 @@ mod boot_time {
     impl Alarm {
         pub(crate) fn new<R: Register>(register: &mut R) -> io::Result<Self> {
             let timer = timerfd_create(TimerfdClockId::Boottime, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
-            register.watch(timer.try_clone()?)?;
+            register.watch(Source::Alarm, timer.try_clone()?)?;
             Ok(Self { timer, set_to: None })
         }
 

@@ -14,7 +14,7 @@ use super::callback::Callbacks;
 use super::driven::Woken;
 use super::news::Subscribers;
 use super::owners::Owners;
-use super::sockets::Which;
+use super::sockets::Source;
 use super::waiters::Waiters;
 
 /// How many mappings a client can hold.
@@ -121,7 +121,7 @@ impl Core {
                 Output::Transmit(transmit) => return Step::Send(transmit),
                 Output::Event(event) => self.tell(now, event),
                 Output::Wait(deadline) => {
-                    let is_deleting = self.is_deleting();
+                    let is_deleting = self.goodbye.is_some() && self.is_deleting();
                     let mut until = None;
                     if let Some(goodbye) = &mut self.goodbye {
                         if goodbye.end <= now || !is_deleting {
@@ -159,10 +159,10 @@ impl Core {
         self.machine.handle_network_down(now);
     }
 
-    pub(crate) fn hear(&mut self, now: Instant, which: Which, from: SocketAddrV4, bytes: &[u8]) {
-        let heard = match which {
-            Which::Request => self.machine.handle_datagram(now, from, bytes),
-            Which::Announcements => self.machine.handle_announcement(now, from, bytes),
+    pub(crate) fn hear(&mut self, now: Instant, source: Source, from: SocketAddrV4, bytes: &[u8]) {
+        let heard = match source {
+            Source::Announcements => self.machine.handle_announcement(now, from, bytes),
+            _ => self.machine.handle_datagram(now, from, bytes),
         };
         debug!("from {from}: {bytes:02x?}: {heard:?}");
         match heard {

@@ -12,7 +12,7 @@ use super::alarm::Alarm;
 use super::core::{Core, NetworkError, Step};
 use super::farewell::Farewell;
 use super::network::{Network, NetworkChange, Routing, SystemRouting};
-use super::sockets::{Received, Register, Sockets, Which};
+use super::sockets::{Received, Register, Sockets, Source};
 use super::{Message, Settings, Shared};
 
 /// Carries datagrams and time to the machine of one client, however many mappings it has. Dropping it ends all calls that wait.
@@ -24,6 +24,9 @@ pub struct Engine<R: Register> {
     clears_on_new_address: bool,
     /// To gateways that were left.
     farewells: Vec<Farewell<R::Socket>>,
+    /// A bit for each source that may have something to read. Most of the time there is none.
+    readable: u8,
+    buffer: Box<[u8]>,
 }
 
 /// What to do next.
@@ -65,6 +68,8 @@ impl<R: Register> Engine<R> {
             network,
             clears_on_new_address: settings.clears_on_new_address,
             farewells: Vec::new(),
+            readable: 0,
+            buffer: vec![0; LONGEST_DATAGRAM].into(),
         })
     }
 
@@ -74,10 +79,15 @@ impl<R: Register> Engine<R> {
         &self.shared
     }
 
-    /// The sockets that are open at present: all of them are to be waited for.
-    pub fn sockets(&self) -> impl Iterator<Item = &R::Socket> {
-        let sockets = [Which::Request, Which::Announcements].map(|which| self.sockets.socket(which));
-        sockets.into_iter().flatten().chain(self.farewells.iter().map(|farewell| &farewell.socket))
+    /// The sockets of this source that are open at present: all of them are to be waited for.
+    pub fn sockets(&self, source: Source) -> impl Iterator<Item = &R::Socket> {
+        let farewells: &[_] = if source == Source::Farewells { &self.farewells } else { &[] };
+        self.sockets.socket(source).into_iter().chain(farewells.iter().map(|farewell| &farewell.socket))
+    }
+
+    /// There may be something to read there. Nothing is read where that was not said, and it is remembered until all is read.
+    pub const fn note_readable(&mut self, source: Source) {
+        self.readable |= bit(source);
     }
 
     /// Does all that the machine has to do now.
@@ -124,13 +134,11 @@ impl<R: Register> Engine<R> {
         &self.sockets.register
     }
 
-    /// Hands what the sockets have to the machine. `true` if there may be more: others are to have their turn first.
+    /// Hands what the sockets that are readable have to the machine. `true` if there may be more: others are to have their turn first.
     #[must_use]
     pub fn receive(&mut self) -> bool {
-        let now = self.shared.now();
-        let answered = self.farewells.iter_mut().filter_map(|each| each.receive(now).then_some(())).count();
-        let more = [Which::Request, Which::Announcements].map(|which| self.receive_on(which));
-        more.contains(&true) || answered > 0
+        let has_more = [Source::Request, Source::Announcements].map(|source| self.receive_on(source)).contains(&true);
+        has_more | self.receive_farewells()
     }
 
     /// Packets cannot be waited for: whoever waits is told that nobody will answer.
@@ -145,22 +153,44 @@ impl<R: Register> Engine<R> {
         self.shared.with(|core, _| core.callbacks.take_messages())
     }
 
-    fn receive_on(&mut self, which: Which) -> bool {
-        let mut buffer = [0; LONGEST_DATAGRAM];
+    fn receive_on(&mut self, source: Source) -> bool {
+        if !self.take_readable(source) {
+            return false;
+        }
         let shared = Arc::clone(&self.shared);
         for _ in 0..MOST_AT_ONCE {
-            let received = self.sockets.receive(which, &mut buffer);
-            if matches!(received, Received::Nothing) {
-                return false;
+            let received = self.sockets.receive(source, &mut self.buffer);
+            match received {
+                Received::Nothing => return false,
+                Received::Later => {
+                    self.note_readable(source);
+                    return false;
+                }
+                Received::Unreachable => shared.with(|core, now| core.machine.handle_unreachable(now)),
+                Received::Down(error) => shared.with(|core, now| core.network_down(now, &error)),
+                Received::Datagram(from, bytes) => shared.with(|core, now| core.hear(now, source, from, bytes)),
             }
-            shared.with(|core, now| match received {
-                Received::Nothing => {}
-                Received::Unreachable => core.machine.handle_unreachable(now),
-                Received::Down(error) => core.network_down(now, &error),
-                Received::Datagram(from, bytes) => core.hear(now, which, from, bytes),
-            });
         }
+        self.note_readable(source);
         true
+    }
+
+    fn receive_farewells(&mut self) -> bool {
+        if !self.take_readable(Source::Farewells) {
+            return false;
+        }
+        let now = self.shared.now();
+        let answered = self.farewells.iter_mut().filter_map(|each| each.receive(now).then_some(())).count();
+        if answered > 0 {
+            self.note_readable(Source::Farewells);
+        }
+        answered > 0
+    }
+
+    const fn take_readable(&mut self, source: Source) -> bool {
+        let was_readable = self.readable & bit(source) != 0;
+        self.readable &= !bit(source);
+        was_readable
     }
 
     /// Follows the routes. The system is asked without the lock: it may take a while, where routes are many.
@@ -179,7 +209,8 @@ impl<R: Register> Engine<R> {
         if is_changed {
             self.network.look_now(now);
         }
-        self.network.listen(now, is_doubtful, gateway);
+        let is_told = self.take_readable(Source::Routes);
+        self.network.listen(now, is_told, is_doubtful, gateway);
         let Some(change) = self.network.handle_timeout(now, gateway) else { return };
         debug!("{change:?}");
         shared.with(|core, now| {
@@ -215,7 +246,7 @@ impl<R: Register> Engine<R> {
         if mappings.is_empty() || self.farewells.len() >= MOST_FAREWELLS {
             return;
         }
-        if let Ok(socket) = self.sockets.connect(gateway) {
+        if let Ok(socket) = self.sockets.connect(Source::Farewells, gateway) {
             self.farewells.push(Farewell::new(now, gateway, &mappings, socket));
         }
     }
@@ -251,6 +282,10 @@ impl<R: Register> Drop for Engine<R> {
         let mut runner = super::Runner::default();
         left.into_iter().for_each(|message| runner.run(message));
     }
+}
+
+const fn bit(source: Source) -> u8 {
+    1 << source as u8
 }
 
 /// Longer ones are cut; NAT-PMP has 16 bytes at most, and PCP 1,100.

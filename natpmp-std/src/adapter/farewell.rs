@@ -69,8 +69,9 @@ impl<S: Datagrams> Farewell<S> {
             }
             Ok(_) => true,
             Err(error) => {
-                self.is_over |= !matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
-                false
+                let is_interrupted = error.kind() == io::ErrorKind::Interrupted;
+                self.is_over |= !is_interrupted && error.kind() != io::ErrorKind::WouldBlock;
+                is_interrupted
             }
         }
     }

@@ -37,7 +37,7 @@ pub use error::Error;
 pub use handle::{Handle, Shared};
 pub use kept::{Kept, KeptState};
 pub use news::News;
-pub use sockets::{Datagrams, Register};
+pub use sockets::{Datagrams, Register, Source};
 
 pub(crate) use clock::Clock;
 #[cfg(feature = "gateway")]

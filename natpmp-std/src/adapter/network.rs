@@ -13,6 +13,8 @@ use log::debug;
 use natpmp_proto::Instant;
 use natpmp_proto::wire::GATEWAY_PORT;
 
+#[cfg(target_os = "linux")]
+use super::sockets::Source;
 use super::sockets::{Addresses, Register};
 use crate::discovery::{Path, is_on_link, path_to};
 #[cfg(target_os = "linux")]
@@ -30,8 +32,8 @@ pub(crate) trait Routing: Send {
     /// Whether this address is on a link of this host, so that packets to it go there and nowhere else.
     fn is_on_link(&self, address: Ipv4Addr) -> bool;
 
-    /// Whether there was news since the last time; `None` if the system does not tell.
-    fn take_news(&mut self) -> Option<bool>;
+    /// Whether there was news since the last time; `None` if the system does not tell. `is_told`: there may be some to read.
+    fn take_news(&mut self, is_told: bool) -> Option<bool>;
 }
 
 /// The gateway that is discovered, on this interface if one is named.
@@ -65,7 +67,7 @@ impl SystemRouting {
 #[cfg(target_os = "linux")]
 fn open_watch<R: Register>(register: &mut R) -> io::Result<RouteWatch> {
     let watch = RouteWatch::open()?;
-    register.watch(watch.as_fd().try_clone_to_owned()?)?;
+    register.watch(Source::Routes, watch.as_fd().try_clone_to_owned()?)?;
     Ok(watch)
 }
 
@@ -83,12 +85,12 @@ impl Routing for SystemRouting {
     }
 
     #[cfg(target_os = "linux")]
-    fn take_news(&mut self) -> Option<bool> {
-        self.watch.as_ref().map(RouteWatch::take_news)
+    fn take_news(&mut self, is_told: bool) -> Option<bool> {
+        self.watch.as_ref().map(|watch| is_told && watch.take_news())
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn take_news(&mut self) -> Option<bool> {
+    fn take_news(&mut self, _is_told: bool) -> Option<bool> {
         None
     }
 }
@@ -140,9 +142,9 @@ impl Network {
         self.is_new_address(gateway);
     }
 
-    /// There may be a reason to look: the system says so, or else it `is_doubtful`.
-    pub(crate) fn listen(&mut self, now: Instant, is_doubtful: bool, gateway: SocketAddrV4) {
-        let news = self.routing.take_news();
+    /// There may be a reason to look: the system says so, if `is_told` is, or else it `is_doubtful`.
+    pub(crate) fn listen(&mut self, now: Instant, is_told: bool, is_doubtful: bool, gateway: SocketAddrV4) {
+        let news = self.routing.take_news(is_told);
         if news.unwrap_or(is_doubtful) {
             // Once what is changing has settled.
             self.look_by((now + SETTLING).max(self.quiet_until));

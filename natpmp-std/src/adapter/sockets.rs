@@ -37,17 +37,18 @@ pub trait Register {
     type Socket: Datagrams;
 
     /// Waits for this one from now on, until it is dropped. It does not block.
+    /// [`Engine::note_readable`](super::Engine::note_readable) is to be called whenever more has come since it was read empty.
     ///
     /// # Errors
     /// What the system says.
-    fn register(&mut self, socket: UdpSocket) -> io::Result<Self::Socket>;
+    fn register(&mut self, source: Source, socket: UdpSocket) -> io::Result<Self::Socket>;
 
-    /// Wakes up whenever there is something new to be read from this one. It does not block, and is read by others.
+    /// As [`register`](Self::register), for one that is read by others. It does not block.
     ///
     /// # Errors
     /// What the system says.
     #[cfg(unix)]
-    fn watch(&mut self, descriptor: OwnedFd) -> io::Result<()>;
+    fn watch(&mut self, source: Source, descriptor: OwnedFd) -> io::Result<()>;
 }
 
 /// A UDP socket that does not block.
@@ -65,13 +66,25 @@ pub trait Datagrams {
     fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)>;
 }
 
-/// Which socket something happens on.
+/// Where something happens that is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Which {
-    /// Connected to the gateway.
+#[repr(u8)]
+pub enum Source {
+    /// The socket that is connected to the gateway.
     Request,
-    /// Hears announcements.
+    /// The one that hears announcements.
     Announcements,
+    /// Those that are connected to gateways that were left.
+    Farewells,
+    /// What the system tells of its routes.
+    Routes,
+    /// The timer. Nothing is read from it.
+    Alarm,
+}
+
+impl Source {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Request, Self::Announcements, Self::Farewells, Self::Routes, Self::Alarm];
 }
 
 /// What a socket had.
@@ -82,6 +95,8 @@ pub(crate) enum Received<'a> {
     Unreachable,
     /// Another error: the network is down.
     Down(io::Error),
+    /// It could not be read now, and is to be read once more.
+    Later,
     Nothing,
 }
 
@@ -114,14 +129,15 @@ impl<R: Register> Sockets<R> {
     }
 
     /// One more, connected to this gateway.
-    pub(crate) fn connect(&mut self, gateway: SocketAddrV4) -> io::Result<R::Socket> {
-        self.register.register(self.addresses.connect(gateway)?.into())
+    pub(crate) fn connect(&mut self, source: Source, gateway: SocketAddrV4) -> io::Result<R::Socket> {
+        self.register.register(source, self.addresses.connect(gateway)?.into())
     }
 
-    pub(crate) fn socket(&self, which: Which) -> Option<&R::Socket> {
-        match which {
-            Which::Request => self.request.as_ref(),
-            Which::Announcements => self.announcements.as_ref(),
+    pub(crate) fn socket(&self, source: Source) -> Option<&R::Socket> {
+        match source {
+            Source::Request => self.request.as_ref(),
+            Source::Announcements => self.announcements.as_ref(),
+            Source::Farewells | Source::Routes | Source::Alarm => None,
         }
     }
 
@@ -135,7 +151,7 @@ impl<R: Register> Sockets<R> {
         }
         let socket = match self.request.take() {
             Some(socket) => socket,
-            None => self.connect(self.gateway)?,
+            None => self.connect(Source::Request, self.gateway)?,
         };
         let socket = self.request.insert(socket);
         self.last_use = now;
@@ -147,14 +163,15 @@ impl<R: Register> Sockets<R> {
     }
 
     /// What a socket has next. After an error the request socket is opened anew for the next send.
-    pub(crate) fn receive<'a>(&mut self, which: Which, buffer: &'a mut [u8]) -> Received<'a> {
-        let Some(socket) = self.socket(which) else { return Received::Nothing };
+    pub(crate) fn receive<'a>(&mut self, source: Source, buffer: &'a mut [u8]) -> Received<'a> {
+        let Some(socket) = self.socket(source) else { return Received::Nothing };
         match socket.receive(buffer) {
             Ok((length, SocketAddr::V4(from))) => Received::Datagram(from, buffer.get(..length).unwrap_or_default()),
-            Ok(_) => Received::Nothing,
+            Ok(_) => Received::Later,
             Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Received::Nothing,
-                _ if which == Which::Announcements => Received::Nothing,
+                io::ErrorKind::WouldBlock => Received::Nothing,
+                io::ErrorKind::Interrupted => Received::Later,
+                _ if source == Source::Announcements => Received::Later,
                 // On Windows a reset is how port unreachable is told.
                 io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Received::Unreachable,
                 _ => {
@@ -188,7 +205,7 @@ impl<R: Register> Sockets<R> {
             let interface = self.addresses.local.unwrap_or(Ipv4Addr::UNSPECIFIED);
             let _ = socket.join_multicast_v4(address.ip(), &interface);
         }
-        self.announcements = Some(self.register.register(socket.into())?);
+        self.announcements = Some(self.register.register(Source::Announcements, socket.into())?);
         Ok(())
     }
 }
@@ -276,12 +293,12 @@ mod tests {
     impl Register for Plain {
         type Socket = UdpSocket;
 
-        fn register(&mut self, socket: UdpSocket) -> io::Result<UdpSocket> {
+        fn register(&mut self, _source: Source, socket: UdpSocket) -> io::Result<UdpSocket> {
             Ok(socket)
         }
 
         #[cfg(unix)]
-        fn watch(&mut self, _descriptor: OwnedFd) -> io::Result<()> {
+        fn watch(&mut self, _source: Source, _descriptor: OwnedFd) -> io::Result<()> {
             Ok(())
         }
     }

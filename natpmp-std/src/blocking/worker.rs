@@ -15,7 +15,7 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token};
 
 use super::waker::waker;
-use crate::adapter::{Datagrams, Engine, Message, Register, Runner, Settings, Shared, Wait};
+use crate::adapter::{Datagrams, Engine, Message, Register, Runner, Settings, Shared, Source, Wait};
 
 /// Starts a worker. It ends after the goodbye of the client's last handle.
 pub(super) fn start(settings: &Settings) -> io::Result<(Arc<Shared>, JoinHandle<()>)> {
@@ -50,6 +50,9 @@ impl Worker {
                     self.engine.give_up(&error);
                     break;
                 }
+            }
+            for source in ready.iter().filter_map(|event| source(event.token())) {
+                self.engine.note_readable(source);
             }
             has_more = self.engine.receive();
         }
@@ -104,15 +107,15 @@ struct Registrar {
 impl Register for Registrar {
     type Socket = mio::net::UdpSocket;
 
-    fn register(&mut self, socket: UdpSocket) -> io::Result<Self::Socket> {
+    fn register(&mut self, source: Source, socket: UdpSocket) -> io::Result<Self::Socket> {
         let mut socket = mio::net::UdpSocket::from_std(socket);
-        self.registry.register(&mut socket, READ, Interest::READABLE)?;
+        self.registry.register(&mut socket, token(source), Interest::READABLE)?;
         Ok(socket)
     }
 
     #[cfg(unix)]
-    fn watch(&mut self, descriptor: OwnedFd) -> io::Result<()> {
-        self.registry.register(&mut SourceFd(&descriptor.as_raw_fd()), READ, Interest::READABLE)?;
+    fn watch(&mut self, source: Source, descriptor: OwnedFd) -> io::Result<()> {
+        self.registry.register(&mut SourceFd(&descriptor.as_raw_fd()), token(source), Interest::READABLE)?;
         self.descriptors.push(descriptor);
         Ok(())
     }
@@ -128,6 +131,13 @@ impl Datagrams for mio::net::UdpSocket {
     }
 }
 
-/// All of them are looked at, whichever it was.
-const READ: Token = Token(0);
-const WAKE: Token = Token(1);
+/// What is readable is told once, until it was read empty: whichever socket of the source it was.
+const fn token(source: Source) -> Token {
+    Token(source as usize)
+}
+
+fn source(of: Token) -> Option<Source> {
+    Source::ALL.into_iter().find(|&source| token(source) == of)
+}
+
+const WAKE: Token = Token(usize::MAX);

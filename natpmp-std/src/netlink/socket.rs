@@ -1,6 +1,7 @@
 //! A question to the kernel, and its answers up to the last one.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use super::message::{Message, Messages, array, request};
 pub(crate) struct Socket {
     socket: OwnedFd,
     sequence: u32,
-    buffer: Box<[u8]>,
+    buffer: Box<[MaybeUninit<u8>]>,
 }
 
 /// How the kernel took a question.
@@ -49,7 +50,7 @@ impl Socket {
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
         // It answers at once, or never.
         set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
-        Ok(Self { socket, sequence: 0, buffer: vec![0; BUFFER].into_boxed_slice() })
+        Ok(Self { socket, sequence: 0, buffer: Box::new_uninit_slice(BUFFER) })
     }
 
     /// Asks, and hands on each answer. `flags` has to make it say which is the last one: with `NLM_F_ACK` or
@@ -66,10 +67,12 @@ impl Socket {
         retry_on_intr(|| send(&self.socket, &question, SendFlags::empty()))?;
         let mut was_interrupted = false;
         loop {
-            let bytes = receive(&self.socket, &mut self.buffer).map_err(|error| match error {
-                Errno::AGAIN => io::ErrorKind::TimedOut.into(),
-                error => io::Error::from(error),
-            })?;
+            let bytes = match receive(&self.socket, &mut self.buffer) {
+                Ok(bytes) => bytes,
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => return Err(io::ErrorKind::TimedOut.into()),
+                Err(error) => return Err(error.into()),
+            };
             if let Some(outcome) = read(bytes, self.sequence, &mut was_interrupted, &mut each) {
                 return Ok(outcome);
             }
@@ -100,15 +103,15 @@ pub(crate) fn read(
 }
 
 /// One read, as long as it comes from the kernel: others can send too, and count for nothing. What does not fit is an
-/// error.
-pub(super) fn receive<'a>(socket: &OwnedFd, buffer: &'a mut [u8]) -> Result<&'a [u8], Errno> {
+/// error. It may be interrupted.
+pub(super) fn receive<'a>(socket: &OwnedFd, buffer: &'a mut [MaybeUninit<u8>]) -> Result<&'a [u8], Errno> {
     // The flag makes it tell the true length.
-    let (_, length, from) = retry_on_intr(|| recvfrom(socket, &mut *buffer, RecvFlags::TRUNC))?;
+    let ((bytes, _), length, from) = recvfrom(socket, buffer, RecvFlags::TRUNC)?;
     let sender = from.and_then(|from| SocketAddrNetlink::try_from(from).ok());
     if sender.is_none_or(|sender| sender.pid() != KERNEL) {
         return Ok(&[]);
     }
-    buffer.get(..length).ok_or(Errno::MSGSIZE)
+    if length == bytes.len() { Ok(bytes) } else { Err(Errno::MSGSIZE) }
 }
 
 const NLMSG_ERROR: u16 = 2;

@@ -2,8 +2,9 @@
 
 mod recorded;
 
+use std::mem::MaybeUninit;
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use natpmp_testkit::lab::Lab;
 use rustix::net::netlink::SocketAddrNetlink;
@@ -234,7 +235,7 @@ fn of_what_the_kernel_tells_unasked_only_links_and_ipv4_are_news() {
 fn what_does_not_fit_is_not_read_as_if_it_were_whole() {
     let (socket, _) = bound();
     send(&socket, &request(18, 0x300, 1, &[0; 16]), SendFlags::empty()).unwrap();
-    assert_eq!(receive(&socket, &mut [0; 32]), Err(rustix::io::Errno::MSGSIZE));
+    assert_eq!(receive(&socket, &mut [MaybeUninit::uninit(); 32]), Err(rustix::io::Errno::MSGSIZE));
 }
 
 /// Root may send as if it were the kernel; it has another port.
@@ -247,7 +248,7 @@ fn what_other_processes_send_is_passed_over() {
         let (other, _) = bound();
         let forged = answer(24, 0, 0, &route_to_everything(&[]));
         sendto(&other, &forged, SendFlags::empty(), &to).unwrap();
-        assert_eq!(receive(&socket, &mut [0; 4096]), Ok(&[][..]));
+        assert_eq!(receive(&socket, &mut [MaybeUninit::uninit(); 4096]), Ok(&[][..]));
 
         let to = SocketAddrNetlink::try_from(getsockname(&watch).unwrap()).unwrap();
         sendto(&other, &forged, SendFlags::empty(), &to).unwrap();
@@ -268,7 +269,15 @@ fn news_that_the_kernel_could_not_keep_are_news() {
         while sendto(&other, &[0; 1024], SendFlags::DONTWAIT, &to).is_ok() {}
         watch
     });
-    client.ip(&["link", "set", "eth0", "down"]);
+    let mut poll = mio::Poll::new().unwrap();
+    let mut ready = mio::Events::with_capacity(1);
+    let mut descriptor = mio::unix::SourceFd(&watch.as_fd().as_raw_fd());
+    poll.registry().register(&mut descriptor, mio::Token(0), mio::Interest::READABLE).unwrap();
+    for _ in 0..2 {
+        poll.poll(&mut ready, Some(std::time::Duration::from_secs(10))).unwrap();
+        assert!(!ready.is_empty(), "also to those who have not read what came before");
+        client.ip(&["link", "set", "eth0", "down"]);
+    }
     assert!(watch.take_news());
     assert!(!watch.take_news(), "all is read");
 }

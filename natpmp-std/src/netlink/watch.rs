@@ -1,6 +1,7 @@
 //! News of links, addresses, routes and rules.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
@@ -35,11 +36,12 @@ impl RouteWatch {
     /// Reads all that came, and says whether any of it may matter. More than the kernel could keep counts as news.
     #[must_use]
     pub fn take_news(&self) -> bool {
-        let mut buffer = [0; BUFFER];
+        let mut buffer = [MaybeUninit::uninit(); BUFFER];
         let mut is_news = false;
         loop {
             match receive(&self.socket, &mut buffer) {
                 Ok(bytes) => is_news |= matters(bytes),
+                Err(Errno::INTR) => {}
                 // Some of it is lost, or was not read.
                 Err(Errno::NOBUFS | Errno::MSGSIZE) => is_news = true,
                 Err(_) => return is_news,

@@ -1,6 +1,7 @@
 //! A gateway that is silent, and one whose port is closed.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use crate::Scale;
 use crate::answering::bind;
@@ -11,17 +12,26 @@ pub fn measure(scale: &Scale, peers: &Peers) -> Vec<Table> {
     let names: Vec<_> =
         peers.of(&[STD, STD_QUICK, SMOL, CRAB_NAT, NATPMP_BLOCKING, NATPMP_ASYNC, LIBNATPMP, NATPMPC]).collect();
     let outcomes: Vec<[Outcome; 2]> = std::thread::scope(|threads| {
-        let start = |(number, &name): (usize, &&'static str)| {
-            let silent = Ipv4Addr::new(127, 73, 0, number as u8 + 1);
-            let closed = Ipv4Addr::new(127, 73, 1, number as u8 + 1);
-            let silent = threads.spawn(move || {
-                let _socket = bind(silent);
-                peers.first(name, silent, scale.silence_patience)
-            });
-            [silent, threads.spawn(move || peers.first(name, closed, scale.silence_patience))]
-        };
-        let all: Vec<_> = names.iter().enumerate().map(start).collect();
-        all.into_iter().map(|pair| pair.map(|run| run.join().expect("it was measured"))).collect()
+        let silences: Vec<_> = (1..)
+            .zip(&names)
+            .map(|(number, &name)| {
+                let gateway = Ipv4Addr::new(127, 73, 0, number);
+                threads.spawn(move || {
+                    let _socket = bind(gateway);
+                    peers.first(name, gateway, scale.silence_patience)
+                })
+            })
+            .collect();
+        // While those wait, one after the other: side by side it would be their starts that are measured.
+        std::thread::sleep(Duration::from_secs(1));
+        let closed = (1..).zip(&names).map(|(number, &name)| {
+            let patience =
+                if name == NATPMP_ASYNC { CLOSED_PATIENCE.min(scale.silence_patience) } else { scale.silence_patience };
+            peers.first(name, Ipv4Addr::new(127, 73, 1, number), patience)
+        });
+        let closed: Vec<_> = closed.collect();
+        let silences = silences.into_iter().map(|run| run.join().expect("it was measured"));
+        silences.zip(closed).map(<[Outcome; 2]>::from).collect()
     });
     let mut table = Table::new(
         "Time to give up",
@@ -43,3 +53,6 @@ fn cell(outcome: Outcome) -> Cell {
         Outcome::Waits(bound) => Cell::text(format!("still waits after {} s", bound.as_secs())),
     }
 }
+
+/// Of who never hears of it: no longer than the others wait for a silent gateway.
+const CLOSED_PATIENCE: Duration = Duration::from_secs(30);

@@ -2,6 +2,7 @@
 
 mod farewell;
 mod following;
+mod reading;
 mod time;
 mod untold;
 
@@ -37,6 +38,8 @@ struct Around {
     /// How often it was looked for a gateway.
     looks: usize,
     news: bool,
+    /// How often reading a socket is interrupted by a signal.
+    interruptions: usize,
 }
 
 struct Rig {
@@ -96,7 +99,7 @@ impl Rig {
 
     /// One turn, as an adapter takes it.
     fn turn(&mut self) -> Wait {
-        while self.engine.receive() {}
+        receive_all(&mut self.engine);
         self.engine.drain()
     }
 
@@ -128,7 +131,7 @@ struct FakeSocket {
 impl Register for Fake {
     type Socket = FakeSocket;
 
-    fn register(&mut self, socket: UdpSocket) -> io::Result<FakeSocket> {
+    fn register(&mut self, _: Source, socket: UdpSocket) -> io::Result<FakeSocket> {
         let SocketAddr::V4(to) = socket.peer_addr()? else { panic!("it is of IPv4") };
         self.0.lock().unwrap().sockets += 1;
         let number = self.0.lock().unwrap().sockets;
@@ -136,7 +139,7 @@ impl Register for Fake {
     }
 
     #[cfg(unix)]
-    fn watch(&mut self, _: std::os::fd::OwnedFd) -> io::Result<()> {
+    fn watch(&mut self, _: Source, _: std::os::fd::OwnedFd) -> io::Result<()> {
         Ok(())
     }
 }
@@ -149,6 +152,10 @@ impl Datagrams for FakeSocket {
 
     fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let mut around = self.around.lock().unwrap();
+        if around.interruptions > 0 {
+            around.interruptions -= 1;
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         let index = around.arriving.iter().position(|(number, _)| *number == self.number);
         let (_, bytes) = index.and_then(|index| around.arriving.remove(index)).ok_or(io::ErrorKind::WouldBlock)?;
         buffer[..bytes.len()].copy_from_slice(&bytes);
@@ -173,8 +180,8 @@ impl Routing for Fake {
         around.on_link.contains(&address) || around.elsewhere.contains(&address)
     }
 
-    fn take_news(&mut self) -> Option<bool> {
-        Some(std::mem::take(&mut self.0.lock().unwrap().news))
+    fn take_news(&mut self, is_told: bool) -> Option<bool> {
+        Some(is_told && std::mem::take(&mut self.0.lock().unwrap().news))
     }
 }
 
@@ -194,7 +201,7 @@ impl Routing for Untold {
         Fake(Arc::clone(&self.0)).is_on_link(address)
     }
 
-    fn take_news(&mut self) -> Option<bool> {
+    fn take_news(&mut self, _: bool) -> Option<bool> {
         None
     }
 }
@@ -214,6 +221,12 @@ impl Told {
             std::task::Poll::Pending => None,
         }
     }
+}
+
+/// Whatever there is, wherever it is.
+fn receive_all(engine: &mut Engine<Fake>) {
+    Source::ALL.into_iter().for_each(|source| engine.note_readable(source));
+    while engine.receive() {}
 }
 
 /// All is granted as it was asked for; what no port was suggested for, on the same port.
