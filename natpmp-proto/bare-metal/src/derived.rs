@@ -11,7 +11,7 @@ use natpmp_proto::client::{
 };
 use natpmp_proto::gateway::{
     self, Answer, CloseCause, Gateway, GatewayConfig, GatewayEvent, GatewayMapping, NatFailure, NatMapping, NatRequest,
-    PortRange, Reply, TooManyRanges,
+    PortRange, RateLimit, Reply, TooManyRanges,
 };
 use natpmp_proto::wire::{DecodeError, Encoded, Failure, FailureDetail, Protocol, Refusal, Request, Response};
 use natpmp_proto::{AddressKind, Backoff, Epoch, Instant, MapRequest, Mapping, Schedule};
@@ -113,6 +113,7 @@ traits! {
     output = Output: Clone DebugByCore PartialEq;
     port_range = PortRange: Clone Debug PartialEq;
     protocol = Protocol: Clone Debug Display Hash Ord PartialEq PartialOrd;
+    rate_limit = RateLimit<64>: Clone DebugByCore;
     refusal = Refusal: Clone Debug Display Hash PartialEq;
     reply = Reply<'static>: Clone DebugByCore PartialEq;
     request = Request: Clone Debug Hash PartialEq;

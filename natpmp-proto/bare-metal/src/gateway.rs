@@ -3,8 +3,8 @@
 use core::net::{Ipv4Addr, SocketAddrV4};
 
 use natpmp_proto::gateway::{
-    Answer, Discard, GatewayConfig, GatewayEvent, GatewayMapping, NatFailure, NatMapping, NatRequest, PortRange, Reply,
-    TooManyRanges, Transmit,
+    Answer, Discard, GatewayConfig, GatewayEvent, GatewayMapping, NatFailure, NatMapping, NatRequest, PortRange,
+    RateLimit, Reply, TooManyRanges, Transmit,
 };
 use natpmp_proto::{Instant, Protocol};
 
@@ -94,4 +94,10 @@ exports! { "gateway_config":
     fn contains(range: PortRange, port: u16) -> bool { range.contains(port) }
     fn low(range: PortRange) -> u16 { range.low() }
     fn high(range: PortRange) -> u16 { range.high() }
+}
+
+exports! { "rate_limit":
+    fn limit_new(per_second: u32, seed: u64) -> RateLimit<64> { RateLimit::new(per_second, seed) }
+    fn admits(limit: &mut RateLimit<64>, now: Instant, client: Ipv4Addr) -> bool { limit.admits(now, client) }
+    fn refused(limit: &RateLimit<64>) -> u64 { limit.refused() }
 }

@@ -261,6 +261,8 @@ impl<const N: usize> Client<N> {
             self.gateway = gateway;
             self.gateway_news = true;
             self.in_flight = None;
+            // How soon what is announced is believed again was the old gateway's.
+            self.round_at = Instant::ZERO;
             self.external.address = None;
             self.external.error = None;
             // What the old gateway said is no answer any more.

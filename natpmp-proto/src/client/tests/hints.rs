@@ -180,6 +180,64 @@ fn a_flood_of_pcp_announcements_costs_one_round_of_renewals_a_minute() {
     assert!(rounds.windows(2).all(|pair| pair[1] - pair[0] >= 60_000), "{rounds:?}");
 }
 
+impl Rig {
+    /// One round of renewals was at some 100 s, and the next one is planned for a minute after it.
+    fn between_rounds() -> Self {
+        let mut rig = Self::keeping(UDP, 4000);
+        assert!(rig.at(100_000).announce_pcp().is_ok());
+        rig.tells_address(ADDRESS);
+        let due = rig.client.poll_timeout().unwrap();
+        rig.at(due.as_micros().div_ceil(1000)).grants(UDP, 4000, 4000, 7200);
+        assert!(rig.at(107_000).announce_pcp().is_ok());
+        rig.tells_address(ADDRESS);
+        assert!(matches!(rig.event(), Some(Event::Renewed(_))));
+        rig
+    }
+}
+
+#[test]
+fn what_one_gateway_announced_does_not_keep_the_next_one_waiting() {
+    let mut rig = Rig::between_rounds();
+    let other = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 2), 5351);
+    rig.client.set_gateway(secs(107), other);
+    rig.grants(UDP, 4000, 4000, 7200);
+    while rig.event().is_some() {}
+    rig.at(112_000);
+    assert_eq!(rig.client.handle_announcement(secs(112), other, &PCP_ANNOUNCE), Ok(Heard::PcpAnnouncement));
+    rig.tells_address(ADDRESS);
+    rig.at(117_000).grants(UDP, 4000, 4000, 7200);
+}
+
+/// C19: whoever forges announcements does not put off what a restart calls for.
+#[test]
+fn a_restart_is_healed_in_five_seconds_although_renewals_are_planned_for_later() {
+    let mut rig = Rig::between_rounds();
+    assert!(rig.at(110_000).announce(0).is_ok());
+    assert_eq!(rig.request(), Request::ExternalAddress);
+    assert_eq!(rig.hears(announced(0)), Ok(Heard::Answer));
+    assert_eq!(rig.event(), Some(Event::GatewayRestarted));
+    assert_eq!(rig.event(), lost(UDP, 4000, 4000, LossCause::GatewayRestarted));
+    assert!(is_for(&rig.at(115_000).request(), UDP, 4000));
+}
+
+#[test]
+fn a_second_loss_before_the_round_has_the_address_asked_for_again() {
+    let mut rig = Rig::keeping(UDP, 4000);
+    rig.client.watch_external_address(Instant::ZERO, true);
+    rig.tells_address(ADDRESS);
+    rig.at(1_000_000).tells_address(ADDRESS);
+    for epoch in [100, 10] {
+        assert!(rig.refresh(UDP, 4000));
+        assert!(is_for(&rig.request(), UDP, 4000));
+        assert_eq!(rig.hears(mapped(epoch, UDP, 4000, 4000, 7200)), Ok(Heard::Answer));
+        if epoch == 100 {
+            assert_eq!(rig.request(), Request::ExternalAddress);
+            assert_eq!(rig.hears(announced(epoch)), Ok(Heard::Answer));
+        }
+    }
+    assert_eq!(rig.at(1_005_000).request(), Request::ExternalAddress);
+}
+
 /// A hint that falls into the pause between two rounds is kept until the next one, whatever is granted in between.
 #[test]
 fn a_pcp_announcement_during_the_pause_between_rounds_is_not_forgotten() {

@@ -57,3 +57,25 @@ fn no_lifetime_that_is_granted_makes_the_client_ask_more_than_twice_a_second() {
         assert!((1..=121).contains(&requests), "{lifetime} s granted: {requests} requests in a minute");
     }
 }
+
+/// Of what a pause held up, that which was due first goes first: the one that was tried last comes last.
+#[test]
+fn a_mapping_that_is_never_answered_does_not_starve_another() {
+    let mut rig: Rig = Rig::with(Config::for_gateway(GATEWAY).seed(7).schedule(Schedule::QUICK));
+    rig.keep(MapRequest::new(UDP, 4000));
+    rig.keep(MapRequest::new(UDP, 4001));
+    let mut open = false;
+    while !open {
+        assert!(rig.now < 60_000, "the other one is never asked for");
+        match rig.client.poll(rig.now()) {
+            Output::Transmit(transmit) => {
+                if is_for(&Request::decode(&transmit.payload).unwrap(), UDP, 4001) {
+                    let answer = mapped(rig.epoch(), UDP, 4001, 4001, 7200);
+                    assert_eq!(rig.hears(answer), Ok(Heard::Answer));
+                }
+            }
+            Output::Event(event) => open = matches!(event, Event::Mapped(_)),
+            Output::Wait(deadline) => rig.now = deadline.unwrap().as_micros().div_ceil(1000),
+        }
+    }
+}

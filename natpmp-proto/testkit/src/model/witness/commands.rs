@@ -93,6 +93,7 @@ impl Witness {
             self.gateway = gateway;
             self.has_moved = true;
             self.flight = None;
+            self.round = None;
             self.external.known = None;
             self.external.is_asked |= self.external.news.take().is_some();
             for mapping in self.mappings.values_mut() {
