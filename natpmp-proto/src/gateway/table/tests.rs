@@ -101,3 +101,29 @@ fn the_queue_gives_what_came_first() {
     );
     assert_eq!(table.dequeue(), None);
 }
+
+/// What is looked for is found after a few steps, whatever the clients choose.
+#[test]
+fn what_differs_in_anything_is_spread_over_the_places_of_the_table() {
+    const N: usize = 256;
+    let table: Table<N> = Table::new(7);
+    let different = |places: &mut dyn Iterator<Item = usize>| places.collect::<std::collections::HashSet<_>>().len();
+    let of_ports = |first: u16| first..first + 256;
+    // At random, 162 of 256 are taken on the average.
+    for protocol in Protocol::ALL {
+        for first in [0, 1_024, 65_000] {
+            let places = different(&mut of_ports(first).map(|port| table.key_bucket(&key(1, protocol, port))));
+            assert!(places > 130, "{places} by internal port");
+            let places = different(&mut of_ports(first).map(|port| table.port_bucket(port)));
+            assert!(places > 130, "{places} by external port");
+        }
+    }
+    let places = different(&mut (0..=255).map(|client| table.key_bucket(&key(client, Protocol::Udp, 4000))));
+    assert!(places > 130, "{places} by client");
+    let apart = of_ports(0).filter(|&port| {
+        table.key_bucket(&key(1, Protocol::Udp, port)) != table.key_bucket(&key(1, Protocol::Tcp, port))
+    });
+    assert!(apart.count() > 240, "by protocol");
+    let seeds = (0..256).map(|seed| Table::<N>::new(seed).key_bucket(&key(1, Protocol::Udp, 4000)));
+    assert!(different(&mut seeds.into_iter()) > 130, "by seed");
+}
