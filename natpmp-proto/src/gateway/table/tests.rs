@@ -127,3 +127,27 @@ fn what_differs_in_anything_is_spread_over_the_places_of_the_table() {
     let seeds = (0..256).map(|seed| Table::<N>::new(seed).key_bucket(&key(1, Protocol::Udp, 4000)));
     assert!(different(&mut seeds.into_iter()) > 130, "by seed");
 }
+
+#[test]
+fn clients_come_and_go_in_any_order_and_no_other_is_lost_with_them() {
+    const N: usize = 16;
+    for seed in 0..20 {
+        let mut table: Table<N> = Table::new(seed);
+        for round in 0..4 {
+            let clients = round * 16..(round + 1) * 16;
+            let mut indices: Vec<(u8, u16)> = Vec::new();
+            for client in clients {
+                let index = table.insert(&key(client, Protocol::Udp, 4000), u16::from(client));
+                indices.push((client, index.expect("as many clients as mappings")));
+            }
+            for step in 0..N {
+                let (gone, index) = indices.remove((7 * step + usize::from(round)) % indices.len());
+                table.remove(index);
+                assert_eq!(table.count_of(Ipv4Addr::new(10, 0, 0, gone)), 0);
+                for (client, index) in &indices {
+                    assert_eq!(table.first_of(Ipv4Addr::new(10, 0, 0, *client)), Some(*index), "after {gone} went");
+                }
+            }
+        }
+    }
+}
