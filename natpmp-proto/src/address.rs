@@ -93,6 +93,7 @@ mod tests {
             ([255, 255, 255, 255], AddressKind::Reserved),
         ] {
             assert_eq!(AddressKind::of(address.into()), kind, "{address:?}");
+            assert_eq!(AddressKind::of(address.into()).is_reachable(), kind == AddressKind::Public, "{address:?}");
             assert_eq!(kind.name(), std::format!("{kind:?}").to_lowercase());
         }
     }

@@ -62,6 +62,7 @@ mod tests {
     fn an_epoch_that_keeps_time_is_no_loss() {
         // C18
         let epoch = Epoch::new(500, Instant::from_secs(100));
+        assert_eq!(epoch.seconds(), 500);
         for elapsed in [0, 1, 10, 3_600, 86_400] {
             assert!(!epoch.is_lost_by(500 + elapsed, Instant::from_secs(100 + u64::from(elapsed))));
         }

@@ -109,6 +109,7 @@ impl MapRequest {
     /// The lifetime that will be asked for, in seconds.
     #[must_use]
     pub const fn requested_lifetime(&self) -> u32 {
+        // `>=` would do as well: the longest is cut to itself.
         if self.lifetime > Self::LONGEST_LIFETIME { Self::LONGEST_LIFETIME } else { self.lifetime }
     }
 
@@ -116,5 +117,20 @@ impl MapRequest {
     #[must_use]
     pub const fn chosen_refresh_interval(&self) -> Option<u32> {
         self.refresh_interval
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lifetime_of_more_than_365_days_is_cut_to_them() {
+        let year = 31_536_000;
+        assert_eq!(MapRequest::LONGEST_LIFETIME, year);
+        for (seconds, asked) in [(0, 0), (1, 1), (year - 1, year - 1), (year, year), (year + 1, year), (u32::MAX, year)]
+        {
+            assert_eq!(MapRequest::new(Protocol::Udp, 4000).lifetime(seconds).requested_lifetime(), asked);
+        }
     }
 }

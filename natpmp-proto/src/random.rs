@@ -82,6 +82,34 @@ mod tests {
         assert!(buckets.iter().all(|&count| (850..1_150).contains(&count)), "{buckets:?}");
     }
 
+    /// Marsaglia's own example ("Xorshift RNGs", 2003).
+    #[test]
+    fn the_state_goes_on_as_published() {
+        let mut random = Random { state: 2_463_534_242 };
+        let value = random.next();
+        assert_eq!(random.state(), 723_471_715);
+        assert_eq!(value, 723_471_715_u32.wrapping_mul(ODD));
+    }
+
+    /// A table whose places it chooses is then filled evenly, whatever bits the values differ in.
+    #[test]
+    fn every_bit_of_a_value_and_of_the_seed_reaches_every_bit_of_its_spread() {
+        for bit in 0..32 {
+            let (mut by_value, mut by_seed) = (0, 0);
+            for value in 0..1_000 {
+                by_value |= spread(value, 7) ^ spread(value ^ 1 << bit, 7);
+                by_seed |= spread(value, 7) ^ spread(value, 7 ^ 1 << bit);
+            }
+            assert_eq!((by_value, by_seed), (u32::MAX, u32::MAX), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn no_two_values_have_the_same_spread() {
+        let spreads: std::collections::HashSet<_> = (0..50_000).map(|value| spread(value, 7)).collect();
+        assert_eq!(spreads.len(), 50_000);
+    }
+
     #[test]
     fn no_seed_gets_stuck() {
         for seed in [0, 1, u64::MAX, u64::from(ODD), u64::from(ODD) << 16] {

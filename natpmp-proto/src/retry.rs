@@ -49,16 +49,13 @@ impl Schedule {
     }
 
     /// The same, given up after the first wait.
-    pub(crate) const fn once(self) -> Self {
-        Self { patience_ms: if self.first_ms < self.patience_ms { self.first_ms } else { self.patience_ms }, ..self }
+    pub(crate) fn once(self) -> Self {
+        Self { patience_ms: self.patience_ms.min(self.first_ms), ..self }
     }
 
     /// The same, but no more patient than another one.
-    pub(crate) const fn at_most(self, other: Self) -> Self {
-        Self {
-            patience_ms: if self.patience_ms < other.patience_ms { self.patience_ms } else { other.patience_ms },
-            ..self
-        }
+    pub(crate) fn at_most(self, other: Self) -> Self {
+        Self { patience_ms: self.patience_ms.min(other.patience_ms), ..self }
     }
 
     /// How long to wait for an answer after the `send`-th send (counted from 1); `None` when there is no such send.
@@ -162,10 +159,11 @@ impl Default for Backoff {
 
 /// Milliseconds, at least one and at most what 32 bits hold.
 #[allow(clippy::cast_possible_truncation, reason = "the value was compared with u32::MAX")]
-const fn millis(duration: Duration) -> u32 {
+pub(crate) const fn millis(duration: Duration) -> u32 {
     let millis = duration.as_secs().saturating_mul(1_000).saturating_add(duration.subsec_millis() as u64);
     if millis == 0 {
         1
+    // `>=` would do as well: the end of 32 bits is itself when it is cut to them.
     } else if millis > u32::MAX as u64 {
         u32::MAX
     } else {
@@ -231,6 +229,20 @@ mod tests {
         assert_eq!(waits(frantic).len(), usize::from(MOST_SENDS));
         assert_eq!(Schedule::RFC.wait_after(0), None);
         assert_eq!(Schedule::RFC.wait_after(255), None);
+        let above_32_bits = Duration::from_millis((1 << 32) + 5);
+        assert_eq!(waits(Schedule::custom(above_32_bits, above_32_bits, above_32_bits)), [u64::from(u32::MAX)]);
+    }
+
+    #[test]
+    fn the_shorter_patience_of_two_schedules_counts_and_the_waits_are_its_own() {
+        for other in [Schedule::RFC, Schedule::QUICK] {
+            assert_eq!(waits(Schedule::QUICK.at_most(other)), waits(Schedule::QUICK));
+            assert_eq!(waits(other.at_most(Schedule::QUICK)), waits(Schedule::QUICK));
+        }
+        let slow = Schedule::custom(Duration::from_secs(3), Duration::from_secs(3), Duration::from_secs(90));
+        assert_eq!(waits(slow.at_most(Schedule::QUICK)), [3_000, 4_750]);
+        assert_eq!(waits(slow.once()), [3_000]);
+        assert_eq!(waits(Schedule::within(Duration::from_millis(10)).once()), [10]);
     }
 
     #[test]

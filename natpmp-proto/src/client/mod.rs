@@ -32,7 +32,7 @@ use core::time::Duration;
 use crate::epoch::Epoch;
 use crate::mapping::MapRequest;
 use crate::random::Random;
-use crate::retry::{Backoff, Schedule};
+use crate::retry::{Backoff, Schedule, millis};
 use crate::time::Instant;
 use crate::wire::Protocol;
 
@@ -391,7 +391,6 @@ impl<const N: usize> Client<N> {
 
 impl External {
     const fn new(interval: Duration) -> Self {
-        let millis = interval.as_secs().saturating_mul(1_000).saturating_add(interval.subsec_millis() as u64);
         Self {
             address: None,
             error: None,
@@ -399,7 +398,7 @@ impl External {
             is_watched: false,
             is_first: false,
             news: None,
-            interval_ms: clamp(millis),
+            interval_ms: clamp(millis(interval)),
             ask_at: Instant::ZERO,
         }
     }
@@ -434,16 +433,10 @@ impl UnmapAll {
     }
 }
 
-/// Milliseconds from one second to what 32 bits hold.
-#[allow(clippy::cast_possible_truncation, reason = "the value was compared with u32::MAX")]
-const fn clamp(millis: u64) -> u32 {
-    if millis < 1_000 {
-        1_000
-    } else if millis > u32::MAX as u64 {
-        u32::MAX
-    } else {
-        millis as u32
-    }
+/// Milliseconds, a second of them at least.
+const fn clamp(millis: u32) -> u32 {
+    // `<=` would do as well: a second is a second.
+    if millis < 1_000 { 1_000 } else { millis }
 }
 
 #[cfg(test)]

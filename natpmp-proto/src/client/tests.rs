@@ -2,6 +2,7 @@
 
 mod answers;
 mod commands;
+mod events;
 mod external;
 mod gateway;
 mod hints;

@@ -193,12 +193,10 @@ impl<const N: usize> Gateway<N> {
 
     /// Removes all mappings but those that the administrator made; the epoch begins again at 0 (section 3.6). Announces.
     pub fn clear(&mut self, now: Instant) {
-        let mut from = 0;
-        while let Some(index) = self.table.next_used(from) {
+        for index in self.table.indices() {
             if self.table.get(index).is_some_and(|entry| !entry.is_static()) {
                 self.doom(index);
             }
-            from = index.saturating_add(1);
         }
         self.start(now, 0);
     }
@@ -214,8 +212,7 @@ impl<const N: usize> Gateway<N> {
             return;
         }
         self.announce(now);
-        let mut from = 0;
-        while let Some(index) = self.table.next_used(from) {
+        for index in self.table.indices() {
             let phase = self.table.get(index).map(|entry| entry.phase);
             if phase == Some(Phase::Open) {
                 self.table.enqueue(index, Phase::ToInstall);
@@ -224,7 +221,6 @@ impl<const N: usize> Gateway<N> {
                 entry.set_standing(entry.is_standing() || phase == Some(Phase::Open));
                 entry.set_outdated(phase == Some(Phase::Installing));
             }
-            from = index.saturating_add(1);
         }
     }
 

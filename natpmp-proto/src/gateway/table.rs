@@ -197,12 +197,14 @@ impl<const N: usize> Table<N> {
 
     /// All mappings, in no particular order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Key, &Entry)> {
-        self.entries.iter().filter(|entry| entry.is_used()).filter_map(|entry| Some((self.key_of(entry)?, entry)))
+        // What is not in use has no client, and so no key.
+        self.entries.iter().filter_map(|entry| Some((self.key_of(entry)?, entry)))
     }
 
-    /// The index of the first mapping at or after `index`.
-    pub(super) fn next_used(&self, index: u16) -> Option<u16> {
-        (index..self.fresh).find(|&index| self.get(index).is_some_and(Entry::is_used))
+    /// The indices of all mappings, and of what is not in use any more: that is never [`Phase::Open`], and what is marked on it
+    /// is forgotten when it is used again.
+    pub(super) const fn indices(&self) -> core::ops::Range<u16> {
+        0..self.fresh
     }
 
     fn take_unused(&mut self) -> Option<u16> {
@@ -213,7 +215,7 @@ impl<const N: usize> Table<N> {
         } else {
             self.free = entry.link;
         }
-        *entry = Entry { marks: USED | WANTED, ..Entry::UNUSED };
+        *entry = Entry { marks: WANTED, ..Entry::UNUSED };
         Some(index)
     }
 
@@ -250,6 +252,7 @@ impl<const N: usize> Table<N> {
 
     #[inline(never)]
     fn key_bucket(&self, key: &Key) -> usize {
+        // They do not overlap, so that `^` would join them as well.
         let port = u32::from(key.internal_port) << 8 | u32::from(key.protocol.opcode());
         self.bucket(self.hash(key.client.to_bits()).wrapping_add(port))
     }
@@ -320,6 +323,7 @@ impl Entry {
     }
 
     pub(super) const fn owe(&mut self, owed: Owed, reply_port: u16) {
+        // `^` would do as well: its bits are cleared before they are set.
         self.marks = self.marks & !OWED
             | match owed {
                 Owed::Nothing => 0,
@@ -348,10 +352,6 @@ impl Entry {
         self.mark(OUTDATED, is_outdated);
     }
 
-    const fn is_used(&self) -> bool {
-        self.marks & USED != 0
-    }
-
     const fn set_protocol(&mut self, protocol: Protocol) {
         self.mark(TCP, matches!(protocol, Protocol::Tcp));
     }
@@ -378,15 +378,15 @@ enum Chain {
 const NONE: u16 = u16::MAX;
 
 /// Bits of [`Entry::marks`].
-const USED: u8 = 1;
-const TCP: u8 = 2;
-const WANTED: u8 = 4;
-const STATIC: u8 = 8;
-const OWED_MAPPING: u8 = 16;
-const OWED_DELETION: u8 = 32;
+const TCP: u8 = 1;
+const WANTED: u8 = 2;
+const STATIC: u8 = 4;
+const OWED_MAPPING: u8 = 8;
+const OWED_DELETION: u8 = 16;
+// One bit each, so that `^` would join them as well.
 const OWED: u8 = OWED_MAPPING | OWED_DELETION;
-const STANDING: u8 = 64;
-const OUTDATED: u8 = 128;
+const STANDING: u8 = 32;
+const OUTDATED: u8 = 64;
 
 #[cfg(test)]
 mod tests;

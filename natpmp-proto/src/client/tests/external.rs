@@ -85,7 +85,9 @@ fn a_watched_address_is_asked_for_now_and_at_the_interval_and_told_when_it_chang
 
 #[test]
 fn the_interval_is_the_callers_and_at_least_one_second() {
-    for (wanted, milliseconds) in [(60_000, 60_000), (0, 1000), (999, 1000), (1500, 1500)] {
+    for (wanted, milliseconds) in
+        [(60_000, 60_000), (0, 1000), (999, 1000), (1500, 1500), ((1 << 32) + 5, u32::MAX.into())]
+    {
         let config = Config::for_gateway(GATEWAY).external_address_interval(Duration::from_millis(wanted));
         let mut rig: Rig = Rig::with(config);
         rig.client.watch_external_address(Instant::ZERO, true);
@@ -152,4 +154,43 @@ fn the_address_goes_before_mappings_of_the_same_moment_and_after_deletions() {
     rig.grants(UDP, 1, 0, 0);
     rig.tells_address(ADDRESS);
     rig.grants(UDP, 2, 2, 7200);
+}
+
+/// Nobody waits for it, and a gateway that grants mappings without telling its address is not pestered for it.
+#[test]
+fn a_watched_address_that_is_not_told_is_asked_for_a_minute_later_if_a_mapping_is_open() {
+    for (is_open, earliest) in [(true, 61_500), (false, 1_500)] {
+        let rig = || {
+            let mut rig = if is_open { Rig::keeping(UDP, 4000) } else { Rig::new() };
+            rig.client.watch_external_address(Instant::ZERO, true);
+            rig
+        };
+        let asked_again = |rig: &mut Rig, after: u64| {
+            assert_eq!(rig.silence_until(after + earliest - 1), (Vec::new(), Vec::new()));
+            assert_eq!(
+                rig.silence_until(after + earliest + 500).0.first().map(|sent| sent.1),
+                Some(Request::ExternalAddress)
+            );
+        };
+        let mut silent = rig();
+        assert_eq!(silent.silence_until(7_750).1, [(7_750, Event::ExternalAddress(Err(Error::NoAnswer)))]);
+        asked_again(&mut silent, 7_750);
+        let mut down = rig();
+        assert_eq!(down.request(), Request::ExternalAddress);
+        down.client.handle_network_down(Instant::ZERO);
+        assert_eq!(told(&mut down), Some(Err(Error::NetworkDown)));
+        asked_again(&mut down, 0);
+    }
+}
+
+#[test]
+fn a_watched_address_shares_the_verdict_on_the_gateway_if_it_was_due() {
+    for (at, expected) in [(299_999, None), (300_000, Some(Err(Error::PortUnreachable)))] {
+        let mut rig = watching();
+        rig.at(299_900).keep(MapRequest::new(UDP, 4000));
+        assert!(rig.sent().is_some());
+        rig.at(at).client.handle_unreachable(Instant::from_millis(at));
+        assert!(matches!(rig.event(), Some(Event::Failed { .. })));
+        assert_eq!(told(&mut rig), expected, "at {at} ms");
+    }
 }

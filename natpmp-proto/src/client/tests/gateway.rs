@@ -215,3 +215,22 @@ fn the_epoch_of_a_refusal_counts_as_well() {
     assert_eq!(rig.event(), Some(Event::GatewayRestarted));
     assert_eq!(rig.event(), lost(UDP, 4000, 4000, LossCause::GatewayRestarted));
 }
+
+/// A round that has begun is not ahead any more: what is lost then waits for another.
+#[test]
+fn a_loss_that_is_heard_at_the_moment_of_a_round_begins_another() {
+    let mut rig = Rig::keeping(UDP, 4000);
+    let lose = |rig: &mut Rig, now: Instant| {
+        rig.client.request_external_address(now);
+        assert!(rig.client.poll_transmit(now).is_some());
+        let answer = Response::ExternalAddress { epoch: 0, address: ADDRESS };
+        assert_eq!(rig.client.handle_datagram(now, GATEWAY, &answer.encode()), Ok(Heard::Answer));
+        rig.client.poll_timeout().unwrap()
+    };
+    let round = lose(&mut rig, secs(1_000));
+    assert!(rig.at(1_000_000).refresh(UDP, 4000));
+    assert!(rig.sent().is_some());
+    assert_eq!(rig.hears(mapped(9, UDP, 4000, 4000, 7200)), Ok(Heard::Answer));
+    assert!(round > secs(1_000));
+    assert!(lose(&mut rig, round) > round);
+}

@@ -282,3 +282,16 @@ fn other_packets_of_pcp_are_no_announcement() {
     }
     rig.is_quiet();
 }
+
+/// A short wait need not be cut. The fifth send was at 3750 ms, the sixth is due at 7750 ms.
+#[test]
+fn an_announcement_ends_a_wait_of_more_than_a_second_only() {
+    for (at, is_sent) in [(3_999, false), (4_000, true), (6_749, true), (6_750, false), (7_749, false)] {
+        let mut rig = Rig::new();
+        rig.keep(MapRequest::new(UDP, 4000));
+        assert_eq!(rig.silence_until(at).0.len(), 5);
+        let epoch = rig.epoch();
+        assert!(rig.announce(epoch).is_ok());
+        assert_eq!(rig.sent().is_some(), is_sent, "announced at {at} ms");
+    }
+}

@@ -295,3 +295,68 @@ fn commands_without_end_do_not_put_off_the_verdict_on_a_silent_gateway() {
         assert!(gave_up <= 2 * 127_750, "command {number}: given up after {gave_up} ms");
     }
 }
+
+/// C27: a little late is not asleep.
+#[test]
+fn the_end_of_a_schedule_met_ten_seconds_late_was_slept_through_and_a_moment_earlier_it_was_not() {
+    for (late, is_given_up) in [(0, true), (9_999, true), (10_000, false)] {
+        let mut rig = Rig::new();
+        rig.map(MapRequest::new(UDP, 4000));
+        rig.silence_until(127_749);
+        rig.at(127_750 + late);
+        assert_eq!(rig.event().is_some(), is_given_up, "{late} ms late");
+        assert_eq!(rig.sent().is_none(), is_given_up, "{late} ms late");
+    }
+}
+
+#[test]
+fn a_command_at_the_very_moment_of_the_next_send_leaves_the_schedule_as_it_is() {
+    let mut rig = Rig::new();
+    rig.keep(MapRequest::new(UDP, 4000));
+    rig.silence_until(749);
+    assert!(rig.at(750).refresh(UDP, 4000));
+    assert_eq!(rig.sent(), Some((asks(UDP, 4000, 4000, 7200), 2)));
+    assert_eq!(rig.client.poll_timeout(), Some(Instant::from_millis(1750)));
+}
+
+/// A gateway may be silent about one mapping only.
+#[test]
+fn what_found_no_answer_goes_behind_all_that_waited_for_it() {
+    let mut rig: Rig = Rig::with(Config::for_gateway(GATEWAY).schedule(Schedule::QUICK));
+    for port in [1, 2, 3] {
+        rig.keep(MapRequest::new(UDP, port));
+    }
+    let (sends, events) = rig.silence_until(7750);
+    assert!(sends.iter().all(|(_, request)| is_for(request, UDP, 1)), "{sends:?}");
+    assert_eq!(events.len(), 3);
+    let due = rig.client.poll_timeout().unwrap();
+    rig.at(due.as_micros().div_ceil(1000));
+    for port in [2, 3, 1] {
+        rig.grants(UDP, port, port, 7200);
+    }
+}
+
+/// What the network refused to send has not reached the gateway, if it was the first send; silence says nothing of that.
+#[test]
+fn a_mapping_is_deleted_unless_its_only_request_did_not_reach_the_gateway() {
+    let unmap = |rig: &mut Rig| {
+        assert!(matches!(rig.event(), Some(Event::Failed { .. })));
+        rig.unmap(UDP, 4000);
+        rig.sent().is_some()
+    };
+    for (sends, is_deleted) in [(1, false), (2, true)] {
+        let mut rig = Rig::new();
+        rig.keep(MapRequest::new(UDP, 4000));
+        for at in &RFC_SENDS[..sends] {
+            assert!(rig.at(*at).sent().is_some());
+        }
+        let now = rig.now();
+        rig.client.handle_network_down(now);
+        assert_eq!(unmap(&mut rig), is_deleted, "after {sends} sends");
+    }
+    let config = Config::for_gateway(GATEWAY).schedule(Schedule::within(Duration::from_millis(10)));
+    let mut rig: Rig = Rig::with(config);
+    rig.keep(MapRequest::new(UDP, 4000));
+    assert!(rig.sent().is_some());
+    assert!(unmap(rig.at(10)), "after silence");
+}

@@ -391,3 +391,33 @@ fn deletions_in_a_hurry_are_each_sent_once_more_and_given_up_soon() {
     assert_eq!(events.len(), 3, "{events:?}");
     assert_eq!(rig.client.poll_timeout(), None);
 }
+
+/// The request that was sent once has not had the time for its answer yet.
+#[test]
+fn a_deletion_waits_for_a_request_that_was_sent_once_and_for_none_that_was_sent_again() {
+    for (at, waits) in [(100, true), (300, false)] {
+        let mut rig = Rig::keeping(UDP, 4000);
+        rig.keep(MapRequest::new(UDP, 5000));
+        rig.silence_until(at);
+        rig.unmap(UDP, 4000);
+        if waits {
+            assert_eq!(rig.sent(), None);
+            assert_eq!(rig.hears(mapped(1000, UDP, 5000, 5000, 7200)), Ok(Heard::Answer));
+        }
+        assert_eq!(rig.request(), Request::delete(UDP, 4000), "a deletion at {at} ms");
+    }
+}
+
+#[test]
+fn silence_after_a_deletion_of_all_is_a_verdict_on_the_gateway() {
+    let mut rig = Rig::new();
+    rig.keep(MapRequest::new(UDP, 4000));
+    rig.client.unmap_all(Instant::ZERO, TCP);
+    let (sends, events) = rig.silence_until(127_750);
+    assert!(sends.iter().all(|(_, request)| *request == Request::delete(TCP, 0)), "{sends:?}");
+    let unmapped_all = (127_750, Event::UnmappedAll { protocol: TCP, result: Err(Error::NoAnswer) });
+    assert!(
+        matches!(events[..], [(_, Event::Failed { internal_port: 4000, error: Error::NoAnswer, .. }), last] if last == unmapped_all),
+        "{events:?}"
+    );
+}

@@ -42,14 +42,14 @@ impl<const N: usize> Table<N> {
         let last = self.heap_len.saturating_sub(1);
         self.swap(place, last);
         self.heap_len = last;
-        if place < last {
-            self.rise(place);
-            self.sink(place);
-        }
+        // If it was the last itself, its place is beyond the end now, where nothing rises or sinks.
+        self.rise(place);
+        self.sink(place);
     }
 
     fn rise(&mut self, mut place: u16) {
-        while place > 0 {
+        loop {
+            // The first is its own parent, and goes no further.
             let parent = place.saturating_sub(1) / 2;
             if self.look_at(parent) <= self.look_at(place) {
                 return;
@@ -63,6 +63,7 @@ impl<const N: usize> Table<N> {
         loop {
             let left = place.saturating_mul(2).saturating_add(1);
             let right = left.saturating_add(1);
+            // `<=` would do as well: of two that are looked at at the same time, either may be the first.
             let smaller = if self.look_at(right) < self.look_at(left) { right } else { left };
             if self.look_at(place) <= self.look_at(smaller) {
                 return;

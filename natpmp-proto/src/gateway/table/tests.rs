@@ -101,3 +101,53 @@ fn the_queue_gives_what_came_first() {
     );
     assert_eq!(table.dequeue(), None);
 }
+
+/// What is looked for is found after a few steps, whatever the clients choose.
+#[test]
+fn what_differs_in_anything_is_spread_over_the_places_of_the_table() {
+    const N: usize = 256;
+    let table: Table<N> = Table::new(7);
+    let different = |places: &mut dyn Iterator<Item = usize>| places.collect::<std::collections::HashSet<_>>().len();
+    let of_ports = |first: u16| first..first + 256;
+    // At random, 162 of 256 are taken on the average.
+    for protocol in Protocol::ALL {
+        for first in [0, 1_024, 65_000] {
+            let places = different(&mut of_ports(first).map(|port| table.key_bucket(&key(1, protocol, port))));
+            assert!(places > 130, "{places} by internal port");
+            let places = different(&mut of_ports(first).map(|port| table.port_bucket(port)));
+            assert!(places > 130, "{places} by external port");
+        }
+    }
+    let places = different(&mut (0..=255).map(|client| table.key_bucket(&key(client, Protocol::Udp, 4000))));
+    assert!(places > 130, "{places} by client");
+    let apart = of_ports(0).filter(|&port| {
+        table.key_bucket(&key(1, Protocol::Udp, port)) != table.key_bucket(&key(1, Protocol::Tcp, port))
+    });
+    assert!(apart.count() > 240, "by protocol");
+    let seeds = (0..256).map(|seed| Table::<N>::new(seed).key_bucket(&key(1, Protocol::Udp, 4000)));
+    assert!(different(&mut seeds.into_iter()) > 130, "by seed");
+}
+
+#[test]
+fn clients_come_and_go_in_any_order_and_no_other_is_lost_with_them() {
+    const N: usize = 16;
+    for seed in 0..20 {
+        let mut table: Table<N> = Table::new(seed);
+        for round in 0..4 {
+            let clients = round * 16..(round + 1) * 16;
+            let mut indices: Vec<(u8, u16)> = Vec::new();
+            for client in clients {
+                let index = table.insert(&key(client, Protocol::Udp, 4000), u16::from(client));
+                indices.push((client, index.expect("as many clients as mappings")));
+            }
+            for step in 0..N {
+                let (gone, index) = indices.remove((7 * step + usize::from(round)) % indices.len());
+                table.remove(index);
+                assert_eq!(table.count_of(Ipv4Addr::new(10, 0, 0, gone)), 0);
+                for (client, index) in &indices {
+                    assert_eq!(table.first_of(Ipv4Addr::new(10, 0, 0, *client)), Some(*index), "after {gone} went");
+                }
+            }
+        }
+    }
+}

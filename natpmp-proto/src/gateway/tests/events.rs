@@ -9,6 +9,7 @@ fn the_life_of_a_mapping_is_told() {
     rig.waits(client(2), &map(UDP, 4000, 4000, 100));
     assert_eq!(rig.events(), [], "not before the NAT has it");
     assert_eq!(rig.settle().len(), 1);
+    assert!(!rig.gateway.is_empty());
     let mapping = nat_mapping_of(client(2), UDP, 4000, 4000);
     let until = |seconds| GatewayMapping { mapping, expires: Some(Instant::from_secs(seconds)) };
     assert_eq!(rig.events(), [GatewayEvent::Opened(until(1_101))]);

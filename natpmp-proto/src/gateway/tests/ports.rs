@@ -126,3 +126,18 @@ fn that_no_port_is_free_is_remembered_until_one_is_and_companions_are_found_all_
     assert_eq!(rig.opens(client(3), &map(UDP, 300, 0, 600)), 6002, "it is free for everybody");
     refused(&mut rig, 3, UDP);
 }
+
+/// The search for a free port comes round at the end of all ports.
+#[test]
+fn a_range_of_ports_that_ends_at_65535_and_is_used_up_is_refused() {
+    for seed in 0..8 {
+        let ports = PortRange::new(65_530, 65_535).unwrap();
+        let mut rig: Rig = Rig::with(GatewayConfig::new().seed(seed).ports(ports));
+        for port in 0..6 {
+            rig.opens(client(2), &map(UDP, 4000 + port, 0, 600));
+        }
+        assert_eq!(rig.open_ports(), [65_530, 65_531, 65_532, 65_533, 65_534, 65_535]);
+        let refused = rig.refused(UDP, 4000, Refusal::OutOfResources);
+        assert_eq!(rig.answer(client(3), &map(UDP, 4000, 0, 600)), refused);
+    }
+}

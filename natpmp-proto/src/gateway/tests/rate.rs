@@ -87,3 +87,11 @@ fn admitted<const N: usize>(limit: &mut RateLimit<N>, now: Instant, number: u8, 
     }
     admitted
 }
+
+#[test]
+fn a_limit_shows_what_it_is_and_what_it_refused_and_no_client() {
+    let mut limit: RateLimit<8> = RateLimit::new(4, 7);
+    let client = Ipv4Addr::new(192, 168, 1, 2);
+    while limit.admits(Instant::ZERO, client) {}
+    assert_eq!(std::format!("{limit:?}"), "RateLimit { cost: 250ms, refused: 1, .. }");
+}

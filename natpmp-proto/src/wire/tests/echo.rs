@@ -51,3 +51,14 @@ fn a_buffer_shorter_than_the_request_gets_no_answer() {
         assert!(encode_unsupported_opcode(&request[..length], &mut [0; 64][..length]).is_some());
     }
 }
+
+/// Whatever a caller puts together: it is not to be read as a request.
+#[test]
+fn an_answer_is_a_response_whatever_its_opcode() {
+    for opcode in 0..=255 {
+        let failure = Failure { opcode, refusal: Refusal::NotAuthorized, detail: None };
+        for response in [Response::Failure(failure), Response::UnknownSuccess { opcode }] {
+            assert_eq!(response.encode()[..2], [0, 0x80 | opcode], "{response:?}");
+        }
+    }
+}
