@@ -61,7 +61,8 @@ struct Served {
 impl Served {
     fn with(size: usize) -> Self {
         let feed = Arc::new(Feed::default());
-        feed.ask_for((0..size).map(|number| renewal_of(number * 40_503 % size)).collect());
+        // All of them in no order: a prime number has no factor in common with a size.
+        feed.ask_for((0..size).map(|number| renewal_of(number * 40_507 % size)).collect());
         FEED.set(Some(Arc::clone(&feed)));
         let engine = GatewayBuilder::<InMemory>::new(|_| Ok(Yes))
             .internal(Internal::Address(Ipv4Addr::LOCALHOST))

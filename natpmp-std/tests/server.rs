@@ -247,6 +247,19 @@ fn what_is_not_taken_up_again_leaves_the_state() {
     assert_eq!(stored, [standing]);
 }
 
+/// Else it would be there again at every start, for as long as its lease was.
+#[test]
+fn what_was_taken_up_and_is_deleted_leaves_the_state() {
+    let directory = Directory::new("deleted");
+    let (path, nat) = (directory.file("state"), Notes::default());
+    state_with_a_mapping().save(&path).unwrap();
+    let server = serve(&nat).state_file(&path).start().unwrap();
+    wait_until(|| !server.mappings().is_empty() && !nat.standing().is_empty());
+    assert_eq!(client(&server).unmap(Protocol::Tcp, 4000).unwrap(), Ending::Unmapped);
+    drop(server);
+    assert_eq!(State::load(&path).unwrap().unwrap().mappings, []);
+}
+
 #[test]
 fn a_damaged_state_is_refused_and_kept_aside_and_the_next_start_goes_on_without() {
     let directory = Directory::new("damaged");

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 
-use natpmp_testkit::lab::{GATEWAY, Host};
+use natpmp_testkit::lab::{GATEWAY, Host, wait_until};
 
 use super::SOON;
 use super::house::{House, Nat};
-use super::packets::{ask, map_udp};
+use super::packets::{EXTERNAL_ADDRESS, ask, map_udp};
 
 with_each_nat!(a_forged_source_opens_no_port_of_a_host_that_is_not_on_the_link);
 
@@ -18,14 +18,7 @@ fn a_forged_source_opens_no_port_of_a_host_that_is_not_on_the_link(nat: Nat) {
     router.ip(&["link", "add", "dmz0", "type", "veth", "peer", "name", "dmz1"]);
     router.ip(&["address", "add", "10.99.0.1/24", "dev", "dmz0"]);
     ["dmz0", "dmz1"].iter().for_each(|link| router.ip(&["link", "set", link, "up"]));
-    for (switch, value) in [("rp_filter", "0"), ("accept_local", "1"), ("route_localnet", "1")] {
-        for interface in ["all", "lan0"] {
-            let path = format!("/proc/sys/net/ipv4/conf/{interface}/{switch}");
-            router.within(|| std::fs::write(path, value)).unwrap();
-        }
-    }
-    // Another address of the gateway, which can be asked in the name of the first one.
-    router.ip(&["address", "add", "192.168.1.3/24", "dev", "lan0"]);
+    let_all_in(&router);
     house.start(&[]);
     let own = [*GATEWAY.ip(), house.lab.external_address(), Ipv4Addr::new(10, 99, 0, 1), Ipv4Addr::LOCALHOST];
     let others = [[10, 99, 0, 5], [11, 22, 33, 1], [8, 8, 8, 8]].map(Ipv4Addr::from);
@@ -43,6 +36,38 @@ fn a_forged_source_opens_no_port_of_a_host_that_is_not_on_the_link(nat: Nat) {
     router.ip(&["route", "add", "192.168.7.0/24", "via", &client.to_string()]);
     send_from(house.client(0), routed, &map_udp(22, 7_022, 600));
     assert_eq!(opened(&mut house, 7_022), [routed.to_string()].into());
+}
+
+/// What was a neighbour's when the gateway started.
+#[test]
+fn a_forged_source_opens_no_port_of_an_address_that_the_box_has_gained_since() {
+    let Some(mut house) = House::empty_or_skip(Nat::Relay, 1, &[]) else { return };
+    let router = house.lab.router().host().clone();
+    let_all_in(&router);
+    house.start(&[]);
+    let gained = Ipv4Addr::new(192, 168, 1, 77);
+    send_from(house.client(0), gained, &map_udp(22, 7_000, 600));
+    assert_eq!(opened(&mut house, 7_000), [gained.to_string()].into(), "a neighbour's so far");
+
+    router.ip(&["address", "add", &format!("{gained}/24"), "dev", "lan0"]);
+    let is_seen = || ask(house.client(0), SocketAddrV4::new(gained, 5351), EXTERNAL_ADDRESS).is_some();
+    assert!(wait_until(SOON, is_seen), "it has not looked: {:?}", house.serving().complaints());
+    send_from(house.client(0), gained, &map_udp(23, 7_001, 600));
+    // What is sent later is read later.
+    assert!(ask(house.client(0), SECOND, &map_udp(4001, 5001, 600)).is_some());
+    assert_eq!(opened(&mut house, 5001), [house.client(0).address().to_string()].into());
+}
+
+/// Whatever it comes from.
+fn let_all_in(router: &Host) {
+    for (switch, value) in [("rp_filter", "0"), ("accept_local", "1"), ("route_localnet", "1")] {
+        for interface in ["all", "lan0"] {
+            let path = format!("/proc/sys/net/ipv4/conf/{interface}/{switch}");
+            router.within(|| std::fs::write(path, value)).unwrap();
+        }
+    }
+    // Another address of the gateway, which can be asked in the name of the first one.
+    router.ip(&["address", "add", "192.168.1.3/24", "dev", "lan0"]);
 }
 
 /// Whose ports were opened, up to this one.

@@ -36,6 +36,11 @@ impl Log {
         self.faults.entry(what).or_default().push(Fault { outage, recovery });
     }
 
+    /// How many there were.
+    pub(crate) fn faults(&self) -> usize {
+        self.faults.values().map(Vec::len).sum()
+    }
+
     /// The sums.
     pub(crate) fn tell(&self, restarts: u32, kept: &[Kept]) {
         let name = &self.name;

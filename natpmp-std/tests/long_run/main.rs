@@ -3,7 +3,7 @@
 //! mappings work: after each fault they must, within [`BOUND`]. At the end nothing may be left, neither a rule nor a process,
 //! and `keep` may not have grown.
 //!
-//! As it stands each test goes on for some seconds. For longer, and for other faults:
+//! As it stands each test goes on for some seconds, and for two faults at least. For longer, and for other faults:
 //!
 //! ```sh
 //! NATPMP_LONG_RUN_SECONDS=1200 NATPMP_LONG_RUN_SEED=7 cargo test -p natpmp-std --features cli --test long_run -- --nocapture

@@ -40,7 +40,7 @@ impl Table {
         self.rows.push(Row { name: name.into(), cells });
     }
 
-    /// Each figure with its ratio to that of the first row, which is ours; then where a peer has less than the best of ours.
+    /// Each figure with its ratio to that of the first row, which is ours; then where a peer has less than one of ours.
     fn write(&self, page: &mut String) {
         let _ = write!(page, "### {}\n\n{}\n\n| |", self.title, self.note);
         self.columns.iter().for_each(|column| write!(page, " {column} |").expect("a string takes all"));
@@ -61,16 +61,19 @@ impl Table {
         page.push('\n');
     }
 
-    /// Which peers have less than the best of ours.
+    /// Which peers have less than one of ours, and than which: the best of ours may be another one than the usual one.
     fn behind(&self, column: usize) -> Option<String> {
         let values = |ours: bool| {
             let rows = self.rows.iter().filter(move |row| is_ours(&row.name) == ours);
             rows.filter_map(move |row| Some((row.name.as_str(), row.cells[column].value?)))
         };
-        let (name, best) = values(true).min_by(|a, b| a.1.total_cmp(&b.1))?;
         let ahead: Vec<_> = values(false)
-            .filter(|(_, value)| *value < best * 0.95)
-            .map(|(peer, value)| format!("{peer} takes {} of what {name} takes", times(value / best)))
+            .filter_map(|(peer, value)| {
+                let slower = values(true).filter(|(_, ours)| value < ours * 0.95);
+                let slower: Vec<_> =
+                    slower.map(|(name, ours)| format!("{} of what {name} takes", times(value / ours))).collect();
+                (!slower.is_empty()).then(|| format!("{peer} takes {}", slower.join(" and ")))
+            })
             .collect();
         (!ahead.is_empty()).then(|| format!("{}: {}", self.columns[column], ahead.join(", ")))
     }
@@ -189,3 +192,24 @@ fn machine() -> String {
 
 const BEGIN: &str = "<!-- measured: begin -->";
 const END: &str = "<!-- measured: end -->";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever uses one of ours is not helped by the other one.
+    #[test]
+    fn a_peer_is_ahead_of_each_of_ours_that_takes_longer() {
+        let mut table = Table::new("calls", &["time"], "");
+        for (name, time) in
+            [("natpmp-std", 100.0), ("natpmp-smol", 50.0), ("between", 60.0), ("first", 40.0), ("near", 99.0)]
+        {
+            table.row(name, vec![Cell::seconds(time)]);
+        }
+        let expected = "time: between takes 0.6× of what natpmp-std takes, \
+                        first takes 0.4× of what natpmp-std takes and 0.8× of what natpmp-smol takes";
+        assert_eq!(table.behind(0).as_deref(), Some(expected));
+        table.rows.retain(|row| is_ours(&row.name) || row.name == "near");
+        assert_eq!(table.behind(0), None, "that is as good as the same");
+    }
+}

@@ -57,7 +57,28 @@ impl Guard {
     }
 }
 
-/// How many are told apart, in 16 KiB.
+/// How many are told apart, in 12 KiB.
 const CLIENTS: usize = 1_024;
 /// Whoever reads the log is not to be flooded either.
 const SAY_INTERVAL: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_cannot_be_from_where_it_says_is_kept_out() {
+        let address = Ipv4Addr::new(192, 168, 1, 1);
+        let netmask = Ipv4Addr::new(255, 255, 255, 0);
+        let lan = LocalAddress { address, interface: "lan0".into(), index: Some(u32::MAX), netmask };
+        let mut guard = Guard::new(None, std::slice::from_ref(&lan));
+        let dropped = AtomicU64::new(0);
+        let mut admits =
+            |local: Option<&LocalAddress>, client: [u8; 4]| guard.admits(Instant::ZERO, local, client.into(), &dropped);
+        assert!(admits(Some(&lan), [192, 168, 1, 2]));
+        assert!(!admits(Some(&lan), [192, 168, 1, 1]), "it is this host's");
+        assert!(!admits(Some(&lan), [192, 168, 1, 255]), "all of the network");
+        assert!(!admits(None, [192, 168, 1, 2]), "heard at no address");
+        assert_eq!(dropped.into_inner(), 0, "that is not for asking too often");
+    }
+}

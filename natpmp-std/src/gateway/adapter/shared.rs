@@ -46,11 +46,13 @@ impl Core {
     /// As it is to be in the file.
     pub(super) fn state(&self, now: Instant) -> State {
         let saved_at = unix_time();
-        let stored = self.gateway.mappings().filter_map(|open| {
+        // Whoever else wants the core waits meanwhile: the room is asked for once.
+        let mut mappings = Vec::with_capacity(self.gateway.len());
+        mappings.extend(self.gateway.mappings().filter_map(|open| {
             let left = open.expires?.saturating_since(now);
             Some(StoredMapping { mapping: open.mapping, expires_at: saved_at.saturating_add(left.as_secs()) })
-        });
-        State { saved_at, epoch: self.gateway.epoch(now), is_final: false, mappings: stored.collect() }
+        }));
+        State { saved_at, epoch: self.gateway.epoch(now), is_final: false, mappings }
     }
 }
 

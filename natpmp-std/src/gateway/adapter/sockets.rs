@@ -76,10 +76,10 @@ impl<L: Listener> Sockets<L> {
     }
 
     /// The internal addresses are these by now. A socket of one that is gone, or of an interface that has been replaced, hears
-    /// nothing any more, and the system does not say so.
+    /// nothing any more, and the system does not say so. One whose network alone has changed goes on.
     pub(super) fn follow(&mut self, internal: &[LocalAddress]) {
         let has = |address| internal.iter().any(|local| local.address == address);
-        self.sockets.retain(|Open { local, .. }| {
+        self.sockets.retain_mut(|Open { local, .. }| {
             if !has(local.address) {
                 log::warn!(
                     "{} has not the address {} any more: nobody is heard there until it is back",
@@ -87,7 +87,11 @@ impl<L: Listener> Sockets<L> {
                     local.address
                 );
             }
-            internal.iter().any(|now| local.is_still(now))
+            let now = internal.iter().find(|now| local.is_still(now));
+            if let Some(now) = now {
+                *local = LocalAddress { index: now.index.or(local.index), ..now.clone() };
+            }
+            now.is_some()
         });
         self.refused.retain(|address| has(*address));
         for local in internal {
@@ -228,19 +232,15 @@ const ROOM_FOR_REQUESTS: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     /// One who asks from ever other ports, and never waits for an answer.
     #[test]
     fn those_who_wait_for_an_answer_are_remembered_up_to_a_bound() {
-        let local = LocalAddress {
-            address: Ipv4Addr::LOCALHOST,
-            interface: "lo".into(),
-            index: None,
-            netmask: Ipv4Addr::new(255, 0, 0, 0),
-        };
-        let announce_to = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9);
-        let mut sockets = Sockets::open(&[local], 0, announce_to, |_| Ok(Mute)).unwrap();
+        let mut sockets = Sockets::open(&[loopback()], 0, ANNOUNCE_TO, |_| Ok(Mute)).unwrap();
         let mut most = 0;
         for number in 0..200_000_u32 {
             let [a, b, c, d] = number.to_be_bytes();
@@ -250,6 +250,32 @@ mod tests {
         }
         assert_eq!(most, MOST_WAITING);
     }
+
+    /// Who is a neighbour is decided by it.
+    #[test]
+    fn another_netmask_at_the_same_address_counts_for_the_same_socket() {
+        let opened = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&opened);
+        let register = move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Ok(Mute)
+        };
+        let before = loopback();
+        let mut sockets = Sockets::open(std::slice::from_ref(&before), 0, ANNOUNCE_TO, register).unwrap();
+        let wider = LocalAddress { netmask: Ipv4Addr::new(254, 0, 0, 0), ..before.clone() };
+        sockets.follow(std::slice::from_ref(&wider));
+        assert_eq!(sockets.local(0), Some(&wider));
+        sockets.follow(&[LocalAddress { index: None, ..before.clone() }]);
+        assert_eq!(sockets.local(0), Some(&before), "the number that the system did not say is the one it was");
+        assert_eq!(opened.load(Ordering::Relaxed), 1);
+    }
+
+    fn loopback() -> LocalAddress {
+        let netmask = Ipv4Addr::new(255, 0, 0, 0);
+        LocalAddress { address: Ipv4Addr::LOCALHOST, interface: "lo".into(), index: Some(1), netmask }
+    }
+
+    const ANNOUNCE_TO: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9);
 
     struct Mute;
 
