@@ -1,9 +1,9 @@
 //! The gateway's firmware on the lab's LAN, with the clients of others and our own.
 
 use std::net::{Ipv4Addr, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use natpmp_testkit::lab::{Finished, Lab, Running, wait_until};
+use natpmp_testkit::lab::{Finished, Host, Lab, Running, wait_until};
 
 use super::client::said;
 use super::machine::{Firmware, socket};
@@ -55,6 +55,52 @@ fn gateway_firmware_does_not_wait_for_a_client_that_is_not_there() {
     natpmpc(&lab, &[]);
 }
 
+/// The client's kernel puts the forged source into what leaves it.
+#[test]
+fn gateway_firmware_opens_no_port_of_its_own_nor_of_a_host_of_another_network() {
+    let Some((firmware, lab)) = Firmware::with_lab_or_skip(&["natpmpc", "nft"]) else { return };
+    let mut board = boot(&firmware, &lab);
+    let client = lab.client();
+    let forgeries = ["10.99.0.5", "11.22.33.1", "192.168.1.2", "192.168.1.255", "127.0.0.1", "0.0.0.0", "224.0.0.1"];
+    // So that none of them waits for ARP.
+    natpmpc(&lab, &[]);
+    for forged in forgeries {
+        let rules = format!(
+            "table ip forged {{ chain out {{ type filter hook postrouting priority 0; udp dport 5351 ip saddr set {forged}; }}; }}"
+        );
+        nft(client, &rules);
+        ask(&socket_of(client, client.address()), &MAP_UDP_22);
+        nft(client, "delete table ip forged");
+    }
+    // What is sent later is read later.
+    let honest = socket_of(client, client.address());
+    assert!(wait_until(SOON, || is_answered(&honest, &MAP_UDP_22)));
+    let installed = board.line(SOON, said("install: "));
+    assert!(installed.contains("install: udp 5000 to 192.168.1.11:22 (1 installed)"), "{installed}");
+}
+
+#[test]
+fn gateway_firmware_answers_a_flood_at_its_rate_and_others_meanwhile() {
+    let Some((firmware, lab)) = Firmware::with_lab_or_skip(&[]) else { return };
+    let _board = boot(&firmware, &lab);
+    let client = lab.client();
+    client.ip(&["address", "add", "192.168.1.12/24", "dev", "eth0"]);
+    let flood = socket_of(client, client.address());
+    let other = socket_of(client, Ipv4Addr::new(192, 168, 1, 12));
+    // The board has room for 16 answers at a time: without a limit, this is how each would be answered.
+    flood.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+    let began = Instant::now();
+    let mut answers = 0;
+    for _ in 0..100 {
+        (0..5).for_each(|_| ask(&flood, &[0, 0]));
+        answers += heard(&flood);
+    }
+    assert!(wait_until(SOON, || is_answered(&other, &[0, 0])), "another client was not answered");
+    answers += heard(&flood);
+    let earned = 10.0 * began.elapsed().as_secs_f64();
+    assert!(answers > 0 && f64::from(answers) <= 20.0 + earned, "{answers} answers, of 20 and {earned:.1} more");
+}
+
 /// G05, G06: with a lease of an hour, the announcements at its boot are what tells.
 #[test]
 fn gateway_firmware_that_restarts_gets_its_mappings_back_from_keep() {
@@ -89,9 +135,37 @@ fn boot_again(firmware: &Firmware, lab: &Lab) -> Running {
     board
 }
 
+fn nft(host: &Host, rules: &str) {
+    let finished = host.spawn("nft", &[rules]).finish(SOON);
+    assert_eq!(finished.code, Some(0), "{finished}");
+}
+
+fn socket_of(host: &Host, address: Ipv4Addr) -> UdpSocket {
+    let socket = host.within(|| UdpSocket::bind((address, 0)).unwrap());
+    socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    socket
+}
+
+fn ask(socket: &UdpSocket, request: &[u8]) {
+    socket.send_to(request, (Ipv4Addr::new(192, 168, 1, 2), 5351)).unwrap();
+}
+
+fn is_answered(socket: &UdpSocket, request: &[u8]) -> bool {
+    ask(socket, request);
+    heard(socket) > 0
+}
+
+/// How many answers there are, until none comes for a while.
+fn heard(socket: &UdpSocket) -> u32 {
+    (0..).take_while(|_| socket.recv(&mut [0; 16]).is_ok()).last().map_or(0, |last| last + 1)
+}
+
 fn natpmpc(lab: &Lab, arguments: &[&str]) -> Finished {
     let arguments: Vec<&str> = ["-g", "192.168.1.2"].iter().chain(arguments).copied().collect();
     let finished = lab.client().spawn("natpmpc", &arguments).finish(SOON);
     assert_eq!(finished.code, Some(0), "{finished}");
     finished
 }
+
+/// UDP 22, at 5000 if possible, for 600 s.
+const MAP_UDP_22: [u8; 12] = [0, 1, 0, 0, 0, 22, 0x13, 0x88, 0, 0, 0x02, 0x58];

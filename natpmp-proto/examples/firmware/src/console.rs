@@ -1,9 +1,7 @@
 //! What the images say, through the debugger (semihosting): as text, or with defmt.
 
 use core::fmt;
-use core::panic::PanicInfo;
 
-use cortex_m_semihosting::debug;
 use natpmp_proto::{AddressKind, Event, Instant};
 
 #[cfg(feature = "defmt")]
@@ -65,13 +63,14 @@ impl fmt::Display for Told<'_> {
 }
 
 /// Ends the emulation with a failure. A product would start again.
+#[cfg(not(test))] // on a host, `std` has one
 #[panic_handler]
-fn panic(info: &PanicInfo<'_>) -> ! {
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     #[cfg(not(feature = "defmt"))]
     cortex_m_semihosting::hprintln!("{}", info);
     #[cfg(feature = "defmt")]
     defmt::error!("{}", defmt::Display2Format(info));
     loop {
-        debug::exit(debug::EXIT_FAILURE);
+        cortex_m_semihosting::debug::exit(cortex_m_semihosting::debug::EXIT_FAILURE);
     }
 }

@@ -14,3 +14,6 @@ pub mod natpmp_gateway;
 pub mod nic;
 pub mod settings;
 pub mod uplink;
+
+#[cfg(test)]
+mod tests;

@@ -6,12 +6,12 @@
 use core::net::{Ipv4Addr, SocketAddrV4};
 use core::time::Duration;
 
-use natpmp_proto::gateway::{GatewayEvent, NatFailure, NatRequest, Reply};
+use natpmp_proto::gateway::{GatewayEvent, NatFailure, NatRequest, RateLimit, Reply};
 use natpmp_proto::wire::GATEWAY_PORT;
 use natpmp_proto::{Gateway, Instant};
 use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::udp;
-use smoltcp::wire::{IpAddress, IpEndpoint};
+use smoltcp::wire::{IpAddress, IpEndpoint, Ipv4Cidr};
 
 use crate::natpmp_client::Next;
 
@@ -30,27 +30,34 @@ pub trait Nat {
 pub struct NatPmpGateway<'a, const N: usize> {
     /// The machine: its commands and getters are all yours.
     pub gateway: &'a mut Gateway<N>,
+    limit: RateLimit<8>,
     socket: SocketHandle,
-    address: Option<Ipv4Addr>,
+    address: Option<Ipv4Cidr>,
     /// When the first of what is still to be sent was given to the socket.
     queued_at: Instant,
 }
 
 impl<'a, const N: usize> NatPmpGateway<'a, N> {
-    /// A gateway that serves nobody before it has an internal address.
+    /// A gateway that serves nobody before it has an internal address, and then each client as often as the limit says: 10 to
+    /// 100 requests a second are enough.
     #[must_use]
-    pub fn new<'s>(gateway: &'a mut Gateway<N>, sockets: &mut SocketSet<'s>, storage: &'s mut Storage) -> Self {
+    pub fn new<'s>(
+        gateway: &'a mut Gateway<N>,
+        limit: RateLimit<8>,
+        sockets: &mut SocketSet<'s>,
+        storage: &'s mut Storage,
+    ) -> Self {
         let Storage { received: (received, received_bytes), to_send: (to_send, bytes_to_send) } = storage;
         let received = udp::PacketBuffer::new(&mut received[..], &mut received_bytes[..]);
         let mut socket = udp::Socket::new(received, udp::PacketBuffer::new(&mut to_send[..], &mut bytes_to_send[..]));
         // Binding fails for port 0 only, and for a socket that is bound.
         let _ = socket.bind(GATEWAY_PORT);
-        Self { gateway, socket: sockets.add(socket), address: None, queued_at: Instant::ZERO }
+        Self { gateway, limit, socket: sockets.add(socket), address: None, queued_at: Instant::ZERO }
     }
 
-    /// The address that the clients ask. A device with several internal interfaces has one [`SocketSet`] for each; what comes
-    /// from the external one is never passed in (section 3.3).
-    pub fn set_internal_address(&mut self, address: Option<Ipv4Addr>) {
+    /// The address that the clients ask, and the network that they are in. A device with several internal interfaces has one
+    /// [`SocketSet`] for each; what comes from the external one is never passed in (section 3.3).
+    pub fn set_internal_address(&mut self, address: Option<Ipv4Cidr>) {
         self.address = address;
     }
 
@@ -68,9 +75,10 @@ impl<'a, const N: usize> NatPmpGateway<'a, N> {
                 self.send(now, socket, answer.to, &answer.payload);
             }
         }
-        if self.address.is_some() {
-            // To all hosts of the link; smoltcp knows the Ethernet address of a group.
-            while let Some(announcement) = self.gateway.poll_transmit(now) {
+        // To all hosts of the link; smoltcp knows the Ethernet address of a group.
+        while let Some(announcement) = self.gateway.poll_transmit(now) {
+            // Without an address they are dropped: left where they are, they would be due for ever, and nobody would sleep.
+            if self.address.is_some() {
                 self.send(now, socket, announcement.to, &announcement.payload);
             }
         }
@@ -88,10 +96,13 @@ impl<'a, const N: usize> NatPmpGateway<'a, N> {
             let Ok((length, meta)) = socket.recv_slice(&mut request) else { continue };
             let IpAddress::Ipv4(from) = meta.endpoint.addr;
             // What was sent to all is no request to this gateway.
-            if meta.local_address != self.address.map(IpAddress::Ipv4) {
+            if meta.local_address != self.address.map(|own| IpAddress::Ipv4(own.address())) {
                 continue;
             }
             let from = SocketAddrV4::new(from, meta.endpoint.port);
+            if !self.admits(now, *from.ip()) {
+                continue;
+            }
             let bytes = request.get(..length).unwrap_or_default();
             // What cannot be answered is dropped; the reason could be logged.
             if let Ok(Reply::Now(reply)) = self.gateway.handle_datagram(now, from, bytes)
@@ -100,6 +111,12 @@ impl<'a, const N: usize> NatPmpGateway<'a, N> {
                 self.send(now, socket, from, bytes);
             }
         }
+    }
+
+    /// Whoever is on the link can forge a source. It shall not open a port of a host that is elsewhere, nor of this one, and nobody is
+    /// answered without bound.
+    fn admits(&mut self, now: Instant, client: Ipv4Addr) -> bool {
+        self.address.is_some_and(|own| is_neighbour(own, client)) && self.limit.admits(now, client)
     }
 
     fn send(&mut self, now: Instant, socket: &mut udp::Socket<'_>, to: SocketAddrV4, bytes: &[u8]) {
@@ -116,6 +133,12 @@ impl<'a, const N: usize> NatPmpGateway<'a, N> {
         // With the queue full it is lost, as packets are: the client asks again.
         let _ = socket.send_slice(bytes, to);
     }
+}
+
+/// Whether a client of this network can have the address.
+fn is_neighbour(own: Ipv4Cidr, client: Ipv4Addr) -> bool {
+    let is_no_host = client.is_unspecified() || client.is_multicast() || client.is_loopback() || client.is_broadcast();
+    own.contains_addr(&client) && client != own.address() && own.broadcast() != Some(client) && !is_no_host
 }
 
 /// The memory of the socket: one for each [`NatPmpGateway`], as a `static`.

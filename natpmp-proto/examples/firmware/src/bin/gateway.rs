@@ -12,7 +12,7 @@ use natpmp_firmware::natpmp_gateway::{Nat, NatPmpGateway, Storage};
 use natpmp_firmware::nic::Nic;
 use natpmp_firmware::settings::EXTERNAL_ADDRESS;
 use natpmp_firmware::uplink::{Change, Uplink};
-use natpmp_proto::gateway::{GatewayConfig, GatewayEvent, NatFailure, NatMapping, NatRequest};
+use natpmp_proto::gateway::{GatewayConfig, GatewayEvent, NatFailure, NatMapping, NatRequest, RateLimit};
 use natpmp_proto::{Gateway, Instant};
 use smoltcp::iface::{Interface, SocketSet, SocketStorage};
 
@@ -38,7 +38,7 @@ fn main() -> ! {
 
     // NAT-PMP. What `main` has is as good as a static: it never returns.
     let mut gateway: Gateway<64> = Gateway::new(GatewayConfig::new().longest_lifetime(3_600).seed(seed));
-    let mut natpmp = NatPmpGateway::new(&mut gateway, &mut sockets, STORAGE);
+    let mut natpmp = NatPmpGateway::new(&mut gateway, RateLimit::new(10, seed), &mut sockets, STORAGE);
     let mut nat = Recorder { installed: 0 };
 
     loop {
@@ -65,7 +65,7 @@ fn main() -> ! {
 fn take(now: Instant, change: Change, natpmp: &mut NatPmpGateway<'_, 64>) {
     match change {
         Change::Up(address, _) => {
-            natpmp.set_internal_address(Some(address.address()));
+            natpmp.set_internal_address(Some(address));
             if natpmp.gateway.external_address().is_none() {
                 natpmp.gateway.start(now, 0);
                 natpmp.gateway.set_external_address(now, Some(EXTERNAL_ADDRESS));
