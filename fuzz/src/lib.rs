@@ -12,6 +12,9 @@
     reason = "a target that panics has found something, as it should"
 )]
 
+use std::path::PathBuf;
+use std::process::ExitCode;
+
 pub mod client;
 pub mod gateway;
 #[cfg(target_os = "linux")]
@@ -95,6 +98,27 @@ pub const TARGETS: &[Target] = &[
     ("state", state::run),
 ];
 
+/// Runs a target with each of the files that the command names.
+pub fn replay(name: &str, run: fn(&[u8])) -> ExitCode {
+    let mut paths = std::env::args_os().skip(1).peekable();
+    if paths.peek().is_none() {
+        eprintln!("usage: {name} FILE…");
+        return ExitCode::from(2);
+    }
+    for path in paths.map(PathBuf::from) {
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                eprintln!("cannot read {}: {error}", path.display());
+                return ExitCode::FAILURE;
+            }
+        };
+        run(&bytes);
+        println!("holds: {} bytes", bytes.len());
+    }
+    ExitCode::SUCCESS
+}
+
 /// The program of a target: for `cargo fuzz` the fuzzer itself, else one that runs the files that it is given.
 #[macro_export]
 macro_rules! target {
@@ -102,11 +126,8 @@ macro_rules! target {
         #[cfg(fuzzing)]
         libfuzzer_sys::fuzz_target!(|bytes: &[u8]| $crate::$name::run(bytes));
         #[cfg(not(fuzzing))]
-        fn main() -> std::io::Result<()> {
-            for path in std::env::args_os().skip(1) {
-                $crate::$name::run(&std::fs::read(path)?);
-            }
-            Ok(())
+        fn main() -> std::process::ExitCode {
+            $crate::replay(stringify!($name), $crate::$name::run)
         }
     };
 }

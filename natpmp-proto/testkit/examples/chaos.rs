@@ -2,6 +2,7 @@
 
 #![allow(clippy::arithmetic_side_effects, reason = "sums of what was counted")]
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,20 @@ fn main() -> ExitCode {
         eprintln!("{HELP}");
         return ExitCode::from(2);
     };
+    match runs(&args) {
+        Ok(code) => code,
+        // Whoever read it has enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cannot write to standard output: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn runs(args: &Args) -> io::Result<ExitCode> {
+    let mut stdout = io::stdout();
+    let mut held = 0_u64;
     let began = Instant::now();
     let mut sum = Tally::default();
     for seed in args.seed..args.seed.saturating_add(args.runs) {
@@ -30,14 +45,22 @@ fn main() -> ExitCode {
         let setup = Setup { seed, days: args.days, most_hosts: args.hosts };
         // The message of the panic has been printed.
         let Ok(tally) = std::panic::catch_unwind(|| run(setup)) else {
-            println!("FAILED; again with: --seed {seed} --days {} --hosts {}", args.days, args.hosts);
-            return ExitCode::FAILURE;
+            // That it failed counts, whether anybody reads it or not.
+            let again = format!("--seed {seed} --days {} --hosts {}", args.days, args.hosts);
+            let _ = writeln!(stdout, "FAILED; again with: {again}");
+            return Ok(ExitCode::FAILURE);
         };
         sum += tally;
-        println!("seed {seed}: {tally}");
+        held += 1;
+        writeln!(stdout, "seed {seed}: {tally}")?;
     }
-    println!("in all, in {:.0} s: {sum}", began.elapsed().as_secs_f64());
-    ExitCode::SUCCESS
+    let seconds = began.elapsed().as_secs_f64();
+    match held {
+        0 => writeln!(stdout, "nothing was run")?,
+        1 => writeln!(stdout, "all held, in {seconds:.0} s")?,
+        _ => writeln!(stdout, "all held, {held} seeds in {seconds:.0} s: {sum}")?,
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 struct Args {

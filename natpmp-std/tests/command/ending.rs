@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use natpmp_proto::Protocol;
-use natpmp_testkit::gateway::{Knobs, Reach};
+use natpmp_testkit::gateway::{Knobs, Reach, Vpn};
 use natpmp_testkit::lab::Running;
 
 use super::{NATPMP, SOON, command, deletions, eventually, gateway, lease, requests, start, turn};
@@ -73,6 +73,33 @@ fn ending_it_before_anything_was_open_succeeds() {
     }
 }
 
+/// Internal port 0 is left to lapse, if there is something to lapse.
+#[test]
+fn what_was_never_granted_is_not_said_to_lapse() {
+    // An address for documentation, which no host has: the network is down for both, though one alone was asked for.
+    let gateway = gateway(|_| {});
+    let running = start(&gateway, &["keep", "both", "0", "--bind", "192.0.2.77"]);
+    eventually("both are told of", || tried_on(&running.complaints()) == ["tcp 0", "udp 0"]);
+    running.interrupt();
+    let finished = running.finish(SOON);
+    assert_eq!(finished.code, Some(0), "{finished}");
+    assert!(finished.stdout.is_empty(), "{finished}");
+    for line in ["udp 0 was not open", "tcp 0 was not open"] {
+        assert_eq!(finished.stderr.iter().filter(|told| *told == line).count(), 1, "{line}\n{finished}");
+    }
+}
+
+#[test]
+fn what_was_refused_is_not_said_to_lapse() {
+    let gateway = gateway(|knobs| (*knobs, knobs.refuse_map) = (Knobs::vpn(Vpn::AnswersMapped), Some(2)));
+    let running = start(&gateway, &["keep", "both", "0"]);
+    eventually("both are refused", || tried_on(&running.complaints()) == ["tcp 0", "udp 0"]);
+    running.interrupt();
+    let finished = running.finish(SOON);
+    assert_eq!(finished.code, Some(0), "{finished}");
+    assert!(finished.stdout.is_empty(), "{finished}");
+}
+
 #[test]
 fn a_deletion_that_fails_says_for_how_long_the_port_stays_open() {
     let gateway = gateway(|_| {});
@@ -139,4 +166,12 @@ fn until(lines: &mut Lines<BufReader<ChildStdout>>, event: &str) {
 
 fn kill(signal: &str, child: &Child) {
     assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+}
+
+/// What a person was told is tried on.
+fn tried_on(complaints: &[String]) -> Vec<&str> {
+    let tried = complaints.iter().filter(|line| line.ends_with("; trying on"));
+    let mut tried: Vec<_> = tried.filter_map(|line| line.split(':').next()).collect();
+    tried.sort_unstable();
+    tried
 }

@@ -19,6 +19,7 @@ mod once;
 mod pages;
 #[path = "../client/scripted.rs"]
 mod scripted;
+mod serving;
 mod usage;
 mod watching;
 

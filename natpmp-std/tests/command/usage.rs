@@ -57,6 +57,25 @@ fn what_is_missing_is_named() {
     }
 }
 
+/// It does not offer what it refuses.
+#[test]
+fn the_help_of_serve_says_nothing_of_the_options_of_clients() {
+    let finished = run("serve --help");
+    let text = finished.stdout.join("\n");
+    for option in ["--gateway", "--bind", "--interface", "--timeout"] {
+        assert!(!text.contains(option), "{option}\n{finished}");
+    }
+    assert!(
+        text.contains("--internal") && text.contains("--json") && text.contains("twice as many at once"),
+        "{finished}"
+    );
+    for given in ["serve --bind 127.0.0.1", "--bind 127.0.0.1 serve"] {
+        let refused = run(&format!("{given} --internal 127.0.0.1 --external 127.0.0.2 --backend relay"));
+        assert_eq!(refused.code, Some(2), "{refused}");
+        assert!(refused.stderr.join("\n").contains("--bind is for clients"), "{refused}");
+    }
+}
+
 #[test]
 fn help_and_version_are_results() {
     for (line, words) in [

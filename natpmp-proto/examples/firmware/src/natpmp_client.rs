@@ -106,11 +106,15 @@ impl<const N: usize> NatPmp<N> {
     fn receive(&mut self, now: Instant, sockets: &mut SocketSet<'_>) {
         let socket = sockets.get_mut::<udp::Socket<'_>>(self.requests);
         while let Ok((bytes, meta)) = socket.recv() {
-            let _ = self.client.handle_datagram(now, v4(meta.endpoint), bytes);
+            if let Some(from) = v4(meta.endpoint) {
+                let _ = self.client.handle_datagram(now, from, bytes);
+            }
         }
         let socket = sockets.get_mut::<udp::Socket<'_>>(self.announcements);
         while let Ok((bytes, meta)) = socket.recv() {
-            let _ = self.client.handle_announcement(now, v4(meta.endpoint), bytes);
+            if let Some(from) = v4(meta.endpoint) {
+                let _ = self.client.handle_announcement(now, from, bytes);
+            }
         }
         let socket = sockets.get_mut::<icmp::Socket<'_>>(self.unreachable);
         while let Ok((bytes, from)) = socket.recv() {
@@ -194,9 +198,10 @@ impl Buffers<icmp::PacketMetadata> {
     }
 }
 
-fn v4(endpoint: IpEndpoint) -> SocketAddrV4 {
-    let IpAddress::Ipv4(address) = endpoint.addr;
-    SocketAddrV4::new(address, endpoint.port)
+fn v4(endpoint: IpEndpoint) -> Option<SocketAddrV4> {
+    #[allow(irrefutable_let_patterns, reason = "with smoltcp's proto-ipv6 there are other addresses")]
+    let IpAddress::Ipv4(address) = endpoint.addr else { return None };
+    Some(SocketAddrV4::new(address, endpoint.port))
 }
 
 /// smoltcp has looked whether it is about a packet of our port. It has to come from the gateway, and be about a packet to it.

@@ -94,7 +94,8 @@ impl<'a, const N: usize> NatPmpGateway<'a, N> {
         while socket.can_recv() {
             // What is larger is dropped.
             let Ok((length, meta)) = socket.recv_slice(&mut request) else { continue };
-            let IpAddress::Ipv4(from) = meta.endpoint.addr;
+            #[allow(irrefutable_let_patterns, reason = "with smoltcp's proto-ipv6 there are other addresses")]
+            let IpAddress::Ipv4(from) = meta.endpoint.addr else { continue };
             // What was sent to all is no request to this gateway.
             if meta.local_address != self.address.map(|own| IpAddress::Ipv4(own.address())) {
                 continue;

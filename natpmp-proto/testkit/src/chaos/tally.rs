@@ -56,13 +56,16 @@ impl AddAssign for Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let years = |time: Duration| time.as_secs_f64() / (365.25 * 86_400.0);
+        let span = |time: Duration, of: &str| match time.as_secs_f64() / 86_400.0 {
+            days if days < DAYS_A_YEAR => format!("{days:.1} {of}-days"),
+            days => format!("{:.2} {of}-years", days / DAYS_A_YEAR),
+        };
         write!(
             f,
-            "{:.2} network-years, {:.0} host-years: {} things happened, {} requests sent and {} received, {} answers, \
+            "{}, {}: {} things happened, {} requests sent and {} received, {} answers, \
              {} announcements, {} forged datagrams; {} faults, {} times peace, in {:?} at the latest",
-            years(self.network_time),
-            years(self.host_time),
+            span(self.network_time, "network"),
+            span(self.host_time, "host"),
             self.things,
             self.sends,
             self.requests,
@@ -75,3 +78,5 @@ impl fmt::Display for Tally {
         )
     }
 }
+
+const DAYS_A_YEAR: f64 = 365.25;

@@ -123,6 +123,9 @@ impl Scale {
 
 fn measure(scale: &Scale) {
     let peers = &Peers::find();
+    if scale.is_quick {
+        println!("Quick run: worth little\n");
+    }
     let mut report = Report::default();
     // What loads the processor comes first and alone; what waits for time to pass goes on side by side.
     for (part, measure) in [

@@ -138,6 +138,7 @@ pub(crate) struct Keep {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(args = hidden_from_serve())]
 pub(crate) struct Serve {
     /// Whom to serve: one of this host's addresses, or an interface; may be given several times
     #[arg(long, value_name = "ADDR|IFACE", required = true)]
@@ -160,7 +161,7 @@ pub(crate) struct Serve {
     /// How many mappings one client may have [default: 64]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) per_client: Option<u16>,
-    /// How many requests a second of one client to answer, 0 for any number; the others are dropped
+    /// How many requests a second of one client to answer, twice as many at once, 0 for any number; the others are dropped
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     pub(crate) requests_per_second: u32,
     /// A mapping that always stands, such as udp:192.168.1.2:4000:5000 for the client's port 4000 on external port 5000;
@@ -235,6 +236,14 @@ impl Global {
         }
         builder
     }
+}
+
+/// The options of clients. A gateway refuses them with a reason, and its help says nothing of them.
+fn hidden_from_serve() -> impl Iterator<Item = clap::Arg> {
+    let global = <Global as clap::Args>::augment_args(clap::Command::new("natpmp"));
+    let of_clients = |arg: &&clap::Arg| ["gateway", "bind", "interface", "timeout"].contains(&arg.get_id().as_str());
+    let hidden: Vec<_> = global.get_arguments().filter(of_clients).map(|arg| arg.clone().hide(true)).collect();
+    hidden.into_iter()
 }
 
 fn parse_gateway(text: &str) -> Result<SocketAddrV4, String> {

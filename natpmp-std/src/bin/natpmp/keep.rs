@@ -1,6 +1,7 @@
 //! `natpmp keep`: mappings that are held until the command is interrupted.
 
 mod ending;
+mod failing;
 mod finding;
 mod messages;
 mod status;
@@ -132,6 +133,7 @@ impl<'a> Keeper<'a> {
         }
         let kept = self.client.keep(&request).map_err(|error| Failure::new("cannot keep the mapping", &error))?;
         held.kept = Some(kept);
+        held.told_error = None;
         Ok(())
     }
 
@@ -233,25 +235,6 @@ impl<'a> Account<'a> {
         if self.global.json || self.global.verbose || has_failed {
             let text =
                 format!("{} {} is renewed for {} s", name(mapping.protocol), mapping.internal_port, mapping.lifetime);
-            self.report.event(&line, &text);
-        }
-    }
-
-    fn failed(&mut self, protocol: Protocol, internal_port: u16, error: MachineError) {
-        // That there is none was said.
-        if !self.has_gateway() {
-            return;
-        }
-        let Some(held) = self.held.iter_mut().find(|held| held.protocol == protocol) else { return };
-        let is_new = held.told_error != Some(error);
-        held.told_error = Some(error);
-        let line = Line {
-            error: Some(format!("{}: {error}", self.gateway)),
-            ..Line::new("retrying", self.gateway).of_mapping(protocol, internal_port)
-        };
-        // A person is told once, and a program every time.
-        if self.global.json || is_new {
-            let text = format!("{} {internal_port}: {error}; trying on", name(protocol));
             self.report.event(&line, &text);
         }
     }

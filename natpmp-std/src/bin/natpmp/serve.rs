@@ -46,6 +46,10 @@ pub(crate) fn serve(global: &Global, args: &args::Serve, report: &mut Report) ->
         }
     }
     manager.stopping("closing what is open");
+    match server.dropped_requests() {
+        0 => {}
+        dropped => note(&format!("{dropped} requests were dropped: more than --requests-per-second allows")),
+    }
     Ok(())
 }
 

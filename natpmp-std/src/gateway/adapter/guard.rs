@@ -47,10 +47,14 @@ impl Guard {
         let Some(limit) = &mut self.limit else { return true };
         let is_within = limit.admits(now, client);
         if !is_within {
-            dropped.store(limit.refused(), Ordering::Relaxed);
+            let refused = limit.refused();
+            dropped.store(refused, Ordering::Relaxed);
             if self.say_at <= now {
                 self.say_at = now + SAY_INTERVAL;
-                log::warn!("{client} asks too often, or somebody in its name: not all of its requests are answered");
+                log::warn!(
+                    "{client} asks too often, or somebody in its name: not all of its requests are answered \
+                     (of all clients, dropped so far: {refused})"
+                );
             }
         }
         is_within

@@ -13,6 +13,7 @@ impl Account<'_> {
     pub(super) fn end(mut self) -> Result<(), Failure> {
         self.outlets.manager.stopping("deleting what is open");
         let mut result = Ok(());
+        let unasked: Vec<_> = self.held.iter().filter(|held| held.kept.is_none()).map(|held| held.protocol).collect();
         let stops: Vec<_> = self
             .held
             .iter_mut()
@@ -31,6 +32,8 @@ impl Account<'_> {
             self.set_open(protocol, None);
             match outcome {
                 Ok(_) if !self.has_gateway() => self.was_not_open(protocol, ""),
+                // What was never granted has no lease to end.
+                Ok(Ending::LeftToLapse) if open.is_none() => self.was_not_open(protocol, ""),
                 Ok(ending) => self.ended(protocol, open, ending),
                 Err(error) if open.is_none() => self.was_not_open(protocol, &format!(" ({error})")),
                 Err(error) => {
@@ -46,6 +49,7 @@ impl Account<'_> {
                 self.tell_hook("unmapped", protocol, None);
             }
         }
+        unasked.into_iter().for_each(|protocol| self.was_not_open(protocol, ""));
         if let Some(hook) = self.outlets.hook.take() {
             hook.finish();
         }
