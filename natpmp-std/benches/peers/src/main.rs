@@ -124,7 +124,7 @@ impl Scale {
 fn measure(scale: &Scale) {
     let peers = &Peers::find();
     let heading = if scale.is_quick { "Quick run: worth little.\n\n" } else { "" };
-    eprint!("{heading}");
+    print!("{heading}");
     let mut report = Report::default();
     // What loads the processor comes first and alone; what waits for time to pass goes on side by side.
     for (part, measure) in [
