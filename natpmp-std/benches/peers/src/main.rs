@@ -123,9 +123,8 @@ impl Scale {
 
 fn measure(scale: &Scale) {
     let peers = &Peers::find();
-    if scale.is_quick {
-        println!("Quick run: worth little\n");
-    }
+    let heading = if scale.is_quick { "Quick run: worth little.\n\n" } else { "" };
+    print!("{heading}");
     let mut report = Report::default();
     // What loads the processor comes first and alone; what waits for time to pass goes on side by side.
     for (part, measure) in [
@@ -158,7 +157,7 @@ fn measure(scale: &Scale) {
             std::fs::write(scale.output.join("keeping.svg"), holding::plot(scale, &held)).expect("a plot is written");
         }
     });
-    report.write(&scale.output.join("README.md"));
+    report.write(&scale.output.join("README.md"), heading);
 }
 
 impl Scale {

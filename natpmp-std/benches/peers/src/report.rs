@@ -92,13 +92,13 @@ impl Report {
     }
 
     /// Replaces what is between the marks of a page; one that does not exist is nothing but that.
-    pub fn write(&self, page: &Path) {
+    pub fn write(&self, page: &Path, heading: &str) {
         let text = std::fs::read_to_string(page).unwrap_or_else(|_| format!("{BEGIN}\n{END}\n"));
         let (before, rest) = text.split_once(BEGIN).expect("the page has the mark of the beginning");
         let (_, after) = rest.split_once(END).expect("the page has the mark of the end");
         let mut tables = String::new();
         self.0.iter().for_each(|table| table.write(&mut tables));
-        let text = format!("{before}{BEGIN}\n{}\n{tables}{END}{after}", machine());
+        let text = format!("{before}{BEGIN}\n{heading}{}\n{tables}{END}{after}", machine());
         std::fs::write(page, text).expect("the page is written");
         eprintln!("written: {}", page.display());
     }
