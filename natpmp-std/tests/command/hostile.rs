@@ -21,6 +21,8 @@ fn bytes_of_the_gateway_reach_neither_the_terminal_nor_the_shell() {
     // The shell reads what it is given once: what it finds there is not read again.
     let hook = format!("env | grep ^NATPMP_ >> {log}; : ${{NATPMP_EXTERNAL_PORT:+there}}");
     let mut command = Command::new(NATPMP);
+    // What the tests themselves are told by variables is not the gateway's.
+    command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
     command.args(["keep", "udp", "4000", "--refresh-interval", "1", "--verbose", "--json"]).env("TRAP", &trap);
     command.args(["--gateway", &gateway.address.to_string(), "--on-change", &hook, "--port-file", &port_file]);
     let mut running = Running::spawn(command);
