@@ -31,7 +31,10 @@ pub enum Outcome {
 impl Peers {
     pub fn find() -> Self {
         let has_natpmpc = runs(Command::new("natpmpc").arg("-h"));
-        let libnatpmp = crate::source().join("target/libnatpmp");
+        let target = crate::source().join("target");
+        // Cargo's own may be elsewhere.
+        std::fs::create_dir_all(&target).expect("a place for what is built");
+        let libnatpmp = target.join("libnatpmp");
         let source = crate::source().join("programs/libnatpmp.c");
         let is_built = runs(Command::new("cc").args(["-O2", "-o"]).arg(&libnatpmp).arg(source).arg("-lnatpmp"));
         for (is_here, what) in [(has_natpmpc, "natpmpc"), (is_built, "libnatpmp (with a C compiler and libnatpmp-dev)")]
