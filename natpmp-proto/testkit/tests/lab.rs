@@ -128,10 +128,10 @@ fn a_signal_reaches_the_program_itself_and_its_lines_and_objects_are_heard() {
     let script =
         r#"trap 'echo {\"event\":\"unmapped\",\"port\":7}; exit 5' INT; echo ready; while :; do sleep 0.01; done"#;
     let mut running = lab.client().spawn("sh", &["-c", script]);
-    assert_eq!(running.line(Duration::from_secs(2), |line| line.starts_with("re")), "ready");
+    assert_eq!(running.line(Duration::from_secs(10), |line| line.starts_with("re")), "ready");
     running.interrupt();
-    assert_eq!(running.event(Duration::from_secs(2), "unmapped")["port"], 7);
-    let finished = running.finish(Duration::from_secs(2));
+    assert_eq!(running.event(Duration::from_secs(10), "unmapped")["port"], 7);
+    let finished = running.finish(Duration::from_secs(10));
     assert_eq!(finished.code, Some(5), "{finished}");
 }
 
