@@ -83,7 +83,7 @@ fn y(rate: f64) -> f64 {
     BOTTOM - part.clamp(0.0, 1.0) * (BOTTOM - TOP)
 }
 
-const WIDTH: f64 = 720.0;
+const WIDTH: f64 = 740.0;
 const HEIGHT: f64 = 440.0;
 const LEFT: f64 = 90.0;
 const RIGHT: f64 = 700.0;
