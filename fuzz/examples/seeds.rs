@@ -4,13 +4,11 @@
 //! takes out again what the corpora have without them.
 #![allow(clippy::unwrap_used, reason = "it is run by hand")]
 
-#[path = "../../natpmp-std/src/netlink/tests/recorded.rs"]
-#[allow(dead_code, clippy::indexing_slicing, clippy::arithmetic_side_effects, reason = "made for tests")]
-mod recorded;
-
 use std::fs;
 use std::io;
 use std::path::Path;
+
+use natpmp_testkit::recorded;
 
 fn main() -> io::Result<()> {
     for (target, packets) in [("requests", REQUESTS), ("responses", RESPONSES)] {

@@ -7,17 +7,18 @@
 mod check;
 mod heard;
 
+use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::{Arc, Mutex};
 
+use natpmp_cli::args::{Global, Keep, Mapping, Protocols};
+use natpmp_cli::gateways;
+use natpmp_cli::keep::{Account, Outlets};
+use natpmp_cli::report::{Line, Report};
+use natpmp_engine::os::routes::RoutingTables;
 use natpmp_proto::Protocol;
-use natpmp_std::fuzzing;
 
-use crate::args::{Global, Keep, Mapping, Protocols};
-use crate::command::gateways;
-use crate::command::keep::{Account, Outlets};
 use crate::reader::Reader;
-use crate::report::{Line, Report};
-use crate::streams;
 use heard::Conversation;
 
 pub use check::{EVENTS, FIELDS};
@@ -47,14 +48,13 @@ pub fn lines(bytes: &[u8]) -> Vec<String> {
     };
     let global = Global { gateway: None, bind: None, interface: None, json: true, timeout: None, verbose: false };
     let keep = Keep { mapping, refresh_interval: None, on_change: None, port_file: None, clear_on_new_address: false };
-    streams::take();
-
-    let mut kept = Report::new(true);
-    let mut once = Report::new(true);
+    let output = Output::default();
+    let mut kept = Report::new(true, Box::new(output.clone()));
+    let mut once = Report::new(true, Box::new(output.clone()));
     if choices.bit() {
         let (devices, table) = (choices.part(), choices.part());
         let text = [devices, table].map(String::from_utf8_lossy);
-        gateways::tell(&mut once, &fuzzing::gateways_by_text(&text[1], &text[0]).0);
+        gateways::tell(&mut once, &RoutingTables::from_proc(&text[1], &text[0]).candidates());
     }
     once.result(&Line::new("gateway", GATEWAY), "");
     let outlets = Outlets::open(&keep).unwrap_or_else(|_| panic!("neither a hook nor a file is opened"));
@@ -66,7 +66,28 @@ pub fn lines(bytes: &[u8]) -> Vec<String> {
         }
         conversation.step(&mut choices, &mut account, &mut once);
     }
-    streams::take()
+    output.lines()
+}
+
+/// Standard output of both reports, line by line in their order.
+#[derive(Clone, Default)]
+struct Output(Arc<Mutex<Vec<u8>>>);
+
+impl Output {
+    fn lines(&self) -> Vec<String> {
+        let bytes = self.0.lock().unwrap();
+        String::from_utf8(bytes.clone()).unwrap().lines().map(str::to_owned).collect()
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 const GATEWAY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 1), 5351);

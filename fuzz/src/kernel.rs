@@ -4,8 +4,11 @@
 
 use std::net::Ipv4Addr;
 
-use natpmp_std::DiscoverError;
-use natpmp_std::fuzzing::{self, Gateways};
+use natpmp_engine::os::netlink::{Link, Route, matters};
+use natpmp_engine::os::routes::{DiscoverError, RoutingTables};
+use natpmp_nat::nftables::conntrack::{Flow, flow_named_in};
+use natpmp_nat::nftables::mappings_in_listing;
+use natpmp_netlink::{Attributes, Messages};
 
 use crate::reader::Reader;
 
@@ -20,29 +23,63 @@ pub fn run(bytes: &[u8]) {
         0 => netlink(parts.rest()),
         1 => {
             let [lower, upper, links] = [parts.part(), parts.part(), parts.part()];
-            check(&fuzzing::gateways_by_netlink(links, parts.rest(), [lower, upper]));
+            check(RoutingTables::from_netlink(links, parts.rest(), [lower, upper]));
         }
         2 => {
             let devices = String::from_utf8_lossy(parts.part());
-            check(&fuzzing::gateways_by_text(&String::from_utf8_lossy(parts.rest()), &devices));
+            check(RoutingTables::from_proc(&String::from_utf8_lossy(parts.rest()), &devices));
         }
         3 => flow(parts.rest()),
         _ => leftover(&String::from_utf8_lossy(parts.rest())),
     }
 }
 
+/// How much was found in messages.
+#[derive(Default)]
+struct Found {
+    messages: usize,
+    attributes: usize,
+    links: usize,
+    routes: usize,
+    /// Where the routes lead next.
+    hops: usize,
+    /// Messages that answer the first question.
+    answers: usize,
+    is_news: bool,
+}
+
+impl Found {
+    /// Reads messages of netlink in all the ways that there are.
+    fn in_bytes(bytes: &[u8]) -> Self {
+        let mut found = Self { is_news: matters(bytes), ..Self::default() };
+        for message in Messages::new(bytes) {
+            found.messages += 1;
+            found.attributes += Attributes::new(message.body).count();
+            found.links += usize::from(Link::read(message.body).is_some());
+            if let Some(route) = Route::read(message.body) {
+                found.routes += 1;
+                found.hops += route.hops.len();
+            }
+        }
+        let _ = natpmp_netlink::read(bytes, 1, &mut false, |_| found.answers += 1);
+        found
+    }
+}
+
 fn netlink(bytes: &[u8]) {
-    let whole = fuzzing::netlink(bytes);
+    let whole = Found::in_bytes(bytes);
     assert!(whole.messages <= bytes.len() / 16);
     assert!(whole.attributes <= bytes.len() / 4);
     assert!(whole.hops <= bytes.len() / 4, "each has a header, or belongs to a route of its own");
     assert!(whole.routes.max(whole.links).max(whole.answers) <= whole.messages);
-    let part = fuzzing::netlink(&bytes[..bytes.len() / 2]);
+    let part = Found::in_bytes(&bytes[..bytes.len() / 2]);
     assert!(part.messages <= whole.messages && part.attributes <= whole.attributes && part.hops <= whole.hops);
     assert!(!part.is_news || whole.is_news);
 }
 
-fn check((candidates, result): &Gateways) {
+fn check(tables: RoutingTables) {
+    let candidates = &tables.candidates();
+    let result = &tables.gateway(None);
     let chosen: Vec<usize> = (0..candidates.len()).filter(|&at| candidates[at].is_chosen()).collect();
     match result {
         Ok(found) => {
@@ -61,17 +98,17 @@ fn check((candidates, result): &Gateways) {
 }
 
 fn flow(bytes: &[u8]) {
-    let Some((_, ends, is_named_in_removal)) = fuzzing::flow(bytes) else { return };
-    assert!(is_named_in_removal);
+    let Some(flow) = Flow::from_message(bytes) else { return };
+    assert_eq!(flow_named_in(&flow.removal()), Some((flow.protocol, flow.original, flow.id)));
     // Both ends stand in the bytes.
-    for end in ends {
+    for end in [flow.original.from, flow.original.to] {
         assert!(bytes.windows(4).any(|window| window == end.ip().octets()));
         assert!(bytes.windows(2).any(|window| window == end.port().to_be_bytes()));
     }
 }
 
 fn leftover(listed: &str) {
-    let mappings = fuzzing::leftover(listed);
+    let mappings = mappings_in_listing(listed);
     // `1 : 1.1.1.1 . 1`
     assert!(mappings.len() <= listed.len() / 15);
     for (mapping, external) in mappings {

@@ -40,49 +40,6 @@ pub mod kernel {
     pub const fn run(_bytes: &[u8]) {}
 }
 
-/// The command is a program, and no library: its files are compiled here once more. Only where its words go is another place.
-#[cfg(target_os = "linux")]
-#[allow(dead_code, reason = "not all of it is told to say something here")]
-#[path = "../../natpmp-std/src/bin/natpmp"]
-mod command {
-    pub(crate) mod args;
-    pub(crate) mod failure;
-    pub(crate) mod gateways;
-    pub(crate) mod hook;
-    pub(crate) mod keep;
-    pub(crate) mod notify;
-    pub(crate) mod once;
-    pub(crate) mod port_file;
-    pub(crate) mod report;
-    pub(crate) mod serve;
-    pub(crate) mod signals;
-    pub(crate) mod watch;
-
-    /// What would go to standard output is kept, and notes are dropped.
-    pub(crate) mod streams {
-        use std::cell::RefCell;
-        use std::io;
-
-        pub(crate) fn result(text: &str) -> io::Result<()> {
-            LINES.with_borrow_mut(|lines| lines.push(text.to_owned()));
-            Ok(())
-        }
-
-        pub(crate) const fn note(_text: &str) {}
-
-        pub(crate) fn take() -> Vec<String> {
-            LINES.take()
-        }
-
-        thread_local! {
-            static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
-        }
-    }
-}
-/// By these names they know each other.
-#[cfg(target_os = "linux")]
-use command::{args, failure, hook, notify, once, port_file, report, serve, signals, streams};
-
 /// A target by its name, which is also that of its corpus.
 pub type Target = (&'static str, fn(&[u8]));
 

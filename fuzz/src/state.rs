@@ -6,7 +6,7 @@ use std::net::SocketAddrV4;
 
 use natpmp_proto::Protocol;
 use natpmp_proto::gateway::NatMapping;
-use natpmp_std::gateway::{State, StateError, StoredMapping};
+use natpmp_std::server::{State, StateError, StoredMapping};
 
 use crate::reader::Reader;
 

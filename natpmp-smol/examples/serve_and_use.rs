@@ -9,8 +9,8 @@ use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use natpmp_smol::gateway::nat::{Relay, RelayLimits};
-use natpmp_smol::gateway::{External, Internal, Server};
+use natpmp_smol::server::nat::{Relay, RelayLimits};
+use natpmp_smol::server::{External, Internal, Server};
 use natpmp_smol::{Client, MapRequest, Protocol};
 use smol::LocalExecutor;
 use smol::net::UdpSocket;

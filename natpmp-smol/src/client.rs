@@ -3,9 +3,9 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
+use natpmp_engine::client::{Change, ClientHandle, ClientOptions, Start};
 use natpmp_proto::client::{Ending, Event, MappingStatus};
 use natpmp_proto::{Instant, MapRequest, Mapping, Protocol};
-use natpmp_std::adapter::{Change, Handle, Settings, Start};
 
 use crate::{Announcement, ClientBuilder, Driver, Error, KeptMapping, Subscription};
 
@@ -34,7 +34,7 @@ use crate::{Announcement, ClientBuilder, Driver, Error, KeptMapping, Subscriptio
 /// ```
 #[derive(Clone)]
 pub struct Client {
-    handle: Arc<Handle>,
+    handle: Arc<ClientHandle>,
 }
 
 impl Client {
@@ -205,9 +205,9 @@ pub type Builder = ClientBuilder<Client>;
 impl Start for Client {
     type Started = (Self, Driver);
 
-    fn start(settings: &Settings) -> Result<Self::Started, Error> {
+    fn start(settings: &ClientOptions) -> Result<Self::Started, Error> {
         let driver = Driver::new(settings).map_err(Error::Start)?;
-        let handle = Handle::new(Arc::clone(driver.shared()), settings, None);
+        let handle = ClientHandle::new(Arc::clone(driver.shared()), settings, None);
         Ok((Self { handle }, driver))
     }
 }

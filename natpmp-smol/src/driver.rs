@@ -12,7 +12,7 @@ use std::time::Duration;
 #[cfg(unix)]
 use async_io::Async;
 use async_io::Timer;
-use natpmp_std::adapter::{Engine, Register, Runner, Settings, Shared, Source, Wait};
+use natpmp_engine::client::{ClientEngine, ClientOptions, ClientShared, Register, Runner, Source, Wait};
 
 use crate::socket::Socket;
 
@@ -24,19 +24,19 @@ use crate::socket::Socket;
 /// [`Error::Stopped`](crate::Error::Stopped), ends the streams, and deletes nothing.
 #[must_use = "a client does nothing without its driver"]
 pub struct Driver {
-    engine: Engine<Registrar>,
+    engine: ClientEngine<Registrar>,
     callbacks: Runner,
     /// Where the engine has no timer of its own.
     timer: Option<Timer>,
 }
 
 impl Driver {
-    pub(crate) fn new(settings: &Settings) -> io::Result<Self> {
-        let engine = Engine::new(settings, Registrar::default())?;
+    pub(crate) fn new(settings: &ClientOptions) -> io::Result<Self> {
+        let engine = ClientEngine::new(settings, Registrar::default())?;
         Ok(Self { engine, callbacks: Runner::default(), timer: None })
     }
 
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<ClientShared> {
         self.engine.shared()
     }
 

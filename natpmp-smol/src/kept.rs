@@ -1,9 +1,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use natpmp_engine::client::Kept;
 use natpmp_proto::client::Ending;
 use natpmp_proto::{Mapping, Protocol};
-use natpmp_std::adapter::Kept;
 
 use crate::{Error, KeptState};
 

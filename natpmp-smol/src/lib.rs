@@ -49,7 +49,7 @@
 //! # Features
 //! - `serde`: [`Mapping`] and [`MapRequest`] can be stored.
 //! - `discovery`: [`discover_gateway`] on other systems than Linux, where it needs no feature.
-//! - `gateway`: a gateway on real sockets, with a NAT behind it.
+//! - `server`: a gateway on real sockets, for a NAT of your own; with `relay` or `nftables` a NAT comes along.
 //!
 //! # Security
 //! What an attacker can and cannot do to a client and to a gateway is written in
@@ -62,9 +62,11 @@
 
 mod client;
 mod driver;
-#[cfg(feature = "gateway")]
-pub mod gateway;
 mod kept;
+#[cfg(feature = "server")]
+pub mod server;
+#[cfg(feature = "server")]
+mod server_driver;
 mod socket;
 mod subscription;
 
@@ -73,12 +75,20 @@ pub use driver::Driver;
 pub use kept::KeptMapping;
 pub use subscription::Subscription;
 
-pub use natpmp_std::{
-    AddressKind, Announcement, Backoff, CAPACITY, Change, ClientBuilder, DiscoverError, Ending, Error, Event,
-    FoundGateway, GatewayCandidate, Instant, KeptState, LossCause, MachineError, MapError, MapRequest, Mapping,
-    MappingState, MappingStatus, Protocol, Refusal, RouteKind, RouteReason, Schedule, discover_gateway,
-    discover_gateway_on, list_gateways,
+pub use natpmp_engine::Announcement;
+pub use natpmp_engine::client::{CLIENT_CAPACITY, Change, ClientBuilder, Error, KeptState};
+#[cfg(target_os = "linux")]
+pub use natpmp_engine::os::netlink::RouteWatch;
+pub use natpmp_engine::os::routes::{
+    DiscoverError, FoundGateway, GatewayCandidate, RouteKind, RouteReason, discover_gateway, discover_gateway_on,
+    list_gateways,
 };
+
+pub use natpmp_proto::client::{
+    Ending, Error as MachineError, Event, LossCause, MapError, MappingState, MappingStatus,
+};
+pub use natpmp_proto::wire::Refusal;
+pub use natpmp_proto::{AddressKind, Backoff, Instant, MapRequest, Mapping, Protocol, Schedule};
 
 /// The examples of the README compile, those of the other crates too.
 #[cfg(doctest)]

@@ -1,9 +1,9 @@
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 use std::task::{Context, Poll};
 
 use async_io::Async;
-use natpmp_std::adapter::Datagrams;
+use natpmp_engine::DatagramSocket;
 
 /// Read and written as it is; only readiness is waited for.
 pub(crate) struct Socket(Async<UdpSocket>);
@@ -18,23 +18,16 @@ impl Socket {
     }
 }
 
-impl Datagrams for Socket {
+impl DatagramSocket for Socket {
     fn send(&self, payload: &[u8]) -> io::Result<usize> {
         self.0.get_ref().send(payload)
     }
 
-    fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.0.get_ref().recv_from(buffer)
-    }
-}
-
-#[cfg(feature = "gateway")]
-impl natpmp_std::gateway::adapter::Listener for Socket {
-    fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        self.0.get_ref().recv_from(buffer)
-    }
-
-    fn send_to(&self, payload: &[u8], to: std::net::SocketAddrV4) -> io::Result<usize> {
+    fn send_to(&self, payload: &[u8], to: SocketAddrV4) -> io::Result<usize> {
         self.0.get_ref().send_to(payload, to)
+    }
+
+    fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        self.0.get_ref().recv_from(buffer)
     }
 }

@@ -3,15 +3,15 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
-use natpmp_std::adapter::News;
+use natpmp_engine::EventQueue;
 
 /// What a client tells, one after the other: a stream that ends when the client is gone.
 ///
 /// It begins with what happens after it was made. A subscriber that does not keep up loses the oldest: 4,096 are kept.
-pub struct Subscription<T>(News<T>);
+pub struct Subscription<T>(EventQueue<T>);
 
 impl<T> Subscription<T> {
-    pub(crate) const fn new(news: News<T>) -> Self {
+    pub(crate) const fn new(news: EventQueue<T>) -> Self {
         Self(news)
     }
 }

@@ -1,5 +1,5 @@
 //! The async gateway on real sockets, with a NAT that only takes notes.
-#![cfg(feature = "gateway")]
+#![cfg(feature = "server")]
 #![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,
@@ -21,8 +21,8 @@ use std::time::Duration;
 
 use natpmp_proto::wire::{Request, Response};
 use natpmp_smol::Protocol;
-use natpmp_smol::gateway::nat::Nat;
-use natpmp_smol::gateway::{
+use natpmp_smol::server::nat::Nat;
+use natpmp_smol::server::{
     CloseCause, External, GatewayConfig, GatewayEvent, Internal, NatFailure, NatMapping, NatRequest, Server,
     ServerBuilder, ServerDriver, ServerError, State, StoredMapping,
 };

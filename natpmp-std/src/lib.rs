@@ -45,11 +45,9 @@
 //! Through the `log` crate: packets and events at debug level, and a warning if announcements cannot be heard.
 //!
 //! # Features
-//! - `blocking` (by default): the client. Without it there is what `natpmp-smol` is made of.
 //! - `serde`: [`Mapping`] and [`MapRequest`] can be stored.
 //! - `discovery`: [`discover_gateway`] on other systems than Linux, where it needs no feature.
-//! - `gateway`: a gateway on real sockets, with a NAT behind it.
-//! - `cli`: the `natpmp` command.
+//! - `server`: a gateway on real sockets, for a NAT of your own; with `relay` or `nftables` a NAT comes along.
 //!
 //! # Security
 //! What an attacker can and cannot do to a client and to a gateway is written in
@@ -71,30 +69,29 @@
     )
 )]
 
-#[doc(hidden)]
-pub mod adapter;
-#[cfg(feature = "blocking")]
-mod blocking;
-mod discovery;
-#[cfg(target_os = "linux")]
-#[doc(hidden)]
-pub mod fuzzing;
-#[cfg(feature = "gateway")]
-pub mod gateway;
-#[cfg(target_os = "linux")]
-mod netlink;
+mod client;
+mod kept;
+mod poller;
+#[cfg(feature = "server")]
+pub mod server;
+#[cfg(feature = "server")]
+mod server_worker;
+mod subscription;
+mod wait;
+mod worker;
 
-pub use adapter::{Announcement, CAPACITY, Change, ClientBuilder, Error, KeptState};
-#[cfg(feature = "blocking")]
-pub use blocking::{Builder, Client, KeptMapping, Subscription};
-pub use discovery::{
+pub use client::{Builder, Client};
+pub use kept::KeptMapping;
+pub use subscription::Subscription;
+
+pub use natpmp_engine::Announcement;
+pub use natpmp_engine::client::{CLIENT_CAPACITY, Change, ClientBuilder, Error, KeptState};
+#[cfg(target_os = "linux")]
+pub use natpmp_engine::os::netlink::RouteWatch;
+pub use natpmp_engine::os::routes::{
     DiscoverError, FoundGateway, GatewayCandidate, RouteKind, RouteReason, discover_gateway, discover_gateway_on,
     list_gateways,
 };
-/// For the adapters.
-#[cfg(target_os = "linux")]
-#[doc(hidden)]
-pub use netlink::RouteWatch;
 
 pub use natpmp_proto::client::{
     Ending, Error as MachineError, Event, LossCause, MapError, MappingState, MappingStatus,

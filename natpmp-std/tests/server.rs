@@ -1,5 +1,5 @@
 //! The gateway on real sockets, with a NAT that only takes notes.
-#![cfg(feature = "gateway")]
+#![cfg(feature = "server")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,8 +15,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use natpmp_proto::wire::{Request, Response};
-use natpmp_std::gateway::nat::Nat;
-use natpmp_std::gateway::{
+use natpmp_std::server::nat::Nat;
+use natpmp_std::server::{
     External, GatewayConfig, Internal, NatFailure, NatMapping, NatRequest, Server, ServerBuilder, ServerError, State,
     StateError, StoredMapping,
 };

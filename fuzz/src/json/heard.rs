@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
+use natpmp_cli::args::Keep;
+use natpmp_cli::failure::Failure;
+use natpmp_cli::keep::Account;
+use natpmp_cli::once::report_mapping;
+use natpmp_cli::report::{self, Line, Report};
+use natpmp_cli::watch;
 use natpmp_proto::client::{Client, Config, Ending, Error as MachineError, Event, Heard, Output};
 use natpmp_proto::{Instant, Protocol};
-use natpmp_std::{DiscoverError, Error, Refusal, fuzzing};
+use natpmp_std::{Announcement, DiscoverError, Error, Refusal};
 
 use super::GATEWAY;
-use crate::args::Keep;
-use crate::command::keep::Account;
-use crate::command::watch;
-use crate::failure::Failure;
-use crate::once::report_mapping;
 use crate::reader::Reader;
-use crate::report::{Line, Report};
 
 pub(super) struct Conversation {
     machine: Client<4>,
@@ -95,7 +95,9 @@ impl Conversation {
             Ok(Heard::PcpAnnouncement) => None,
             _ => return,
         };
-        watch::tell(once, &fuzzing::announcement(GATEWAY, said));
+        let (epoch, external_address) = said.unzip();
+        let announcement = Announcement::new(GATEWAY, epoch, external_address);
+        watch::tell(once, &announcement);
     }
 
     /// As `keep` tells it, and as the commands do that ask once.
@@ -112,7 +114,7 @@ impl Conversation {
             }
             Event::Ended { protocol, ending, .. } => account.ended(protocol, None, ending),
             Event::UnmappedAll { protocol, result: Ok(()) } => {
-                let line = Line { protocol: Some(crate::report::name(protocol)), ..Line::new("unmapped-all", GATEWAY) };
+                let line = Line { protocol: Some(report::name(protocol)), ..Line::new("unmapped-all", GATEWAY) };
                 once.result(&line, "");
             }
             Event::UnmappedAll { result: Err(error), .. } => failed(once, error, None),

@@ -24,6 +24,8 @@ pub mod gateway;
 pub mod model;
 pub mod net;
 mod random;
+pub mod recorded;
+pub mod scripted;
 pub mod world;
 
 pub use random::Random;

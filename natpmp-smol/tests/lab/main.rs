@@ -15,7 +15,7 @@
 
 mod keep;
 mod once;
-#[cfg(feature = "gateway")]
+#[cfg(feature = "server")]
 mod serve;
 mod several;
 

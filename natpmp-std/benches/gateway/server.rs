@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use natpmp_std::gateway::nat::{Nat, Nftables};
-use natpmp_std::gateway::{External, GatewayConfig, Internal, NatFailure, NatRequest, Server};
+use natpmp_std::server::nat::{Nat, Nftables};
+use natpmp_std::server::{External, GatewayConfig, Internal, NatFailure, NatRequest, Server};
 
 use super::{echo, process};
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use natpmp_proto::Protocol;
 use natpmp_proto::wire::Request;
-use natpmp_std::gateway::nat::Nat;
-use natpmp_std::gateway::{External, Internal, NatFailure, NatRequest, Server, ServerBuilder};
+use natpmp_std::server::nat::Nat;
+use natpmp_std::server::{External, Internal, NatFailure, NatRequest, Server, ServerBuilder};
 
 use super::{SOON, eventually};
 

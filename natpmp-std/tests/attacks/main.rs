@@ -1,5 +1,5 @@
 //! What SECURITY.md says of real sockets, on the loopback interface.
-#![cfg(all(target_os = "linux", feature = "blocking", feature = "gateway"))]
+#![cfg(all(target_os = "linux", feature = "server"))]
 #![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,

@@ -9,11 +9,11 @@ use natpmp_proto::wire::Request;
 use natpmp_std::{Backoff, Change, Client, Ending, Error, KeptMapping, MapRequest, Protocol};
 use natpmp_testkit::gateway::{Announces, Gateway};
 
-use super::scripted::{Scripted, granted};
 use super::{
     SHORT, SOON, TCP, UDP, begin, builder, client, eventually, forget, gateway, in_time, leases, listening, requests,
     turn,
 };
+use natpmp_testkit::scripted::{Scripted, granted};
 
 #[test]
 fn it_is_told_the_first_time_and_once() {

@@ -6,11 +6,11 @@ use natpmp_proto::wire::Request;
 use natpmp_std::{Backoff, Client, Ending, Error, Event, LossCause, MachineError, MapRequest, Protocol, Refusal};
 use natpmp_testkit::gateway::{Gateway, Grant, Knobs, Reach, Vpn};
 
-use super::scripted::{Scripted, granted};
 use super::{
     SHORT, SOON, TCP, UDP, begin, builder, client, deletions, eventually, forget, gateway, in_time, keep, lease,
     leases, reach, requests, turn,
 };
+use natpmp_testkit::scripted::{Scripted, granted};
 
 /// C12: half of what was granted, not of what was asked.
 #[test]

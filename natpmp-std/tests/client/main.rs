@@ -15,7 +15,6 @@ mod events;
 mod keeping;
 mod leaving;
 mod outcomes;
-mod scripted;
 mod sharing;
 mod stored;
 

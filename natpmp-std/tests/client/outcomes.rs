@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use natpmp_proto::client::MapError;
 use natpmp_std::{
-    CAPACITY, Client, Error, KeptMapping, MachineError, MapRequest, Mapping, Protocol, Refusal, Schedule,
+    CLIENT_CAPACITY, Client, Error, KeptMapping, MachineError, MapRequest, Mapping, Protocol, Refusal, Schedule,
 };
 use natpmp_testkit::gateway::{Grant, Reach};
 
@@ -161,16 +161,16 @@ fn a_request_for_no_time_or_an_interval_of_none_is_a_bad_argument_and_asks_nobod
 fn one_mapping_too_many_is_a_bad_argument_and_changes_nothing() {
     let gateway = gateway(|_| {});
     let client = client(&gateway);
-    let capacity = u16::try_from(CAPACITY).unwrap();
+    let capacity = u16::try_from(CLIENT_CAPACITY).unwrap();
     let mut kept: Vec<KeptMapping> =
         (0..capacity).map(|index| client.keep(&MapRequest::new(Protocol::Udp, 10_000 + index)).unwrap()).collect();
-    let full = |error: &Error| matches!(error, Error::BadArgument(MapError::TableFull { capacity: CAPACITY }));
+    let full = |error: &Error| matches!(error, Error::BadArgument(MapError::TableFull { capacity: CLIENT_CAPACITY }));
     assert!(client.map(&TCP).is_err_and(|error| full(&error)));
     assert!(client.keep(&TCP).is_err_and(|error| full(&error)));
     assert!(client.keep_with(&TCP, |_| {}).is_err_and(|error| full(&error)));
     assert!(client.unmap(Protocol::Tcp, 4_000).is_err_and(|error| full(&error)));
     client.external_address().unwrap();
-    eventually("all are open", || leases(&gateway) == CAPACITY);
+    eventually("all are open", || leases(&gateway) == CLIENT_CAPACITY);
     kept.pop().unwrap().stop().unwrap();
     client.map(&TCP).unwrap();
     drop(kept);

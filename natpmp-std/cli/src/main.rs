@@ -1,0 +1,5 @@
+//! The program `natpmp`.
+
+fn main() -> std::process::ExitCode {
+    natpmp_cli::main()
+}

@@ -1,0 +1,260 @@
+//! The engine on sockets that are no sockets, by a clock that can be told to sleep.
+
+mod farewell;
+mod following;
+mod reading;
+mod time;
+mod untold;
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use natpmp_proto::client::{Event, LossCause};
+use natpmp_proto::wire::{Failure, Refusal, Request, Response};
+use natpmp_proto::{MapRequest, Protocol};
+
+use super::*;
+use crate::DatagramSocket;
+use crate::client::{ClientBuilder, ClientHandle, Kept};
+use crate::os::routes::Path;
+
+/// What there is around one client.
+#[derive(Debug, Default)]
+struct Around {
+    /// What was sent, by the socket with this number, and to whom.
+    sent: Vec<(usize, Ipv4Addr, Request)>,
+    /// What is to be received, on the socket with this number.
+    arriving: VecDeque<(usize, Vec<u8>)>,
+    /// How many sockets were opened.
+    sockets: usize,
+    discovered: Option<Ipv4Addr>,
+    path: Option<Path>,
+    /// By the way that there was at the start.
+    on_link: Vec<Ipv4Addr>,
+    /// By another way.
+    elsewhere: Vec<Ipv4Addr>,
+    /// How often it was looked for a gateway.
+    looks: usize,
+    news: bool,
+    /// How often reading a socket is interrupted by a signal.
+    interruptions: usize,
+}
+
+struct Rig {
+    around: Arc<Mutex<Around>>,
+    engine: ClientEngine<Fake>,
+    handle: Arc<ClientHandle>,
+}
+
+impl Rig {
+    fn new(builder: ClientBuilder<()>, change: impl FnOnce(&mut Around)) -> Self {
+        let mut around = Around { discovered: Some(HOME), path: Some(path(2, [127, 0, 0, 2])), ..Around::default() };
+        change(&mut around);
+        let around = Arc::new(Mutex::new(around));
+        let mut settings = builder.gateway_address(HOME).announcements(false).settings().unwrap();
+        settings.is_discovered = true;
+        let routing = Box::new(Fake(Arc::clone(&around)));
+        let engine = ClientEngine::with_routing(&settings, Fake(Arc::clone(&around)), routing).unwrap();
+        let handle = ClientHandle::new(Arc::clone(engine.shared()), &settings, None);
+        Self { around, engine, handle }
+    }
+
+    /// One that keeps UDP 4000, which is open, with what led to it forgotten.
+    fn keeping(builder: ClientBuilder<()>) -> (Self, Kept) {
+        let mut rig = Self::new(builder, |_| {});
+        let kept = rig.handle.keep(&MapRequest::new(Protocol::Udp, 4_000), None).unwrap();
+        rig.serve();
+        assert!(kept.state().mapping.is_some());
+        rig.forget();
+        // After the first look.
+        rig.sleep(Duration::from_secs(1));
+        (rig, kept)
+    }
+
+    fn around(&self) -> std::sync::MutexGuard<'_, Around> {
+        self.around.lock().unwrap()
+    }
+
+    fn forget(&self) {
+        self.around().sent.clear();
+    }
+
+    fn sent(&self) -> Vec<(Ipv4Addr, Request)> {
+        self.around().sent.iter().map(|&(_, to, request)| (to, request)).collect()
+    }
+
+    fn sleep(&self, duration: Duration) {
+        self.engine.shared().sleep(duration);
+    }
+
+    /// Something happened to the routes, which is told, and settles.
+    fn change(&mut self, change: impl FnOnce(&mut Around)) {
+        change(&mut self.around());
+        self.around().news = true;
+        self.turn();
+        self.sleep(Duration::from_millis(500));
+    }
+
+    /// One turn, as an adapter takes it.
+    fn turn(&mut self) -> Wait {
+        receive_all(&mut self.engine);
+        self.engine.drain()
+    }
+
+    /// Turns, with every request granted, until there is none.
+    fn serve(&mut self) -> Vec<(Ipv4Addr, Request)> {
+        let mut served = self.around().sent.len();
+        self.turn();
+        loop {
+            let next = self.around().sent.get(served).copied();
+            let Some((socket, _, request)) = next else { return self.sent() };
+            served += 1;
+            let answer = answer(self.engine.shared().now(), &request).encode().to_vec();
+            self.around().arriving.push_back((socket, answer));
+            self.turn();
+        }
+    }
+}
+
+/// Sockets, routes and all.
+struct Fake(Arc<Mutex<Around>>);
+
+struct FakeSocket {
+    around: Arc<Mutex<Around>>,
+    number: usize,
+    /// Only to know where it leads.
+    to: SocketAddrV4,
+}
+
+impl Register for Fake {
+    type Socket = FakeSocket;
+
+    fn register(&mut self, _: Source, socket: UdpSocket) -> io::Result<FakeSocket> {
+        let SocketAddr::V4(to) = socket.peer_addr()? else { panic!("it is of IPv4") };
+        self.0.lock().unwrap().sockets += 1;
+        let number = self.0.lock().unwrap().sockets;
+        Ok(FakeSocket { around: Arc::clone(&self.0), number, to })
+    }
+
+    #[cfg(unix)]
+    fn watch(&mut self, _: Source, _: std::os::fd::OwnedFd) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl DatagramSocket for FakeSocket {
+    fn send(&self, payload: &[u8]) -> io::Result<usize> {
+        self.around.lock().unwrap().sent.push((self.number, *self.to.ip(), Request::decode(payload).unwrap()));
+        Ok(payload.len())
+    }
+
+    fn send_to(&self, _payload: &[u8], _to: SocketAddrV4) -> io::Result<usize> {
+        unreachable!("a client's sockets are connected")
+    }
+
+    fn receive(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        let mut around = self.around.lock().unwrap();
+        if around.interruptions > 0 {
+            around.interruptions -= 1;
+            return Err(io::ErrorKind::Interrupted.into());
+        }
+        let index = around.arriving.iter().position(|(number, _)| *number == self.number);
+        let (_, bytes) = index.and_then(|index| around.arriving.remove(index)).ok_or(io::ErrorKind::WouldBlock)?;
+        buffer[..bytes.len()].copy_from_slice(&bytes);
+        Ok((bytes.len(), self.to.into()))
+    }
+}
+
+impl Routing for Fake {
+    fn discover(&self) -> Option<Ipv4Addr> {
+        self.0.lock().unwrap().looks += 1;
+        self.0.lock().unwrap().discovered
+    }
+
+    /// To what is on a link the way is as it was at the start.
+    fn path_to(&self, address: Ipv4Addr) -> Option<Path> {
+        let around = self.0.lock().unwrap();
+        if around.on_link.contains(&address) { Some(path(2, [127, 0, 0, 2])) } else { around.path }
+    }
+
+    fn is_on_link(&self, address: Ipv4Addr) -> bool {
+        let around = self.0.lock().unwrap();
+        around.on_link.contains(&address) || around.elsewhere.contains(&address)
+    }
+
+    fn take_news(&mut self, is_told: bool) -> Option<bool> {
+        Some(is_told && std::mem::take(&mut self.0.lock().unwrap().news))
+    }
+}
+
+/// A system that tells no news.
+struct Untold(Arc<Mutex<Around>>);
+
+impl Routing for Untold {
+    fn discover(&self) -> Option<Ipv4Addr> {
+        Fake(Arc::clone(&self.0)).discover()
+    }
+
+    fn path_to(&self, address: Ipv4Addr) -> Option<Path> {
+        Fake(Arc::clone(&self.0)).path_to(address)
+    }
+
+    fn is_on_link(&self, address: Ipv4Addr) -> bool {
+        Fake(Arc::clone(&self.0)).is_on_link(address)
+    }
+
+    fn take_news(&mut self, _: bool) -> Option<bool> {
+        None
+    }
+}
+
+/// Events, without waiting.
+struct Told(crate::EventQueue<Event>);
+
+impl Told {
+    fn new(rig: &Rig) -> Self {
+        Self(rig.handle.events())
+    }
+
+    fn next(&mut self) -> Option<Event> {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        match self.0.poll_next(&mut context) {
+            std::task::Poll::Ready(event) => event,
+            std::task::Poll::Pending => None,
+        }
+    }
+}
+
+/// Whatever there is, wherever it is.
+fn receive_all(engine: &mut ClientEngine<Fake>) {
+    Source::ALL.into_iter().for_each(|source| engine.note_readable(source));
+    while engine.receive() {}
+}
+
+/// All is granted as it was asked for; what no port was suggested for, on the same port.
+fn answer(now: Instant, request: &Request) -> Response {
+    let epoch = u32::try_from(now.as_micros() / 1_000_000).unwrap();
+    match *request {
+        Request::ExternalAddress => Response::ExternalAddress { epoch, address: [11, 22, 33, 44].into() },
+        Request::Map { protocol, internal_port, lifetime, .. } => {
+            let external_port = if lifetime == 0 { 0 } else { internal_port };
+            Response::Map { protocol, epoch, internal_port, external_port, lifetime }
+        }
+    }
+}
+
+fn renewal() -> Request {
+    Request::Map { protocol: Protocol::Udp, internal_port: 4_000, suggested_external_port: 4_000, lifetime: 7_200 }
+}
+
+fn path(interface_index: u32, source: [u8; 4]) -> Path {
+    Path { interface_index, source: source.into(), is_up: true }
+}
+
+// Addresses that sockets can be connected to anywhere, since nothing is sent.
+const HOME: Ipv4Addr = Ipv4Addr::new(127, 1, 0, 1);
+const AWAY: Ipv4Addr = Ipv4Addr::new(127, 2, 0, 1);
+const THIRD: Ipv4Addr = Ipv4Addr::new(127, 3, 0, 1);

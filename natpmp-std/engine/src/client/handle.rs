@@ -1,0 +1,260 @@
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+use std::task::Waker;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use natpmp_proto::client::{Ending, Event, MappingState, MappingStatus};
+use natpmp_proto::{Instant, MapRequest, Mapping, Protocol};
+
+use super::callbacks::Callback;
+use super::sockets::Addresses;
+use super::state::{Core, NetworkError};
+use super::waiters::{Answer, Awaited};
+use super::{Call, ClientOptions, Error, Kept};
+use crate::shared_machine::SharedMachine;
+use crate::{Announcement, EventQueue};
+
+/// What all clones of a client and its kept mappings share; with the last of them the driver ends, after its goodbye.
+pub struct ClientHandle {
+    pub(crate) shared: Arc<ClientShared>,
+    worker: Option<JoinHandle<()>>,
+    pub(crate) goodbye: Duration,
+}
+
+impl ClientHandle {
+    /// `worker`: the thread that is to be waited for at the end, if there is one.
+    #[must_use]
+    pub fn new(shared: Arc<ClientShared>, settings: &ClientOptions, worker: Option<JoinHandle<()>>) -> Arc<Self> {
+        Arc::new(Self { shared, worker, goodbye: settings.goodbye })
+    }
+
+    /// The gateway's address and port.
+    #[must_use]
+    pub fn gateway(&self) -> SocketAddrV4 {
+        self.shared.look(|core, _| core.machine.gateway())
+    }
+
+    /// The local address that requests are sent from at present; `None` while the network is down.
+    #[must_use]
+    pub fn local_address(&self) -> Option<Ipv4Addr> {
+        self.shared.addresses.local_address(self.gateway()).ok()
+    }
+
+    /// Why announcements are not heard.
+    #[must_use]
+    pub fn announcement_error(&self) -> Option<io::Error> {
+        self.shared.look(|core, _| core.announcement_error).map(NetworkError::to_error)
+    }
+
+    /// The time on this client's clock.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.shared.now()
+    }
+
+    /// All mappings that the machine holds.
+    #[must_use]
+    pub fn mappings(&self) -> Vec<MappingStatus> {
+        self.shared.look(|core, _| match core.is_closed() {
+            // What becomes of them nobody knows any more.
+            true => Vec::new(),
+            false => core.machine.mappings().collect(),
+        })
+    }
+
+    /// Asks for the external address.
+    pub fn external_address(self: &Arc<Self>) -> Call<Ipv4Addr> {
+        let read = |answer| match answer {
+            Answer::Address(address) => Some(address),
+            _ => None,
+        };
+        Call::begin(self, Awaited::ExternalAddress, None, read, |core, now| {
+            core.machine.request_external_address(now);
+            Ok(None)
+        })
+    }
+
+    /// Makes a mapping, once.
+    pub fn map(self: &Arc<Self>, request: &MapRequest) -> Call<Mapping> {
+        let (protocol, port) = (request.protocol(), request.internal_port());
+        Call::begin(self, Awaited::Mapping(protocol, port), None, Answer::mapping, |core, now| {
+            let state = core.machine.mapping(protocol, port).map(|status| status.state);
+            core.machine.map(now, request)?;
+            if !matches!(state, Some(MappingState::Open { .. } | MappingState::Closed { .. })) {
+                core.owners.add_unheard(protocol, port);
+            }
+            Ok(None)
+        })
+    }
+
+    /// Renews a mapping that was made earlier.
+    pub fn refresh(self: &Arc<Self>, mapping: &Mapping) -> Call<Mapping> {
+        let (protocol, port) = (mapping.protocol, mapping.internal_port);
+        Call::begin(self, Awaited::Mapping(protocol, port), None, Answer::mapping, |core, now| {
+            if !core.machine.refresh(now, protocol, port) {
+                core.machine.map(now, &mapping.request())?;
+            }
+            Ok(None)
+        })
+    }
+
+    /// Deletes a mapping.
+    pub fn unmap(self: &Arc<Self>, protocol: Protocol, port: u16) -> Call<Ending> {
+        Call::begin(self, Awaited::Ending(protocol, port), None, Answer::ending, |core, now| {
+            core.machine.unmap(now, protocol, port)?;
+            Ok(None)
+        })
+    }
+
+    /// Deletes all mappings of a protocol.
+    pub fn unmap_all(self: &Arc<Self>, protocol: Protocol) -> Call<()> {
+        Call::begin(
+            self,
+            Awaited::UnmappedAll(protocol),
+            None,
+            |_| Some(()),
+            |core, now| {
+                core.machine.unmap_all(now, protocol);
+                Ok(None)
+            },
+        )
+    }
+
+    /// Keeps a mapping.
+    ///
+    /// # Errors
+    /// [`Error::BadArgument`], [`Error::AlreadyKept`], [`Error::Stopped`].
+    pub fn keep(self: &Arc<Self>, request: &MapRequest, callback: Option<Callback>) -> Result<Kept, Error> {
+        let (protocol, port) = (request.protocol(), request.internal_port());
+        // One that is not taken on is dropped without the lock: it may hold a handle.
+        let mut callback = callback;
+        let owner = self.shared.command(|core, now| {
+            if core.is_closed() {
+                return Err(Error::Stopped);
+            }
+            if core.owners.owner(protocol, port).is_some() {
+                return Err(Error::AlreadyKept);
+            }
+            core.machine.keep(now, request)?;
+            if let Some(callback) = callback.take() {
+                core.callbacks.add(protocol, port, callback);
+                core.watch_address(now);
+            }
+            Ok(core.owners.add(protocol, port))
+        })?;
+        Ok(Kept::new(Arc::clone(self), protocol, port, owner))
+    }
+
+    /// What happens from now on.
+    #[must_use]
+    pub fn events(&self) -> EventQueue<Event> {
+        self.shared.command(|core, _| core.events.subscribe())
+    }
+
+    /// The gateway's announcements from now on.
+    #[must_use]
+    pub fn announcements(&self) -> EventQueue<Announcement> {
+        self.shared.command(|core, _| core.announcements.subscribe())
+    }
+
+    /// Whether changes of the external address are told as events.
+    pub fn watch_external_address(&self, is_watched: bool) {
+        self.shared.command(|core, now| {
+            core.is_address_watched = is_watched;
+            // Whoever asks again is told again.
+            core.does_watch &= !is_watched;
+            core.watch_address(now);
+        });
+    }
+
+    /// The link, the own address or the routing changed.
+    pub fn network_changed(&self) {
+        self.shared.command(|core, now| {
+            core.is_socket_stale = true;
+            core.is_network_changed = true;
+            core.machine.network_changed(now);
+        });
+    }
+
+    /// Another gateway from now on.
+    pub fn set_gateway(&self, gateway: SocketAddrV4) {
+        self.shared.command(|core, now| {
+            core.is_socket_stale = true;
+            core.is_gateway_set = true;
+            core.machine.set_gateway(now, gateway);
+        });
+    }
+}
+
+/// A goodbye for deletions that are under way, within the bound; a worker's end is waited for.
+impl Drop for ClientHandle {
+    fn drop(&mut self) {
+        self.shared.command(|core, now| core.leave(now, self.goodbye));
+        if let Some(worker) = self.worker.take() {
+            // A worker that panicked has nothing more to say.
+            let _ = worker.join();
+        }
+    }
+}
+
+/// What the handles of a client share with its driver.
+pub struct ClientShared {
+    machine_lock: SharedMachine<Core>,
+    addresses: Addresses,
+}
+
+impl ClientShared {
+    pub(crate) fn new(settings: &ClientOptions, announcement_error: Option<NetworkError>) -> Arc<Self> {
+        let mut core = Core::new(settings.config);
+        core.announcement_error = announcement_error;
+        Arc::new(Self { machine_lock: SharedMachine::new(core), addresses: settings.addresses.clone() })
+    }
+
+    /// Who is to be woken when there is something to do.
+    pub fn set_waker(&self, waker: &Waker) {
+        self.machine_lock.set_waker(waker);
+    }
+
+    /// Gives the machine a command; the driver carries out what follows from it.
+    pub(crate) fn command<T>(&self, command: impl FnOnce(&mut Core, Instant) -> T) -> T {
+        self.machine_lock.command(command)
+    }
+
+    /// Looks, and changes nothing.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&Core, Instant) -> T) -> T {
+        self.machine_lock.with(|core, now| look(core, now))
+    }
+
+    /// Has the core for itself.
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut Core, Instant) -> T) -> T {
+        self.machine_lock.with(work)
+    }
+
+    pub(crate) fn now(&self) -> Instant {
+        self.machine_lock.now()
+    }
+
+    /// The machine sleeps this long.
+    #[cfg(test)]
+    pub(crate) fn sleep(&self, duration: Duration) {
+        self.machine_lock.clock.sleep(duration);
+    }
+}
+
+impl Answer {
+    pub(crate) fn mapping(self) -> Option<Mapping> {
+        match self {
+            Self::Mapping(mapping) => Some(mapping),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn ending(self) -> Option<Ending> {
+        match self {
+            Self::Ended(ending) => Some(ending),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! The kernel's routes and links, and news of them.
+//!
+//! Whatever bytes come, reading them ends and does not panic: what is not understood is passed over.
+
+mod route;
+mod routes;
+mod watch;
+
+pub use route::{Hop, Link, Route};
+pub use routes::RouteSocket;
+pub use watch::{RouteWatch, matters};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+//! The kernel's main routing table, as text.
+
+use std::fs;
+use std::io;
+use std::net::Ipv4Addr;
+
+use super::super::tables::{Hop, MAIN_TABLE, PROBES, Part, Route, RoutingTables, Way};
+
+pub(super) fn read() -> io::Result<RoutingTables> {
+    // Only needed to tell a wrong name from a missing route.
+    let devices = read_file("dev").unwrap_or_default();
+    Ok(routes(&read_file("route")?, &devices))
+}
+
+/// Whether packets to this address go to its host without a router between.
+pub(in super::super) fn is_on_link(address: Ipv4Addr) -> io::Result<bool> {
+    let table = read_file("route")?;
+    let lines: Vec<Line> = table.lines().filter_map(Line::read).collect();
+    Ok(lookup(&lines, address).is_some_and(|line| !line.has_router && line.interface != LOOPBACK))
+}
+
+/// In the texts of `route` and `dev`. Lines that are not understood are passed over.
+pub(in super::super) fn routes(table: &str, devices: &str) -> RoutingTables {
+    let lines: Vec<Line> = table.lines().filter_map(Line::read).collect();
+    let ways = PROBES.map(|probe| lookup(&lines, probe).map(Line::way));
+    let routes = lines.iter().filter(|line| line.leads_on).filter_map(Line::route).collect();
+    RoutingTables { routes, ways, interfaces: interfaces(devices) }
+}
+
+/// The interfaces in the text of `dev`, whose two heading lines hold no colon.
+pub(super) fn interfaces(devices: &str) -> Vec<String> {
+    devices.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim().to_owned()).collect()
+}
+
+/// Those of the network namespace that this thread is in, which need not be that of the process.
+fn read_file(name: &str) -> io::Result<String> {
+    fs::read_to_string(format!("/proc/thread-self/net/{name}"))
+        .or_else(|_| fs::read_to_string(format!("/proc/net/{name}")))
+}
+
+/// The longest prefix wins, then the lowest metric, then the first. One that rejects may win too.
+fn lookup(lines: &[Line], address: Ipv4Addr) -> Option<&Line> {
+    let fits = |line: &&Line| (line.destination ^ address.to_bits()) & line.mask == 0;
+    let best = lines.iter().filter(fits).min_by_key(|line| (line.mask.count_zeros(), line.metric));
+    best.filter(|line| line.leads_on)
+}
+
+/// One route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Line {
+    interface: String,
+    destination: u32,
+    mask: u32,
+    gateway: Option<Ipv4Addr>,
+    /// One of IPv6 is not told, only that there is one.
+    has_router: bool,
+    metric: u32,
+    /// It does not reject.
+    leads_on: bool,
+}
+
+impl Line {
+    fn read(line: &str) -> Option<Self> {
+        let mut fields = line.split_ascii_whitespace();
+        let interface = fields.next()?.to_owned();
+        let destination = address(fields.next()?)?.to_bits();
+        let gateway = address(fields.next()?)?;
+        let flags = u32::from_str_radix(fields.next()?, 16).ok()?;
+        // RefCnt and Use come between the flags and the metric.
+        let metric = fields.nth(2)?.parse().ok()?;
+        let mask = address(fields.next()?)?.to_bits();
+
+        let has_router = flags & GATEWAY != 0;
+        let gateway = Some(gateway).filter(|gateway| has_router && !gateway.is_unspecified());
+        // RoutingTables that throw packets away have no interface; not all of them have the flag.
+        let leads_on = flags & REJECT == 0 && interface != "*";
+        let line = Self { interface, destination, mask, gateway, has_router, metric, leads_on };
+        (flags & UP != 0).then_some(line)
+    }
+
+    fn route(&self) -> Option<Route> {
+        let part = Part::of(self.destination.into(), u8::try_from(self.mask.leading_ones()).ok()?)?;
+        let hop = Hop { interface: self.interface.clone(), gateway: self.gateway, is_up: true };
+        Some(Route { part, table: Some(MAIN_TABLE), metric: Some(self.metric), hops: vec![hop] })
+    }
+
+    fn way(&self) -> Way {
+        Way { table: Some(MAIN_TABLE), interface: self.interface.clone(), gateway: self.gateway }
+    }
+}
+
+/// The kernel prints the four bytes, which are in network order, as if they were a number of its own.
+fn address(field: &str) -> Option<Ipv4Addr> {
+    if field.len() != 8 {
+        return None;
+    }
+    let number = u32::from_str_radix(field, 16).ok()?;
+    Some(Ipv4Addr::from(number.to_ne_bytes()))
+}
+
+// Flags of <linux/route.h>.
+const UP: u32 = 0x0001;
+const GATEWAY: u32 = 0x0002;
+const REJECT: u32 = 0x0200;
+const LOOPBACK: &str = "lo";

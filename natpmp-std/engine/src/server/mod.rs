@@ -1,0 +1,30 @@
+//! The server of a gateway on sockets, without a way of waiting.
+//!
+//! - [`ServerEngine`] carries datagrams, outcomes of the NAT and time to the machine. An adapter waits, and calls it. What may block
+//!   (the NAT, the file with the state) is done on threads of its own.
+//! - [`ServerHandle`] and [`ServerBuilder`]: what the public types of both adapters are thin covers of.
+
+mod admission;
+mod builder;
+mod engine;
+mod error;
+mod handle;
+mod helper;
+mod interfaces;
+mod lookout;
+mod nat_thread;
+mod saver;
+mod shared;
+mod sockets;
+mod sources;
+mod store;
+mod unconfirmed;
+
+pub use builder::{External, Internal, ServerBuilder, ServerOptions, Sides, Start};
+pub use engine::ServerEngine;
+pub use error::ServerError;
+pub use handle::ServerHandle;
+pub use shared::{SERVER_CAPACITY, ServerShared};
+pub use store::{State, StateError, StoredMapping};
+
+pub use crate::client::Wait;

@@ -1,0 +1,281 @@
+//! One socket for each internal address: it hears only what was sent to that address, and answers from it.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+
+use crate::DatagramSocket;
+use natpmp_proto::gateway::Transmit;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::ServerError;
+use super::interfaces::LocalAddress;
+
+/// The sockets, each as the adapter waits for it.
+pub(super) struct Sockets<L> {
+    sockets: Vec<Open<L>>,
+    register: Register<L>,
+    /// Where it was listened at the start. A port that the system chose stays.
+    addresses: Vec<SocketAddrV4>,
+    announce_to: SocketAddrV4,
+    /// Which address a client that still waits for its answer has asked.
+    asked: HashMap<SocketAddrV4, Ipv4Addr>,
+    /// Those whose socket cannot be had, which was said.
+    refused: Vec<Ipv4Addr>,
+}
+
+struct Open<L> {
+    local: LocalAddress,
+    socket: L,
+}
+
+/// Makes the adapter wait for a socket.
+type Register<L> = Box<dyn FnMut(UdpSocket) -> io::Result<L> + Send>;
+
+/// What a socket had.
+#[derive(Debug)]
+pub(super) enum Received<'a> {
+    Datagram(SocketAddrV4, &'a [u8]),
+    /// Port unreachable from a client that is gone, which concerns nobody else.
+    Error,
+    Nothing,
+}
+
+impl<L: DatagramSocket> Sockets<L> {
+    /// Opens them; `register` makes the adapter wait for one.
+    pub(super) fn open(
+        internal: &[LocalAddress],
+        port: u16,
+        announce_to: SocketAddrV4,
+        mut register: impl FnMut(UdpSocket) -> io::Result<L> + Send + 'static,
+    ) -> Result<Self, ServerError> {
+        let (mut sockets, mut addresses) = (Vec::new(), Vec::new());
+        for local in internal {
+            let wanted = SocketAddrV4::new(local.address, port);
+            let opened = open(local, wanted).and_then(|(address, socket)| Ok((address, register(socket)?)));
+            let (address, socket) = opened.map_err(|error| ServerError::Socket { address: wanted, error })?;
+            addresses.push(address);
+            sockets.push(Open { local: local.clone(), socket });
+        }
+        let (register, asked) = (Box::new(register), HashMap::new());
+        Ok(Self { sockets, register, addresses, announce_to, asked, refused: Vec::new() })
+    }
+
+    /// The internal addresses are these by now. A socket of one that is gone, or of an interface that has been replaced, hears
+    /// nothing any more, and the system does not say so. One whose network alone has changed goes on.
+    pub(super) fn follow(&mut self, internal: &[LocalAddress]) {
+        let has = |address| internal.iter().any(|local| local.address == address);
+        self.sockets.retain_mut(|Open { local, .. }| {
+            if !has(local.address) {
+                log::warn!(
+                    "{} has not the address {} any more: nobody is heard there until it is back",
+                    local.interface,
+                    local.address
+                );
+            }
+            let now = internal.iter().find(|now| local.is_still(now));
+            if let Some(now) = now {
+                *local = LocalAddress { index: now.index.or(local.index), ..now.clone() };
+            }
+            now.is_some()
+        });
+        self.refused.retain(|address| has(*address));
+        for local in internal {
+            if self.at(local.address).is_none() {
+                self.open_anew(local);
+            }
+        }
+    }
+
+    fn open_anew(&mut self, local: &LocalAddress) {
+        // The port does not change with the address.
+        let first = self.addresses.iter().find(|first| *first.ip() == local.address).or(self.addresses.first());
+        let wanted = SocketAddrV4::new(local.address, first.map_or(0, SocketAddrV4::port));
+        match open(local, wanted).and_then(|(_, socket)| (self.register)(socket)) {
+            Ok(socket) => {
+                log::info!("listening on {wanted}, on {}", local.interface);
+                self.refused.retain(|address| *address != local.address);
+                self.sockets.push(Open { local: local.clone(), socket });
+            }
+            // It is tried again at the next look.
+            Err(error) if !self.refused.contains(&local.address) => {
+                log::warn!("cannot listen on {wanted} for now: {error}");
+                self.refused.push(local.address);
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// The socket of this address.
+    fn at(&self, address: Ipv4Addr) -> Option<&L> {
+        self.sockets.iter().find(|open| open.local.address == address).map(|open| &open.socket)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &L> {
+        self.sockets.iter().map(|open| &open.socket)
+    }
+
+    /// Nothing is heard any more.
+    pub(super) fn close(&mut self) {
+        self.sockets.clear();
+    }
+
+    /// Where requests were heard at the start.
+    pub(super) fn addresses(&self) -> Vec<SocketAddrV4> {
+        self.addresses.clone()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// The address that a socket hears at.
+    pub(super) fn local(&self, index: usize) -> Option<&LocalAddress> {
+        self.sockets.get(index).map(|open| &open.local)
+    }
+
+    /// What one of the sockets has next.
+    pub(super) fn receive<'a>(&self, index: usize, buffer: &'a mut [u8]) -> Received<'a> {
+        let Some(Open { socket, .. }) = self.sockets.get(index) else { return Received::Nothing };
+        match socket.receive(buffer) {
+            Ok((length, SocketAddr::V4(from))) => Received::Datagram(from, buffer.get(..length).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Received::Nothing,
+            _ => Received::Error,
+        }
+    }
+
+    /// Answers from the address that was asked. What cannot be sent is lost, as packets are.
+    pub(super) fn answer(&self, index: usize, to: SocketAddrV4, packet: &[u8]) {
+        if let Some(Open { socket, .. }) = self.sockets.get(index) {
+            log_failure(to, socket.send_to(packet, to));
+        }
+    }
+
+    /// This client will be answered later, several times perhaps.
+    pub(super) fn remember(&mut self, client: SocketAddrV4, index: usize) {
+        if self.asked.len() >= MOST_WAITING {
+            // They will ask again.
+            self.asked.clear();
+        }
+        if let Some(Open { local, .. }) = self.sockets.get(index) {
+            self.asked.insert(client, local.address);
+        }
+    }
+
+    /// Answers a client that was remembered.
+    pub(super) fn answer_later(&self, to: SocketAddrV4, packet: &[u8]) {
+        // Its socket may be another one by now.
+        if let Some(socket) = self.asked.get(&to).and_then(|address| self.at(*address)) {
+            log_failure(to, socket.send_to(packet, to));
+        }
+    }
+
+    /// Nobody waits for an answer any more.
+    pub(super) fn forget(&mut self) {
+        self.asked.clear();
+    }
+
+    /// Sends an announcement out of each internal interface.
+    pub(super) fn announce(&self, announcement: &Transmit) {
+        for Open { socket, .. } in &self.sockets {
+            log_failure(self.announce_to, socket.send_to(&announcement.payload, self.announce_to));
+        }
+    }
+}
+
+fn log_failure(to: SocketAddrV4, result: io::Result<usize>) {
+    if let Err(error) = result {
+        log::debug!("cannot send to {to}: {error}");
+    }
+}
+
+fn open(local: &LocalAddress, address: SocketAddrV4) -> io::Result<(SocketAddrV4, UdpSocket)> {
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_nonblocking(true)?;
+    // For many clients that come back at the same time, after a power failure perhaps; less is no failure.
+    let _ = socket.set_recv_buffer_size(ROOM_FOR_REQUESTS);
+    bind_to_interface(&socket, &local.interface)?;
+    socket.bind(&address.into())?;
+    socket.set_multicast_if_v4(&local.address)?;
+    let bound = socket.local_addr()?.as_socket_ipv4().unwrap_or(address);
+    Ok((bound, socket.into()))
+}
+
+/// A host answers for its internal address on all of its interfaces; only this keeps the external side out (section 3.3).
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn bind_to_interface(socket: &Socket, interface: &str) -> io::Result<()> {
+    socket.bind_device(Some(interface.as_bytes()))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn bind_to_interface(_socket: &Socket, _interface: &str) -> io::Result<()> {
+    Ok(())
+}
+
+const MOST_WAITING: usize = 65_536;
+/// In bytes, as the system counts them: some thousand requests. Linux gives no more than `net.core.rmem_max`, twice.
+const ROOM_FOR_REQUESTS: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// One who asks from ever other ports, and never waits for an answer.
+    #[test]
+    fn those_who_wait_for_an_answer_are_remembered_up_to_a_bound() {
+        let mut sockets = Sockets::open(&[loopback()], 0, ANNOUNCE_TO, |_| Ok(Mute)).unwrap();
+        let mut most = 0;
+        for number in 0..200_000_u32 {
+            let [a, b, c, d] = number.to_be_bytes();
+            let client = SocketAddrV4::new(Ipv4Addr::new(10, 0, a, b), u16::from_be_bytes([c, d]));
+            sockets.remember(client, 0);
+            most = most.max(sockets.asked.len());
+        }
+        assert_eq!(most, MOST_WAITING);
+    }
+
+    /// Who is a neighbour is decided by it.
+    #[test]
+    fn another_netmask_at_the_same_address_counts_for_the_same_socket() {
+        let opened = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&opened);
+        let register = move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Ok(Mute)
+        };
+        let before = loopback();
+        let mut sockets = Sockets::open(std::slice::from_ref(&before), 0, ANNOUNCE_TO, register).unwrap();
+        let wider = LocalAddress { netmask: Ipv4Addr::new(254, 0, 0, 0), ..before.clone() };
+        sockets.follow(std::slice::from_ref(&wider));
+        assert_eq!(sockets.local(0), Some(&wider));
+        sockets.follow(&[LocalAddress { index: None, ..before.clone() }]);
+        assert_eq!(sockets.local(0), Some(&before), "the number that the system did not say is the one it was");
+        assert_eq!(opened.load(Ordering::Relaxed), 1);
+    }
+
+    fn loopback() -> LocalAddress {
+        let netmask = Ipv4Addr::new(255, 0, 0, 0);
+        LocalAddress { address: Ipv4Addr::LOCALHOST, interface: "lo".into(), index: Some(1), netmask }
+    }
+
+    const ANNOUNCE_TO: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9);
+
+    struct Mute;
+
+    impl DatagramSocket for Mute {
+        fn send(&self, payload: &[u8]) -> io::Result<usize> {
+            Ok(payload.len())
+        }
+
+        fn receive(&self, _buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+
+        fn send_to(&self, payload: &[u8], _to: SocketAddrV4) -> io::Result<usize> {
+            Ok(payload.len())
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The kernel's NAT in the lab: clients, a router and the internet in network namespaces, with real packets through the
+//! mappings.
+//!
+//! Without root or the programs that a lab takes, each test says why it is skipped; `NATPMP_REQUIRE_LAB=1` makes that a
+//! failure.
+#![cfg(target_os = "linux")]
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::cast_possible_truncation,
+    reason = "in a test a broken assumption should end the test at once"
+)]
+
+mod ending;
+mod many;
+mod passing;
+mod restarting;
+mod traffic;
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::time::Duration;
+
+use natpmp_nat::{Nat, Nftables};
+use natpmp_proto::Protocol;
+use natpmp_proto::gateway::{NatFailure, NatMapping, NatRequest};
+use natpmp_testkit::lab::{Host, Lab};
+
+/// A lab whose router has the NAT.
+struct House {
+    // Before the lab: it cleans up there.
+    nat: Option<Nftables>,
+    lab: Lab,
+}
+
+impl House {
+    fn or_skip(clients: u8) -> Option<Self> {
+        let lab = Lab::or_skip_with(clients, &["nft"])?;
+        // What every box with a closed filter must bring.
+        lab.router().nft("insert rule inet filter forward ct status dnat accept");
+        let mut house = Self { nat: None, lab };
+        house.start();
+        let address = house.lab.external_address();
+        house.set_external_address(Some(address));
+        Some(house)
+    }
+
+    /// A process on the router, as after a boot or a crash: without an external address.
+    fn start(&mut self) {
+        assert!(self.nat.is_none());
+        self.nat = Some(self.router().within(|| Nftables::start(Some("wan0"), &["lan0"]).unwrap()));
+    }
+
+    /// What a process does that has no time for it.
+    fn crash(&mut self) {
+        self.nat.take().unwrap().leave();
+    }
+
+    fn end(&mut self) {
+        let nat = self.nat.take();
+        self.router().within(move || drop(nat));
+    }
+
+    fn set_external_address(&mut self, address: Option<Ipv4Addr>) {
+        self.within(|nat| nat.set_external_address(address));
+    }
+
+    fn apply(&mut self, requests: &[NatRequest]) -> Vec<Result<(), NatFailure>> {
+        self.within(|nat| nat.apply(requests))
+    }
+
+    /// The address that leads to this port of this client from now on.
+    fn install(&mut self, mapping: NatMapping) -> SocketAddrV4 {
+        assert_eq!(self.apply(&[NatRequest::Install(mapping)]), [Ok(())]);
+        SocketAddrV4::new(self.lab.external_address(), mapping.external_port)
+    }
+
+    fn remove(&mut self, mapping: NatMapping) {
+        assert_eq!(self.apply(&[NatRequest::Remove(mapping)]), [Ok(())]);
+    }
+
+    /// The mapping of a client's port.
+    fn mapping(&self, client: usize, protocol: Protocol, port: u16, external_port: u16) -> NatMapping {
+        let internal = SocketAddrV4::new(self.lab.clients()[client].address(), port);
+        NatMapping { protocol, internal, external_port }
+    }
+
+    fn router(&self) -> &Host {
+        self.lab.router().host()
+    }
+
+    fn internet(&self) -> &Host {
+        self.lab.internet()
+    }
+
+    fn client(&self, number: usize) -> &Host {
+        &self.lab.clients()[number]
+    }
+
+    /// What `nft ARGUMENTS` says on the router.
+    fn nft(&self, arguments: &[&str]) -> String {
+        let output = self.router().command("nft").args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn within<T: Send>(&mut self, work: impl FnOnce(&mut Nftables) -> T + Send) -> T {
+        let nat = self.nat.as_mut().expect("it runs");
+        self.lab.router().host().within(move || work(nat))
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        if self.nat.is_some() {
+            self.end();
+        }
+    }
+}
+
+fn v4(address: SocketAddr) -> SocketAddrV4 {
+    let SocketAddr::V4(address) = address else { panic!("{address} is not IPv4") };
+    address
+}
+
+/// Long enough for anything that is not meant to wait.
+const SOON: Duration = Duration::from_secs(5);

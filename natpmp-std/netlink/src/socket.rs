@@ -1,0 +1,124 @@
+//! A question to the kernel, and its answers up to the last one.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::io::{Errno, retry_on_intr};
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, recvfrom, send, socket_with,
+};
+
+use crate::message::{Message, Messages, array, request};
+
+/// A line to one part of the kernel, of the network namespace that it was opened in.
+#[derive(Debug)]
+pub struct Socket {
+    socket: OwnedFd,
+    sequence: u32,
+    buffer: Box<[MaybeUninit<u8>]>,
+}
+
+/// How the kernel took a question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Outcome {
+    /// All was said.
+    Whole,
+    /// Something changed while it was listed: the list may have holes.
+    Interrupted,
+    /// With this error number.
+    Refused(i32),
+}
+
+impl Outcome {
+    /// A refusal as an error.
+    pub fn accepted(self) -> io::Result<()> {
+        match self {
+            Self::Whole | Self::Interrupted => Ok(()),
+            Self::Refused(error) => Err(io::Error::from_raw_os_error(error)),
+        }
+    }
+}
+
+impl Socket {
+    /// To the part of the kernel that `protocol` names; by default to that of routes and links.
+    pub fn open(protocol: Option<Protocol>) -> io::Result<Self> {
+        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
+        // It answers at once, or never.
+        set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
+        Ok(Self { socket, sequence: 0, buffer: Box::new_uninit_slice(BUFFER) })
+    }
+
+    /// Asks, and hands on each answer. `flags` has to make it say which is the last one: with `NLM_F_ACK` or
+    /// `NLM_F_DUMP`.
+    pub fn ask(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        body: &[u8],
+        mut each: impl FnMut(Message<'_>),
+    ) -> io::Result<Outcome> {
+        self.sequence = self.sequence.wrapping_add(1);
+        let question = request(kind, flags, self.sequence, body);
+        retry_on_intr(|| send(&self.socket, &question, SendFlags::empty()))?;
+        let mut was_interrupted = false;
+        loop {
+            let bytes = match receive(&self.socket, &mut self.buffer) {
+                Ok(bytes) => bytes,
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => return Err(io::ErrorKind::TimedOut.into()),
+                Err(error) => return Err(error.into()),
+            };
+            if let Some(outcome) = read(bytes, self.sequence, &mut was_interrupted, &mut each) {
+                return Ok(outcome);
+            }
+        }
+    }
+}
+
+/// The messages of one read, those that answer the question: how it was taken, if the last one is among them.
+pub fn read(
+    bytes: &[u8],
+    sequence: u32,
+    was_interrupted: &mut bool,
+    mut each: impl FnMut(Message<'_>),
+) -> Option<Outcome> {
+    for message in Messages::new(bytes).filter(|message| message.sequence == sequence) {
+        *was_interrupted |= message.flags & NLM_F_DUMP_INTR != 0;
+        if !matches!(message.kind, NLMSG_ERROR | NLMSG_DONE) {
+            each(message);
+            continue;
+        }
+        return Some(match array(message.body, 0).map_or(0, i32::from_ne_bytes) {
+            0 if *was_interrupted => Outcome::Interrupted,
+            0 => Outcome::Whole,
+            error => Outcome::Refused(error.saturating_neg()),
+        });
+    }
+    None
+}
+
+/// One read, as long as it comes from the kernel: others can send too, and count for nothing. What does not fit is an
+/// error. It may be interrupted.
+pub fn receive<'a>(socket: &OwnedFd, buffer: &'a mut [MaybeUninit<u8>]) -> Result<&'a [u8], Errno> {
+    // The flag makes it tell the true length.
+    let ((bytes, _), length, from) = recvfrom(socket, buffer, RecvFlags::TRUNC)?;
+    let sender = from.and_then(|from| SocketAddrNetlink::try_from(from).ok());
+    if sender.is_none_or(|sender| sender.pid() != KERNEL) {
+        return Ok(&[]);
+    }
+    if length == bytes.len() { Ok(bytes) } else { Err(Errno::MSGSIZE) }
+}
+
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const NLM_F_DUMP_INTR: u16 = 0x10;
+/// The port of the kernel.
+const KERNEL: u32 = 0;
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The kernel fills 32 KiB at most.
+const BUFFER: usize = 64 * 1024;
