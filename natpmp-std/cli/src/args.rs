@@ -189,6 +189,7 @@ pub enum Protocols {
 }
 
 impl Protocols {
+    #[must_use]
     pub const fn each(self) -> &'static [Protocol] {
         match self {
             Self::Udp => &[Protocol::Udp],
@@ -199,6 +200,7 @@ impl Protocols {
 }
 
 impl Mapping {
+    #[must_use]
     pub fn request(&self, protocol: Protocol) -> MapRequest {
         MapRequest::new(protocol, self.internal_port)
             .external_port(self.external.unwrap_or(self.internal_port))
@@ -207,6 +209,7 @@ impl Mapping {
 }
 
 impl Keep {
+    #[must_use]
     pub fn request(&self, protocol: Protocol) -> MapRequest {
         let request = self.mapping.request(protocol);
         match self.refresh_interval {
@@ -218,6 +221,7 @@ impl Keep {
 
 impl Global {
     /// The patience of a one-shot command.
+    #[must_use]
     pub fn patience(&self) -> Duration {
         self.timeout.unwrap_or(Schedule::QUICK.total())
     }

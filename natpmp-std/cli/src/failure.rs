@@ -42,20 +42,24 @@ impl Failure {
         Self { code: USAGE, ..Self::other(tried, error, "") }
     }
 
+    #[must_use]
     pub fn at(self, gateway: Option<SocketAddrV4>) -> Self {
         Self { gateway, ..self }
     }
 
+    #[must_use]
     pub fn of_mapping(self, protocol: Protocol, internal_port: u16) -> Self {
         Self { mapping: Some((protocol, internal_port)), ..self }
     }
 
     /// Advice that fits better than the error's own.
+    #[must_use]
     pub fn advise(self, advice: String) -> Self {
         Self { advice: advice.into(), ..self }
     }
 
     /// What happened, without advice.
+    #[must_use]
     pub fn error(&self) -> &str {
         &self.error
     }

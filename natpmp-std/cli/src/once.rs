@@ -96,6 +96,7 @@ pub fn report_mapping(report: &mut Report, gateway: SocketAddrV4, mapping: &Mapp
     report.result(&line, &text);
 }
 
+#[must_use]
 pub fn mapping_line(event: &'static str, gateway: SocketAddrV4, mapping: &Mapping, address: Option<Ipv4Addr>) -> Line {
     Line {
         external_port: Some(mapping.external_port),

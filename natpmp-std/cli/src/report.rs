@@ -59,17 +59,20 @@ impl fmt::Debug for Report {
 }
 
 impl Line {
+    #[must_use]
     pub fn new(event: &'static str, gateway: SocketAddrV4) -> Self {
         Self { event, gateway: Some(gateway), ..Self::default() }
     }
 
     /// The external address, and whether the internet can reach such an address.
+    #[must_use]
     pub fn of_address(mut self, address: Ipv4Addr) -> Self {
         self.external_address = Some(address);
         self.address_kind = Some(AddressKind::of(address).name());
         self
     }
 
+    #[must_use]
     pub fn of_mapping(mut self, protocol: Protocol, internal_port: u16) -> Self {
         self.protocol = Some(name(protocol));
         self.internal_port = Some(internal_port);
@@ -78,10 +81,12 @@ impl Line {
 }
 
 impl Report {
+    #[must_use]
     pub fn new(is_json: bool, output: Box<dyn Write + Send>) -> Self {
         Self { output, is_json, is_closed: false, is_lasting: false, error: None }
     }
 
+    #[must_use]
     pub const fn is_json(&self) -> bool {
         self.is_json
     }
@@ -144,6 +149,7 @@ pub fn note(text: &str) {
 }
 
 /// Wherever a text comes from, an interface that somebody named or a program that complains: it is no command to the terminal.
+#[must_use]
 pub fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() && c != '\n' && c != '\t' { char::REPLACEMENT_CHARACTER } else { c })
@@ -164,6 +170,7 @@ pub fn warn_of_address(address: Ipv4Addr) {
     ));
 }
 
+#[must_use]
 pub const fn name(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Udp => "udp",
@@ -172,6 +179,7 @@ pub const fn name(protocol: Protocol) -> &'static str {
 }
 
 /// `11.22.33.44:4000`, or `port 4000` where the address is not known.
+#[must_use]
 pub fn endpoint(address: Option<Ipv4Addr>, port: u16) -> String {
     address.map_or_else(|| format!("port {port}"), |address| format!("{address}:{port}"))
 }

@@ -9,6 +9,8 @@
 //! - `server` (feature `server`): the same for a gateway with a NAT behind it.
 //! - [`os`]: what the system says: time that counts sleep, routes, and changes of them.
 
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test whose numbers overflow has failed"))]
+
 mod announcement;
 pub mod client;
 mod datagrams;

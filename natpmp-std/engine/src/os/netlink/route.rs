@@ -71,11 +71,13 @@ impl Route {
     }
 
     /// Whether packets leave by it: it does not reject them, and leads to no address of this host.
+    #[must_use]
     pub const fn is_unicast(&self) -> bool {
         self.kind == RTN_UNICAST
     }
 
     /// Whether it is for all packets, however they are marked.
+    #[must_use]
     pub const fn is_for_all(&self) -> bool {
         self.tos == 0
     }
@@ -83,6 +85,7 @@ impl Route {
 
 impl Hop {
     /// Whether the link has a carrier.
+    #[must_use]
     pub const fn is_up(&self) -> bool {
         self.flags & (RTNH_F_DEAD | RTNH_F_LINKDOWN) == 0
     }
@@ -106,11 +109,13 @@ impl Link {
     }
 
     /// Whether it is switched on and has a carrier.
+    #[must_use]
     pub const fn is_up(&self) -> bool {
         self.flags & IFF_UP != 0 && self.flags & IFF_LOWER_UP != 0
     }
 
     /// Whether what it is given comes back to this host.
+    #[must_use]
     pub const fn is_loopback(&self) -> bool {
         self.flags & IFF_LOOPBACK != 0
     }

@@ -57,6 +57,7 @@ impl AsFd for RouteWatch {
 }
 
 /// Whether one of these messages is news.
+#[must_use]
 pub fn matters(bytes: &[u8]) -> bool {
     Messages::new(bytes).any(|message| is_news(&message))
 }
