@@ -14,9 +14,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use natpmp_lab::{self as lab, Lab, Running, back_within, echo, wait_until};
 use natpmp_proto::Protocol;
 use natpmp_testkit::gateway::{Gateway, Knobs, Reach, Served};
-use natpmp_testkit::lab::{self, Lab, Running, back_within, echo, wait_until};
 
 #[test]
 fn the_event_loop_keeps_a_port_and_unmaps_it_at_the_end() {

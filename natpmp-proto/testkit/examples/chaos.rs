@@ -1,7 +1,5 @@
 //! Whole networks in virtual time, from seed to seed: `cargo run --release -p natpmp-testkit --example chaos -- --help`.
 
-#![allow(clippy::arithmetic_side_effects, reason = "sums of what was counted")]
-
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};

@@ -6,7 +6,7 @@ use std::mem::MaybeUninit;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use natpmp_testkit::lab::Lab;
+use natpmp_lab::Lab;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, bind, getsockname, send, sendto, socket_with};

@@ -3,9 +3,9 @@
 use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+use natpmp_lab::Running;
 use natpmp_proto::Protocol;
 use natpmp_testkit::gateway::{Knobs, Reach, Vpn};
-use natpmp_testkit::lab::Running;
 
 use super::{NATPMP, SOON, command, deletions, eventually, gateway, lease, requests, start, turn};
 

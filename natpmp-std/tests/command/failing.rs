@@ -1,7 +1,7 @@
 //! What the command makes of gateways that do not say yes: its exit code, its words, its JSON.
 
+use natpmp_lab::{Finished, Running};
 use natpmp_testkit::gateway::{Grant, Knobs, Reach};
-use natpmp_testkit::lab::{Finished, Running};
 use serde_json::json;
 
 use super::{Directory, SOON, command, gateway, json, natpmp, turn};

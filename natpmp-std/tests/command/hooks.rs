@@ -3,8 +3,8 @@
 use std::fs;
 use std::process::Command;
 
+use natpmp_lab::Running;
 use natpmp_testkit::gateway::Served;
-use natpmp_testkit::lab::Running;
 
 use super::{Directory, NATPMP, SOON, eventually, gateway, keep, read, turn};
 

@@ -3,11 +3,11 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
+use natpmp_lab::{Running, wait_until};
 use natpmp_proto::Protocol;
 use natpmp_proto::wire::Request;
 use natpmp_std::{Client, MapRequest};
 use natpmp_testkit::gateway::{Knobs, Reach, Vpn};
-use natpmp_testkit::lab::{Running, wait_until};
 use serde_json::json;
 
 use super::scripted::{Scripted, granted};

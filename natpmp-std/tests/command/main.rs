@@ -29,10 +29,10 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use natpmp_lab::{Finished, Running, Value, wait_until};
 use natpmp_proto::Protocol;
 use natpmp_proto::wire::Request;
 use natpmp_testkit::gateway::{Gateway, Knobs, Served};
-use natpmp_testkit::lab::{Finished, Running, Value, wait_until};
 
 /// A gateway that behaves, but for what `change` turns.
 fn gateway(change: impl FnOnce(&mut Knobs)) -> Served {

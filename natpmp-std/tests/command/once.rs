@@ -3,10 +3,10 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use natpmp_lab::Running;
 use natpmp_proto::Protocol;
 use natpmp_proto::wire::{Failure, FailureDetail, Refusal, Request, Response};
 use natpmp_std::{Client, MapRequest};
-use natpmp_testkit::lab::Running;
 use serde_json::json;
 
 use super::scripted::{Scripted, granted};

@@ -8,9 +8,9 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use natpmp_lab::{Meter, Protocol, Running, echo_at, wait_until, who_answers};
 use natpmp_testkit::Random;
 use natpmp_testkit::gateway::{FailureForm, Gateway, Grant, Knobs, Reach, Served, VersionError};
-use natpmp_testkit::lab::{Meter, Protocol, Running, echo_at, wait_until, who_answers};
 
 use super::kept::Kept;
 use super::run::{World, endure};

@@ -3,9 +3,9 @@
 use std::process::Command;
 use std::time::Duration;
 
+use natpmp_lab::{Running, wait_until};
 use natpmp_proto::Protocol;
 use natpmp_testkit::gateway::{Gateway, Knobs, Reach, Served};
-use natpmp_testkit::lab::{Running, wait_until};
 
 use super::manager::Manager;
 use super::{Directory, NATPMP, SOON, eventually};

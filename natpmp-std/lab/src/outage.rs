@@ -1,9 +1,37 @@
-//! Whether a mapping works, asked all along at a bounded rate.
+//! Waiting for a condition, never for a time; and measuring for how long one did not hold.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+/// Asks until the condition holds, and for `limit` at most. Whether it came to hold.
+#[must_use]
+pub fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + limit;
+    loop {
+        if condition() {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::sleep(GLANCE);
+    }
+}
+
+/// Does something, and says how long it was until the condition held, which is also printed.
+///
+/// # Panics
+/// If it does not hold within `limit`.
+pub fn back_within(limit: Duration, what: &str, mend: impl FnOnce(), is_back: impl FnMut() -> bool) -> Duration {
+    mend();
+    let mended = Instant::now();
+    assert!(wait_until(limit, is_back), "{what}: not back within {limit:?}");
+    let took = mended.elapsed();
+    println!("{what}: back after {took:?}");
+    took
+}
 
 /// A thread that asks again and again, ten times a second at most; ended when dropped.
 #[derive(Debug)]
@@ -81,4 +109,7 @@ fn lock(probes: &Mutex<Vec<Probe>>) -> MutexGuard<'_, Vec<Probe>> {
     probes.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Between two looks at a condition.
+const GLANCE: Duration = Duration::from_millis(5);
+/// Between two questions of a meter.
 const INTERVAL: Duration = Duration::from_millis(100);

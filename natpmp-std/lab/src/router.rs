@@ -1,10 +1,9 @@
-//! The router: forwarding, NAT, and the faults a test can give it.
+//! The router: forwarding, NAT, the faults a test can give it, and the count of what it is asked.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::{Mutex, PoisonError};
 
-use super::host::Host;
-use super::tools::{self, Unavailable};
+use crate::host::{self, Host, Unavailable};
 
 /// The router of the lab. Nothing listens on port 5351 until a daemon is started: requests get port unreachable.
 #[derive(Debug)]
@@ -15,7 +14,7 @@ pub struct Router {
 }
 
 impl Router {
-    pub(super) fn build(host: Host, internet: Host, clients: usize) -> Result<Self, Unavailable> {
+    pub(crate) fn build(host: Host, internet: Host, clients: usize) -> Result<Self, Unavailable> {
         let ports: String =
             (0..clients).map(|n| format!("link set port{n} master lan0\nlink set port{n} up\n")).collect();
         host.ip_batch(&format!(
@@ -118,12 +117,72 @@ impl Router {
         self.try_nft(script).unwrap_or_else(|error| panic!("{error}"));
     }
 
-    pub(super) fn try_nft(&self, script: &str) -> Result<String, Unavailable> {
-        let program = tools::find("nft")?;
+    /// Counts what it is asked, from now on and from zero.
+    ///
+    /// # Panics
+    /// If `nft` refuses.
+    pub fn count_requests(&self) {
+        // The second byte says what is asked for; a deletion asks for a lifetime of 0.
+        self.nft(
+            "add table inet asked; delete table inet asked;
+             table inet asked {
+                counter questions { }
+                counter mappings { }
+                counter deletions { }
+                chain requests {
+                    @th,72,8 0 counter name questions return
+                    @th,128,32 0 counter name deletions return
+                    counter name mappings
+                }
+                chain input {
+                    type filter hook input priority -10; policy accept;
+                    iifname \"lan0\" udp dport 5351 jump requests
+                }
+             }",
+        );
+    }
+
+    /// What it was asked since [`Router::count_requests`].
+    ///
+    /// # Panics
+    /// If it does not count, or `nft` refuses.
+    #[must_use]
+    pub fn requests(&self) -> RequestCounts {
+        let listed = self.try_nft("list counters table inet asked").unwrap_or_else(|error| panic!("{error}"));
+        let count = |name: &str| {
+            let text = listed.split_once(&format!("counter {name} ")).and_then(|(_, rest)| rest.split_once("packets "));
+            text.and_then(|(_, rest)| rest.split_whitespace().next()?.parse().ok()).expect("it is counted")
+        };
+        RequestCounts { questions: count("questions"), mappings: count("mappings"), deletions: count("deletions") }
+    }
+
+    pub(crate) fn try_nft(&self, script: &str) -> Result<String, Unavailable> {
+        let program = host::find("nft")?;
         let mut command = self.host.command(&program.to_string_lossy());
         command.args(["-f", "-"]);
-        tools::run(command, script)
+        host::run(command, script)
     }
 }
 
+/// How many requests came from the LAN, of each kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RequestCounts {
+    /// For the external address.
+    pub questions: u64,
+    /// To map, or to renew.
+    pub mappings: u64,
+    /// To delete.
+    pub deletions: u64,
+}
+
+impl RequestCounts {
+    /// All of them.
+    #[must_use]
+    pub fn all(self) -> u64 {
+        self.questions + self.mappings + self.deletions
+    }
+}
+
+/// Where the router listens.
+pub const GATEWAY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 1), 5351);
 const FIRST_EXTERNAL: Ipv4Addr = Ipv4Addr::new(11, 22, 33, 44);

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::host::Host;
-use super::wait::wait_until;
-use super::{GATEWAY, tools};
+use crate::host::{self, Host};
+use crate::outage::wait_until;
+use crate::router::GATEWAY;
 
 /// How a `miniupnpd` is to be run.
 #[derive(Debug, Clone)]
@@ -23,7 +23,7 @@ pub struct Miniupnpd {
 }
 
 impl Miniupnpd {
-    pub(super) fn new(router: Host, directory: &Path) -> Self {
+    pub(crate) fn new(router: Host, directory: &Path) -> Self {
         let rules = vec![format!("allow 1024-65535 {}/24 1-65535", router.address())];
         Self { router, directory: directory.to_owned(), system_uptime: false, rules, options: Vec::new() }
     }
@@ -101,7 +101,7 @@ impl Daemon {
         let pid_file = self.pid_file();
         // It refuses to start where its pid file exists already.
         let _ = std::fs::remove_file(&pid_file);
-        let program = tools::find("miniupnpd").expect("looked for when the lab was made");
+        let program = host::find("miniupnpd").expect("looked for when the lab was made");
         let status = self
             .setup
             .router

@@ -8,20 +8,19 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::host::Host;
-use super::router::Router;
-use super::tools::{self, Unavailable};
-use super::wait::wait_until;
+use crate::host::{self, Host, Unavailable};
+use crate::outage::wait_until;
+use crate::router::Router;
 
 /// The namespaces of one lab: their names begin with a prefix of the lab's own.
 #[derive(Debug)]
-pub(super) struct Namespaces {
+pub(crate) struct Namespaces {
     prefix: String,
     directory: PathBuf,
 }
 
 impl Namespaces {
-    pub(super) fn new() -> Result<Self, Unavailable> {
+    pub(crate) fn new() -> Result<Self, Unavailable> {
         static LABS: AtomicU32 = AtomicU32::new(0);
         static SWEEP: Once = Once::new();
         SWEEP.call_once(sweep_what_dead_runs_left);
@@ -32,12 +31,12 @@ impl Namespaces {
         Ok(Self { prefix, directory })
     }
 
-    pub(super) fn directory(&self) -> &Path {
+    pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
 
     /// The hosts with their links, addresses and routes.
-    pub(super) fn build(&self, network: u8, clients: u8) -> Result<(Vec<Host>, Router, Host), Unavailable> {
+    pub(crate) fn build(&self, network: u8, clients: u8) -> Result<(Vec<Host>, Router, Host), Unavailable> {
         let name = |role: &str| format!("{}{role}", self.prefix);
         let internet = Host::new(name("internet"), Ipv4Addr::new(11, 22, 33, 1));
         let router = Host::new(name("router"), Ipv4Addr::new(192, 168, network, 1));
@@ -90,7 +89,7 @@ fn wire(router: &Host, internet: &Host, clients: &[Host]) -> Result<(), Unavaila
             client.namespace()
         );
     }
-    tools::ip(&["-batch", "-"], &script).map(drop)
+    host::ip(&["-batch", "-"], &script).map(drop)
 }
 
 /// Every packet is answered with what it deserves, at once, however many there are.
@@ -122,14 +121,14 @@ fn remove(prefix: &str) {
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
     for name in names.filter(|name| name.starts_with(prefix)) {
         let pids = || -> Vec<Pid> {
-            let listed = tools::ip(&["netns", "pids", &name], "").unwrap_or_default();
+            let listed = host::ip(&["netns", "pids", &name], "").unwrap_or_default();
             listed.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect()
         };
         for pid in pids() {
             let _ = kill_process(pid, Signal::KILL);
         }
         let _ = wait_until(Duration::from_secs(2), || pids().is_empty());
-        let _ = tools::ip(&["netns", "delete", &name], "");
+        let _ = host::ip(&["netns", "delete", &name], "");
     }
 }
 

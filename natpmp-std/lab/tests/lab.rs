@@ -1,19 +1,10 @@
 //! The lab itself, proved with tools that have nothing to do with this repository.
 #![cfg(target_os = "linux")]
-#![forbid(unsafe_code)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "tests"
-)]
 
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use natpmp_testkit::lab::{Finished, GATEWAY, Host, Lab, Protocol, echo, wait_until};
+use natpmp_lab::{Finished, GATEWAY, Host, Lab, Protocol, echo, wait_until};
 
 #[test]
 fn a_mapping_made_by_natpmpc_lets_packets_of_both_protocols_through_and_its_deletion_closes_it() {

@@ -1,7 +1,9 @@
 //! Programs started by a test: their output line by line, signals to them, and their end, each waited for within a bound.
 
 use std::fmt;
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,7 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::wait::wait_until;
+use crate::outage::wait_until;
 
 /// A program that a test started; killed when dropped.
 #[derive(Debug)]
@@ -134,7 +136,7 @@ impl Running {
     /// How much memory it has at present, in KiB; nothing if it has ended.
     #[must_use]
     pub fn resident_kib(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
         line.split_whitespace().next()?.parse().ok()
     }
@@ -142,7 +144,7 @@ impl Running {
     /// How many files and sockets it has open at present.
     #[must_use]
     pub fn open_files(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).map_or(0, Iterator::count)
+        fs::read_dir(format!("/proc/{}/fd", self.child.id())).map_or(0, Iterator::count)
     }
 
     /// Interrupts it, as Ctrl-C does.
@@ -211,6 +213,56 @@ impl Running {
     fn signal(&self, signal: Signal) {
         let _ = kill_process(Pid::from_child(&self.child), signal);
     }
+}
+
+impl Running {
+    /// In how many seconds the next of its timers of the kernel on boot time is due: of those that count the time while the machine sleeps.
+    #[must_use]
+    pub fn next_boot_time_alarm(&self) -> Option<u64> {
+        let read = |entry: fs::DirEntry| fs::read_to_string(entry.path()).ok();
+        let descriptors = fs::read_dir(self.directory("fdinfo")).into_iter().flatten().flatten().filter_map(read);
+        let alarms = descriptors.filter(|text| text.lines().any(|line| line == "clockid: 7"));
+        alarms.filter_map(|text| time_left(&text)).min()
+    }
+
+    /// How often its threads have waited for something.
+    #[must_use]
+    pub fn wake_ups(&self) -> u64 {
+        let tasks = fs::read_dir(self.directory("task")).into_iter().flatten().flatten();
+        let status = tasks.filter_map(|task| fs::read_to_string(task.path().join("status")).ok());
+        let count = |text: String| {
+            let count = text.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+            count.trim().parse::<u64>().ok()
+        };
+        status.filter_map(count).sum()
+    }
+
+    /// How often its threads wait for something in this time, once the start is over.
+    ///
+    /// # Panics
+    /// If it never comes to rest.
+    #[must_use]
+    pub fn wake_ups_in(&self, time: Duration) -> u64 {
+        let mut last = 0;
+        let is_at_rest = wait_until(SETTLING, || {
+            let before = std::mem::replace(&mut last, self.wake_ups());
+            std::thread::sleep(time / 10);
+            before == last
+        });
+        assert!(is_at_rest, "it never comes to rest");
+        std::thread::sleep(time);
+        self.wake_ups() - last
+    }
+
+    fn directory(&self, name: &str) -> impl AsRef<Path> + use<> {
+        format!("/proc/{}/{name}", self.pid())
+    }
+}
+
+/// In seconds, if it is set.
+fn time_left(timer: &str) -> Option<u64> {
+    let seconds = timer.lines().find_map(|line| line.strip_prefix("it_value: (")?.split(',').next());
+    seconds?.parse().ok().filter(|&left| left > 0)
 }
 
 impl Drop for Running {
@@ -314,3 +366,4 @@ fn transcript(f: &mut fmt::Formatter<'_>, stdout: &[String], stderr: &[String]) 
 }
 
 const LAST: usize = 40;
+const SETTLING: Duration = Duration::from_secs(10);

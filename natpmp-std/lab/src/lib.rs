@@ -14,7 +14,7 @@
 //! is skipped, or fails if the environment sets `NATPMP_REQUIRE_LAB=1`:
 //!
 //! ```no_run
-//! use natpmp_testkit::lab::{Lab, Protocol, echo};
+//! use natpmp_lab::{Lab, Protocol, echo};
 //!
 //! let Some(lab) = Lab::or_skip() else { return };
 //! let _gateway = lab.miniupnpd().start();
@@ -23,43 +23,32 @@
 //! assert!(lab.internet().reaches(Protocol::Udp, (lab.external_address(), 4000)));
 //! ```
 
+#![cfg(target_os = "linux")]
+
 mod forger;
 mod host;
-mod idle;
-mod meter;
 mod miniupnpd;
 mod namespaces;
+mod outage;
 mod process;
-mod requests;
 mod router;
-mod tools;
 mod traffic;
-mod unreachable;
-mod uplink;
-mod wait;
 
 use std::io::Write;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-pub use forger::{Storm, storm};
-pub use host::Host;
-pub use meter::{Meter, Probe};
+pub use forger::{Storm, forge_port_unreachable, storm};
+pub use host::{Host, Unavailable};
 pub use miniupnpd::{Daemon, Miniupnpd};
+pub use outage::{Meter, Probe, back_within, wait_until};
 pub use process::{Finished, Running};
-pub use requests::Asked;
-pub use router::Router;
+pub use router::{GATEWAY, RequestCounts, Router};
 /// A JSON value, as the command prints them.
 pub use serde_json::Value;
-pub use tools::Unavailable;
 pub use traffic::{Echo, Protocol, echo, echo_at, who_answers};
-pub use unreachable::forge_port_unreachable;
-pub use wait::{back_within, wait_until};
 
 use namespaces::Namespaces;
-
-/// Where the router listens.
-pub const GATEWAY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 1), 5351);
 
 /// The clients, the router and the internet of one test.
 #[derive(Debug)]
@@ -88,7 +77,7 @@ impl Lab {
     /// As [`Lab::or_skip`].
     #[must_use]
     pub fn or_skip_with(clients: u8, programs: &[&str]) -> Option<Self> {
-        Self::if_available(tools::find_all(programs).and_then(|()| Self::new(clients)))
+        Self::if_available(host::find_all(programs).and_then(|()| Self::new(clients)))
     }
 
     /// Two labs of one client each, as [`Lab::or_skip`] makes them: the second one's network is 192.168.2.0/24, and its external
@@ -126,7 +115,7 @@ impl Lab {
 
     fn on_network(network: u8, clients: u8) -> Result<Self, Unavailable> {
         assert!((1..=200).contains(&clients), "1 to 200 clients");
-        tools::check()?;
+        host::check_system()?;
         let namespaces = Namespaces::new()?;
         let (clients, router, internet) = namespaces.build(network, clients)?;
         let directory = namespaces.directory().to_owned();
@@ -179,5 +168,27 @@ impl Lab {
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.directory
+    }
+
+    /// Gives the first client an interface into the LAN of `other`, which may be this lab, with this address there: a second uplink, or a
+    /// VPN. Routes are for the test to add. One that was taken away and is made anew has another index.
+    ///
+    /// # Panics
+    /// If `ip` refuses.
+    pub fn connect(&self, other: &Self, interface: &str, address: Ipv4Addr) {
+        let (client, router) = (self.client(), other.router().host());
+        let end = format!("{interface}-end");
+        client.ip(&["link", "add", interface, "type", "veth", "peer", "name", &end, "netns", router.namespace()]);
+        router.ip(&["link", "set", &end, "master", "lan0", "up"]);
+        client.ip(&["address", "add", &format!("{address}/24"), "dev", interface]);
+        client.ip(&["link", "set", interface, "up"]);
+    }
+
+    /// Takes an interface away from the first client, with its addresses and routes.
+    ///
+    /// # Panics
+    /// If `ip` refuses.
+    pub fn disconnect(&self, interface: &str) {
+        self.client().ip(&["link", "delete", interface]);
     }
 }

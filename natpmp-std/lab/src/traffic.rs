@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::host::Host;
+use crate::host::Host;
 
 /// UDP or TCP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
