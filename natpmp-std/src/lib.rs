@@ -52,8 +52,8 @@
 //! - `cli`: the `natpmp` command.
 //!
 //! # Security
-//! What an attacker can and cannot do to a client and to a gateway is written in
-//! [natpmp-proto](https://docs.rs/natpmp-proto/latest/natpmp_proto/security/), with the tests that prove it.
+//! What an attacker can and cannot do to a client and to a gateway is written in `natpmp-proto/SECURITY.md` of the repository, with the
+//! tests that prove it.
 //!
 //! Rust 1.85 or later.
 //!
