@@ -105,9 +105,6 @@
 //! What an attacker can and cannot do is written in `natpmp-proto/SECURITY.md` of the repository, with the tests that prove it.
 //!
 //! Rust 1.85 or later.
-//!
-//! # Dependencies
-#![doc = include_str!("../DEPENDENCIES.md")]
 #![no_std]
 #![cfg_attr(
     test,

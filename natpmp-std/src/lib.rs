@@ -56,9 +56,6 @@
 //! tests that prove it.
 //!
 //! Rust 1.85 or later.
-//!
-//! # Dependencies
-#![doc = include_str!("../DEPENDENCIES.md")]
 #![cfg_attr(
     test,
     allow(
