@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use natpmp_proto::{Event, Instant, MapRequest, Protocol};
 
-use super::net::GATEWAY;
 use crate::model::witness::{Rules, Watched};
 use crate::net::Punctuality;
 use crate::random::Random;
@@ -86,4 +85,6 @@ impl Host {
     }
 }
 
+/// Where the gateway is.
+pub(super) const GATEWAY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 168, 0, 1), 5351);
 const MOST_EVENTS: usize = 1_000;

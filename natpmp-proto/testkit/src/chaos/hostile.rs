@@ -6,7 +6,8 @@ use natpmp_proto::Protocol;
 use natpmp_proto::wire::Request;
 
 use super::due::What;
-use super::net::{GATEWAY, Net};
+use super::host::GATEWAY;
+use super::net::Net;
 use crate::gateway::Gateway as FieldGateway;
 
 impl<const N: usize> Net<N> {

@@ -159,6 +159,4 @@ impl<const N: usize> Net<N> {
     }
 }
 
-/// Where the gateway is.
-pub(super) const GATEWAY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 168, 0, 1), 5351);
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(11, 22, 33, 44);

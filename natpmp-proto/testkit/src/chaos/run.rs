@@ -8,7 +8,8 @@ use natpmp_proto::Instant;
 use natpmp_proto::gateway::{Discard, Reply};
 
 use super::due::{Due, What};
-use super::net::{GATEWAY, Net};
+use super::host::GATEWAY;
+use super::net::Net;
 
 impl<const N: usize> Net<N> {
     /// Everybody does what is due now.
