@@ -78,7 +78,7 @@ fn a_deletion_is_not_pursued_past_the_end_of_its_lease() {
     sim.run_for(Duration::from_secs(10_000));
     assert_eq!(sim.send_times(start), [0, 250, 750, 1_750, 3_750, 7_750, 15_750, 31_750]);
     assert_eq!(ending(&sim, 4_000), Some(Ending::ExpiredUnmapping));
-    assert_eq!(sim.told()[0].at, start + Duration::from_secs(40));
+    assert_eq!(sim.timed_events()[0].at, start + Duration::from_secs(40));
 }
 
 /// C06

@@ -27,11 +27,11 @@ proptest! {
     #[test]
     fn a_kept_mapping_comes_back_after_any_finite_sequence_of_faults(
         seed: u64,
-        hears_apart: bool,
+        separate_announcements: bool,
         is_unpunctual: bool,
         steps in vec(step(), 1..60),
     ) {
-        run_steps(Setup { seed, hears_apart, is_unpunctual }, &steps);
+        run_steps(Setup { seed, separate_announcements, is_unpunctual }, &steps);
     }
 
     /// C15, C16
@@ -40,7 +40,7 @@ proptest! {
         seed: u64,
         packets in vec((any::<bool>(), packet(), 0u64..3_000), 1..100),
     ) {
-        let mut run = Run::new(Setup { seed, hears_apart: true, is_unpunctual: false });
+        let mut run = Run::new(Setup { seed, separate_announcements: true, is_unpunctual: false });
         run.take(&Step::Keep((Protocol::Udp, 4_000), 4_000, 7_200));
         run.take(&Step::Turn(Fault::Reach(Reach::Silent)));
         run.take(&Step::Refresh((Protocol::Udp, 4_000)));
@@ -57,7 +57,7 @@ proptest! {
     /// C03, C16, C25
     #[test]
     fn a_bad_network_keeps_no_mapping_from_being_made_and_kept(seed: u64) {
-        let mut run = Run::new(Setup { seed, hears_apart: true, is_unpunctual: false });
+        let mut run = Run::new(Setup { seed, separate_announcements: true, is_unpunctual: false });
         run.take(&Step::Link(Link::bad()));
         for port in 4_000..4_003 {
             run.take(&Step::Keep((Protocol::Tcp, port), 0, 600));

@@ -53,7 +53,7 @@ fn every_kept_mapping_is_back_on_its_port_within_six_seconds_of_an_announced_res
         for seed in 0..30 {
             for apart in [true, false] {
                 let mut sim = keeping(knobs.clone(), seed, 30);
-                sim.hear_announcements_apart(apart);
+                sim.separate_announcements(apart);
                 sim.with_gateway(|gateway, now| gateway.restart(now));
                 assert!(open_ports(&mut sim).is_empty());
                 sim.run_for(SIX_SECONDS);
@@ -254,7 +254,7 @@ fn a_flood_of_forged_announcements_does_not_put_off_the_verdict_on_a_silent_gate
         sim.gateway().knobs.reach = Reach::Silent;
         sim.command(|client, now| client.refresh(now, Protocol::Udp, 4_000));
         flood(&mut sim, &packet);
-        let failure = sim.told().iter().find(|told| matches!(told.event, Event::Failed { .. }));
+        let failure = sim.timed_events().iter().find(|timed| matches!(timed.event, Event::Failed { .. }));
         let began = sim.sent()[0].at;
         let took = failure.expect("the gateway is silent, and that is told").at.saturating_since(began);
         // An announcement may begin the schedule anew, once.

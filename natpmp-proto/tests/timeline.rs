@@ -31,7 +31,7 @@ fn question_in_silence(schedule: Schedule) -> (Vec<u64>, u64) {
     sim.run_for(Duration::from_secs(400 * 86_400));
     assert_eq!(sim.events(), [Event::ExternalAddress(Err(Error::NoAnswer))]);
     assert_eq!(sim.client().poll_timeout(), None);
-    let given_up = sim.told()[0].at.saturating_since(start).as_millis();
+    let given_up = sim.timed_events()[0].at.saturating_since(start).as_millis();
     (sim.send_times(start), u64::try_from(given_up).unwrap())
 }
 
@@ -83,8 +83,8 @@ fn neither_foreign_nor_bad_nor_unwanted_datagrams_move_a_send() {
     sim.inject(Sim::<8>::GATEWAY, &deletion);
     sim.run_for(Duration::from_secs(600));
     assert_eq!(sim.send_times(start), [0, 250, 750, 1_750, 3_750, 7_750, 15_750, 31_750, 63_750]);
-    assert_eq!(sim.told().len(), 1);
-    assert_eq!(sim.told()[0].at, start + Schedule::RFC.total());
+    assert_eq!(sim.timed_events().len(), 1);
+    assert_eq!(sim.timed_events()[0].at, start + Schedule::RFC.total());
 }
 
 /// C12
@@ -121,8 +121,8 @@ fn a_mapping_held_once_is_never_renewed_and_its_end_is_told_to_the_second() {
     sim.command(|client, now| client.map(now, &UDP)).unwrap();
     sim.run_for(Duration::from_secs(86_400));
     assert_eq!(sim.send_times(start), [0]);
-    assert_eq!(sim.told().len(), 2);
-    assert_eq!(sim.told()[1].at, start + Duration::from_secs(7_200));
+    assert_eq!(sim.timed_events().len(), 2);
+    assert_eq!(sim.timed_events()[1].at, start + Duration::from_secs(7_200));
     assert_eq!(sim.client().poll_timeout(), None);
     assert_eq!(sim.client().mappings().count(), 0);
 }

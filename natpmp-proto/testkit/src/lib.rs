@@ -6,10 +6,10 @@
 //! - [`world`]: scenarios, written once, for every adapter.
 
 pub mod chaos;
+mod choices;
 pub mod gateway;
 pub mod model;
 pub mod net;
-mod random;
 pub mod world;
 
-pub use random::Random;
+pub use choices::Random;

@@ -3,18 +3,17 @@
 //! Datagrams go in by [`Gateway::handle`], and come out of [`Gateway::poll_transmit`]; [`Gateway::poll_timeout`] says when
 //! to ask for more. [`Served`] runs one on a real socket.
 
-mod announce;
 mod answer;
 mod knobs;
 mod served;
 mod table;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
 
 use natpmp_proto::wire::{DecodeError, Request, Response};
 use natpmp_proto::{Instant, Protocol};
 
-use announce::Series;
 use table::Table;
 
 pub use knobs::{Announces, FailureForm, Grant, Knobs, Reach, VersionError, Vpn};
@@ -222,3 +221,33 @@ impl Default for Gateway {
         Self::new()
     }
 }
+
+/// When announcements are due (section 3.2.1): ten, the first gap 250 ms, each next one doubled.
+#[derive(Clone, Copy, Debug)]
+struct Series {
+    next: Instant,
+    sent: u32,
+}
+
+impl Series {
+    fn new(now: Instant) -> Self {
+        Self { next: now, sent: 0 }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        (self.sent < ANNOUNCEMENTS).then_some(self.next)
+    }
+
+    /// Counts one as sent, if one is due.
+    fn send(&mut self, now: Instant) -> bool {
+        let is_due = self.due().is_some_and(|due| due <= now);
+        if is_due {
+            self.next = now + FIRST_GAP * 2u32.pow(self.sent);
+            self.sent += 1;
+        }
+        is_due
+    }
+}
+
+const ANNOUNCEMENTS: u32 = 10;
+const FIRST_GAP: Duration = Duration::from_millis(250);

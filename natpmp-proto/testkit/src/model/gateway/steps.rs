@@ -4,9 +4,9 @@ use natpmp_proto::gateway::NatFailure;
 use natpmp_proto::wire::Request;
 
 use super::{CLIENTS, HIGH, LOW, Step, When};
-use crate::model::Bytes;
+use crate::choices::Bytes;
 
-pub(super) fn steps(bytes: &[u8]) -> (u64, bool, Vec<Step>) {
+pub(super) fn read(bytes: &[u8]) -> (u64, bool, Vec<Step>) {
     let mut bytes = Bytes::new(bytes);
     let (seed, is_eager) = (bytes.u8().into(), bytes.bit());
     let mut steps = Vec::new();

@@ -8,7 +8,7 @@ use natpmp_proto::client::MappingState;
 use natpmp_proto::gateway::GatewayMapping;
 use natpmp_proto::{Instant, Protocol};
 
-use super::net::Net;
+use super::network::Net;
 
 /// A mapping that is wanted and is not as it should be.
 type Trouble = (usize, Protocol, u16, String);
@@ -32,8 +32,8 @@ impl<const N: usize> Net<N> {
             let trouble = self.trouble();
             if trouble.is_empty() {
                 let took = self.now.saturating_since(began);
-                self.tally.peaces += 1;
-                self.tally.longest_peace = self.tally.longest_peace.max(took);
+                self.statistics.peaces += 1;
+                self.statistics.longest_peace = self.statistics.longest_peace.max(took);
                 return;
             }
             assert!(self.now < end, "not agreed on after {limit:?}, at {:?}: {trouble:?}", self.now);

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use super::{Fault, Key, Sender, Setup, Step};
+use crate::choices::Bytes;
 use crate::gateway::{Announces, FailureForm, Gateway, Grant, Reach, VersionError};
-use crate::model::Bytes;
 use crate::net::Link;
 
-pub(super) fn steps(bytes: &[u8]) -> (Setup, Vec<Step>) {
+pub(super) fn read(bytes: &[u8]) -> (Setup, Vec<Step>) {
     let mut bytes = Bytes::new(bytes);
-    let setup = Setup { seed: bytes.u8().into(), hears_apart: bytes.bit(), is_unpunctual: bytes.bit() };
+    let setup = Setup { seed: bytes.u8().into(), separate_announcements: bytes.bit(), is_unpunctual: bytes.bit() };
     let mut steps = Vec::new();
     while !bytes.is_empty() && steps.len() < MOST_STEPS {
         steps.push(step(&mut bytes));

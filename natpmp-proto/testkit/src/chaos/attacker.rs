@@ -5,27 +5,26 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use natpmp_proto::Protocol;
 use natpmp_proto::wire::Request;
 
-use super::due::What;
-use super::host::GATEWAY;
-use super::net::Net;
+use super::endpoints::GATEWAY;
+use super::network::{Happening, Net};
 use crate::gateway::Gateway as FieldGateway;
 
 impl<const N: usize> Net<N> {
     /// It sends one datagram: to the gateway as somebody, or to a client as the gateway or somebody else.
     pub(super) fn forge(&mut self) {
-        self.tally.forged += 1;
+        self.statistics.forged += 1;
         let victim = self.random.below(self.hosts.len() as u64) as usize;
         match self.random.below(10) {
             0..=3 => self.forge_request(victim),
             4..=6 => self.forge_answer(victim),
             7 => self.forge_announcement(victim),
-            8 => self.put(self.now, What::Unreachable(victim)),
+            8 => self.put(self.now, Happening::Unreachable(victim)),
             _ => {
                 let (from, bytes) = (self.sender(victim), self.noise());
                 match self.random.below(3) {
-                    0 => self.put(self.now, What::Request(from, bytes)),
-                    1 => self.put(self.now, What::Answer(victim, GATEWAY, bytes)),
-                    _ => self.put(self.now, What::Announcement(victim, GATEWAY, bytes)),
+                    0 => self.put(self.now, Happening::Request(from, bytes)),
+                    1 => self.put(self.now, Happening::Answer(victim, GATEWAY, bytes)),
+                    _ => self.put(self.now, Happening::Announcement(victim, GATEWAY, bytes)),
                 }
             }
         }
@@ -46,7 +45,7 @@ impl<const N: usize> Net<N> {
             },
         };
         let from = self.sender(victim);
-        self.put(self.now, What::Request(from, request.encode().to_vec()));
+        self.put(self.now, Happening::Request(from, request.encode().to_vec()));
     }
 
     /// Something that its client may wait for.
@@ -65,7 +64,7 @@ impl<const N: usize> Net<N> {
             1 => SocketAddrV4::new(*GATEWAY.ip(), 9),
             _ => GATEWAY,
         };
-        self.put(self.now, What::Answer(victim, from, bytes));
+        self.put(self.now, Happening::Answer(victim, from, bytes));
     }
 
     /// To one host, or to all as by multicast.
@@ -79,7 +78,7 @@ impl<const N: usize> Net<N> {
         let from = if self.random.chance(20) { self.sender(victim) } else { GATEWAY };
         let hosts = if self.random.chance(50) { 0..self.hosts.len() } else { victim..victim + 1 };
         for host in hosts {
-            self.put(self.now, What::Announcement(host, from, bytes.clone()));
+            self.put(self.now, Happening::Announcement(host, from, bytes.clone()));
         }
     }
 

@@ -1,13 +1,15 @@
-//! The life of one mapping.
+//! What the witness holds of each mapping, of each deletion of all, and of the external address.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use natpmp_proto::client::{Ending, Error, LossCause};
 use natpmp_proto::{Instant, MapRequest};
 
-use super::window::Window;
-use super::{Key, Rules};
+use super::Key;
+use super::rules::{Rules, Window};
 
+/// The life of one mapping.
 #[derive(Clone, Debug)]
 pub(super) struct Mapping {
     pub(super) key: Key,
@@ -29,14 +31,14 @@ pub(super) struct Mapping {
     wants_refresh: bool,
     /// The wish changed while it was asked for: the answer is to the old one.
     is_outdated: bool,
-    /// The port that was told as open.
-    pub(super) told: Option<u16>,
-    pub(super) news: News,
+    /// The port that the last event gave as open.
+    pub(super) reported_port: Option<u16>,
+    pub(super) pending: PendingEvents,
 }
 
-/// What is to be told.
+/// What is to be reported by an event.
 #[derive(Clone, Debug, Default)]
-pub(super) struct News {
+pub(super) struct PendingEvents {
     pub(super) granted: bool,
     /// An attempt failed. Not certainly, if it is not known whether it was due already.
     pub(super) failed: Option<(Error, bool)>,
@@ -65,8 +67,8 @@ impl Mapping {
             is_last_try: false,
             wants_refresh: false,
             is_outdated: false,
-            told: None,
-            news: News::default(),
+            reported_port: None,
+            pending: PendingEvents::default(),
         }
     }
 
@@ -131,12 +133,12 @@ impl Mapping {
         self.life = Life::Open { until, lifetime, renew: Window::at(now + own.unwrap_or(half)) };
         (self.port, self.was_assigned) = (port, true);
         (self.failures, self.is_unanswered, self.wants_refresh) = (0, false, false);
-        self.news.failed = self.news.failed.filter(|_| self.is_outdated);
+        self.pending.failed = self.pending.failed.filter(|_| self.is_outdated);
         if self.is_outdated {
             self.is_outdated = false;
             self.ask_now(now);
         } else {
-            self.news.granted = true;
+            self.pending.granted = true;
         }
     }
 
@@ -162,7 +164,7 @@ impl Mapping {
         match self.life {
             Life::Closed { .. } if !self.is_kept => self.life = Life::Ended(Ending::NotMapped(error)),
             Life::Closing { .. } => self.life = Life::Ended(Ending::NotUnmapped(error)),
-            Life::Closed { .. } | Life::Open { .. } => self.news.failed = Some((error, is_certain)),
+            Life::Closed { .. } | Life::Open { .. } => self.pending.failed = Some((error, is_certain)),
             Life::Ended(_) => {}
         }
     }
@@ -207,7 +209,7 @@ impl Mapping {
 
     /// C06, C23
     pub(super) fn delete(&mut self, now: Instant, with_all: bool) {
-        self.news = News::default();
+        self.pending = PendingEvents::default();
         self.is_last_try = false;
         // What was asked for may have been granted a moment ago.
         let longest = now + Duration::from_secs(self.lifetime.into());
@@ -224,5 +226,90 @@ impl Mapping {
             (false, _) if is_nowhere => Life::Ended(Ending::Unmapped),
             (false, _) => Life::Closing { until, with_all },
         };
+    }
+}
+
+/// The deletion of all mappings of a protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum All {
+    /// To be deleted, by the schedule.
+    Wanted,
+    /// The gateway was found silent, or there is no time left: once more.
+    LastTry,
+    /// Of an earlier holder of the address: once, and its silence is no verdict.
+    Clearing,
+    /// To be reported.
+    Done(Result<(), Error>),
+}
+
+impl All {
+    pub(super) fn is_wanted(self) -> bool {
+        !matches!(self, Self::Done(_))
+    }
+
+    pub(super) fn is_sent_once(self) -> bool {
+        matches!(self, Self::LastTry | Self::Clearing)
+    }
+
+    pub(super) fn end(&mut self, result: Result<(), Error>) {
+        if self.is_wanted() {
+            *self = Self::Done(result);
+        }
+    }
+
+    /// There is one try left, or none.
+    pub(super) fn hasten(&mut self) {
+        if *self == Self::Wanted {
+            *self = Self::LastTry;
+        }
+    }
+}
+
+/// An answer to the question for the external address.
+pub(super) type Learned = Result<Ipv4Addr, Error>;
+
+/// The external address: who waits for it, and what was reported.
+#[derive(Clone, Debug)]
+pub(super) struct External {
+    /// The caller waits for an answer.
+    pub(super) is_asked: bool,
+    pub(super) is_watched: bool,
+    /// The next answer is reported, whatever was known.
+    pub(super) is_first: bool,
+    /// When it is asked for next while it is watched.
+    pub(super) ask_at: Window,
+    pub(super) known: Option<Learned>,
+    /// To be reported.
+    pub(super) pending: Option<Learned>,
+    /// Was learned if it is reported, and was not if it is not: whether it was due is not known.
+    pub(super) rumour: Option<Learned>,
+}
+
+impl Default for External {
+    fn default() -> Self {
+        Self {
+            is_asked: false,
+            is_watched: false,
+            is_first: false,
+            ask_at: Window::at(Instant::ZERO),
+            known: None,
+            pending: None,
+            rumour: None,
+        }
+    }
+}
+
+impl External {
+    pub(super) fn learn(&mut self, answer: Learned) {
+        if self.is_asked || self.is_watched && (self.is_first || self.known != Some(answer)) {
+            self.pending = Some(answer);
+        }
+        self.known = Some(answer);
+        (self.is_asked, self.is_first) = (false, false);
+    }
+
+    /// When it is asked for, but for pauses.
+    pub(super) fn due(&self) -> Option<Window> {
+        if self.is_asked { Some(Window::ALWAYS) } else { self.is_watched.then_some(self.ask_at) }
     }
 }

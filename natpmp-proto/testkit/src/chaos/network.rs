@@ -1,19 +1,17 @@
 //! One gateway with a NAT behind it, clients, and a bad network between them, in virtual time.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::{BTreeMap, BinaryHeap};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use natpmp_proto::gateway::{Gateway, GatewayConfig};
+use natpmp_proto::gateway::{Gateway, GatewayConfig, NatRequest};
 use natpmp_proto::{Instant, MapRequest, Protocol};
 
-use super::due::Due;
-use super::host::Host;
-use super::nat::Nat;
-use super::tally::Tally;
+use super::endpoints::{Client, Host, Nat};
+use super::statistics::Statistics;
+use crate::Random;
 use crate::net::Link;
-use crate::random::Random;
 
 /// The network with all that is on it; `N` is the size of the gateway's table.
 ///
@@ -34,15 +32,15 @@ pub struct Net<const N: usize> {
     /// Bytes are changed as well as cut off, as if there were no checksum.
     pub flips: bool,
     /// What happened.
-    pub tally: Tally,
+    pub statistics: Statistics,
     pub(super) config: GatewayConfig,
     /// Until then the gateway does not even refuse.
     pub(super) down_until: Instant,
     pub(super) random: Random,
-    pub(super) queue: BinaryHeap<Reverse<Due>>,
+    pub(super) queue: BinaryHeap<Reverse<Scheduled>>,
     pub(super) numbers: BTreeMap<Ipv4Addr, usize>,
     /// How many requests came from each address that were not answered.
-    pub(super) owed: BTreeMap<SocketAddrV4, u64>,
+    pub(super) unanswered: BTreeMap<SocketAddrV4, u64>,
 }
 
 impl<const N: usize> Net<N> {
@@ -58,12 +56,12 @@ impl<const N: usize> Net<N> {
             nat: Nat::default(),
             link: Link::perfect(),
             flips: false,
-            tally: Tally::default(),
+            statistics: Statistics::default(),
             config,
             down_until: Instant::ZERO,
             random: Random::new(seed),
             queue: BinaryHeap::new(),
-            owed: BTreeMap::new(),
+            unanswered: BTreeMap::new(),
         };
         net.gateway.start(net.now, 0);
         net.gateway.set_external_address(net.now, Some(ADDRESS));
@@ -78,7 +76,7 @@ impl<const N: usize> Net<N> {
         if kept.is_ok() {
             self.hosts[host].wants.insert((request.protocol(), request.internal_port()), request);
         }
-        self.tend(host);
+        self.run_host(host);
     }
 
     /// A host does not want a mapping any more.
@@ -88,7 +86,7 @@ impl<const N: usize> Net<N> {
         if host_.wants.remove(&(protocol, port)).is_some() {
             host_.client.unmap(now, protocol, port).expect("it has a slot");
         }
-        self.tend(host);
+        self.run_host(host);
     }
 
     /// A host deletes all that it has of a protocol.
@@ -98,10 +96,10 @@ impl<const N: usize> Net<N> {
     }
 
     /// Gives a client any other command.
-    pub fn command<T>(&mut self, host: usize, work: impl FnOnce(&mut super::host::Client, Instant) -> T) -> T {
+    pub fn command<T>(&mut self, host: usize, work: impl FnOnce(&mut Client, Instant) -> T) -> T {
         let now = self.hosts[host].clock(self.now);
         let result = work(&mut self.hosts[host].client, now);
-        self.tend(host);
+        self.run_host(host);
         result
     }
 
@@ -116,13 +114,13 @@ impl<const N: usize> Net<N> {
     /// A host sleeps: it is not polled, and hears nothing.
     pub fn sleep(&mut self, host: usize, is_asleep: bool) {
         self.hosts[host].is_asleep = is_asleep;
-        self.tend(host);
+        self.run_host(host);
     }
 
     /// The clock of a host jumps forward.
     pub fn jump(&mut self, host: usize, by: Duration) {
         self.hosts[host].jump(by);
-        self.tend(host);
+        self.run_host(host);
     }
 
     /// The external address is 11.22.33.x from now on, or there is none.
@@ -138,7 +136,7 @@ impl<const N: usize> Net<N> {
         let (address, epoch, off_at) = (self.gateway.external_address(), self.gateway.epoch(self.now), self.now);
         *self.gateway = Gateway::new(self.config);
         self.nat.forget();
-        self.owed.clear();
+        self.unanswered.clear();
         self.down_until = self.now + pause;
         self.run_for(pause);
         let away = u32::try_from(self.now.saturating_since(off_at).as_secs()).expect("a time of this run");
@@ -156,6 +154,52 @@ impl<const N: usize> Net<N> {
     pub fn set_epoch(&mut self, epoch: u32) {
         self.gateway.start(self.now, epoch);
         self.settle();
+    }
+}
+
+/// What is to happen at a moment.
+#[derive(Debug)]
+pub(super) struct Scheduled {
+    pub(super) at: Instant,
+    /// What was put in first happens first.
+    pub(super) number: u64,
+    pub(super) what: Happening,
+}
+
+/// Something that happens to the gateway, a host or the NAT.
+#[derive(Debug)]
+pub(super) enum Happening {
+    /// A datagram comes to the gateway, from this address.
+    Request(SocketAddrV4, Vec<u8>),
+    /// A datagram comes to a host's socket for requests, from this address.
+    Answer(usize, SocketAddrV4, Vec<u8>),
+    /// A datagram comes to a host's socket for announcements, from this address.
+    Announcement(usize, SocketAddrV4, Vec<u8>),
+    /// Port unreachable comes to a host.
+    Unreachable(usize),
+    /// A host is to be polled.
+    Wake(usize),
+    /// The NAT of this life has done what it was asked.
+    Nat(u64, NatRequest),
+}
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Self) -> bool {
+        self.number == other.number
+    }
+}
+
+impl Eq for Scheduled {}
+
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Scheduled {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.at, self.number).cmp(&(other.at, other.number))
     }
 }
 

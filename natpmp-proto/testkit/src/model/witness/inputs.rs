@@ -6,14 +6,14 @@ use std::time::Duration;
 use natpmp_proto::Instant;
 use natpmp_proto::client::{Discard, Error, Heard};
 
-use super::answer::{self, Said};
-use super::mapping::Life;
-use super::window::Window;
+use super::decode::{self, Meaning};
+use super::rules::Window;
+use super::state::{Life, Mapping};
 use super::{Ask, Witness};
 
 impl Witness {
     /// Judges what the client took a datagram for. `is_announcement`: it came to the socket for announcements.
-    pub(super) fn heard(
+    pub(super) fn check_datagram(
         &mut self,
         now: Instant,
         from: SocketAddrV4,
@@ -29,10 +29,10 @@ impl Witness {
         // C10
         if from.ip() != self.gateway.ip() {
             assert_eq!(*heard, Err(Discard::NotFromGateway), "C07, C10: {bytes:?} from {from}");
-        } else if let Some((epoch, address)) = answer::announcement(bytes) {
+        } else if let Some((epoch, address)) = decode::announcement(bytes) {
             assert_eq!(*heard, Ok(Heard::Announcement { epoch, address }));
             self.check_soon(now);
-        } else if answer::is_pcp_announcement(bytes) {
+        } else if decode::is_pcp_announcement(bytes) {
             assert_eq!(*heard, Ok(Heard::PcpAnnouncement));
             self.check_soon(now);
             self.renew_soon(now);
@@ -52,18 +52,19 @@ impl Witness {
     fn answer(&mut self, now: Instant, bytes: &[u8]) -> bool {
         let Some(flight) = &mut self.flight else { return false };
         let mappings = &self.mappings;
-        let (said, epoch) = answer::read(bytes, flight.ask, |protocol, port| mappings.contains_key(&(protocol, port)));
+        let (meaning, epoch) =
+            decode::read(bytes, flight.ask, |protocol, port| mappings.contains_key(&(protocol, port)));
         let ask = flight.ask;
-        match said {
-            Said::Other => return false,
-            Said::NothingOrLate if !flight.settles_as_nothing() => return false,
+        match meaning {
+            Meaning::Other => return false,
+            Meaning::NothingOrLate if !flight.settles_as_nothing() => return false,
             _ => {}
         }
         if let Some(epoch) = epoch {
-            self.hear_epoch(now, epoch);
+            self.take_epoch(now, epoch);
         }
         self.release();
-        self.apply(now, ask, said);
+        self.apply(now, ask, meaning);
         true
     }
 
@@ -72,25 +73,25 @@ impl Witness {
         (self.flight, self.silences, self.quiet) = (None, 0, Window::ALWAYS);
     }
 
-    fn apply(&mut self, now: Instant, ask: Ask, said: Said) {
-        match (ask, said) {
-            (Ask::Address, Said::Address(address)) => self.learn_address(now, Ok(address)),
-            (Ask::Address, Said::Refused(refusal)) => self.learn_address(now, Err(Error::Refused(refusal))),
-            (Ask::Map(key), said) => {
+    fn apply(&mut self, now: Instant, ask: Ask, meaning: Meaning) {
+        match (ask, meaning) {
+            (Ask::Address, Meaning::Address(address)) => self.learn_address(now, Ok(address)),
+            (Ask::Address, Meaning::Refused(refusal)) => self.learn_address(now, Err(Error::Refused(refusal))),
+            (Ask::Map(key), meaning) => {
                 let Some(mapping) = self.mappings.get_mut(&key) else { return };
-                match said {
-                    Said::Granted { port, lifetime } => mapping.granted(now, port, lifetime),
-                    Said::Refused(refusal) => mapping.refused(now, Error::Refused(refusal), &self.rules),
+                match meaning {
+                    Meaning::Granted { port, lifetime } => mapping.granted(now, port, lifetime),
+                    Meaning::Refused(refusal) => mapping.refused(now, Error::Refused(refusal), &self.rules),
                     _ => mapping.refused(now, Error::GrantedNothing, &self.rules),
                 }
             }
-            (Ask::Delete(key), said) => {
+            (Ask::Delete(key), meaning) => {
                 if let Some(mapping) = self.mappings.get_mut(&key) {
-                    mapping.deleted(result(said));
+                    mapping.deleted(result(meaning));
                 }
             }
-            (Ask::DeleteAll(protocol), said) => self.deleted_all(now, protocol, result(said)),
-            (Ask::Address, _) => unreachable!("what else could be said"),
+            (Ask::DeleteAll(protocol), meaning) => self.deleted_all(now, protocol, result(meaning)),
+            (Ask::Address, _) => unreachable!("what else could be meaning"),
         }
     }
 
@@ -135,7 +136,7 @@ impl Witness {
     }
 
     /// C18, in eighths of a microsecond and without rounding; C19.
-    fn hear_epoch(&mut self, now: Instant, seconds: u32) {
+    fn take_epoch(&mut self, now: Instant, seconds: u32) {
         let is_lost = self.epoch.is_some_and(|(before, at)| {
             let eighths = |seconds: u32| u128::from(seconds) * 8_000_000;
             let elapsed = u128::from(now.as_micros().saturating_sub(at.as_micros()));
@@ -162,7 +163,7 @@ impl Witness {
 
     /// C10: an announcement is a reason to ask, if anything depends on it.
     fn check_soon(&mut self, now: Instant) {
-        if self.external.is_watched || self.mappings.values().any(super::mapping::Mapping::is_kept) {
+        if self.external.is_watched || self.mappings.values().any(Mapping::is_kept) {
             self.question = Some(self.question_from);
             self.nudge(now);
         }
@@ -188,9 +189,9 @@ impl Witness {
     }
 }
 
-fn result(said: Said) -> Result<(), Error> {
-    match said {
-        Said::Refused(refusal) => Err(Error::Refused(refusal)),
+fn result(meaning: Meaning) -> Result<(), Error> {
+    match meaning {
+        Meaning::Refused(refusal) => Err(Error::Refused(refusal)),
         _ => Ok(()),
     }
 }

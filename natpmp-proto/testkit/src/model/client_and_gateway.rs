@@ -8,8 +8,8 @@ use std::time::Duration;
 use natpmp_proto::MapRequest;
 use natpmp_proto::gateway::GatewayConfig;
 
-use super::Bytes;
 use crate::chaos::Net;
+use crate::choices::Bytes;
 use crate::net::Link;
 
 /// Reads what happens from any bytes, and lets it happen; at the end there is peace.

@@ -5,9 +5,9 @@ use std::time::Duration;
 use natpmp_proto::gateway::GatewayConfig;
 use natpmp_proto::{MapRequest, Protocol};
 
-use super::{Net, Tally};
+use super::{Net, Statistics};
+use crate::Random;
 use crate::net::{Link, Punctuality};
-use crate::random::Random;
 
 /// A run, but for what its seed decides.
 #[derive(Clone, Copy, Debug)]
@@ -25,13 +25,17 @@ pub struct Setup {
 /// # Panics
 /// If anything happens that must not.
 #[must_use]
-pub fn run(setup: Setup) -> Tally {
+pub fn run(setup: Setup) -> Statistics {
     let mut random = Random::new(setup.seed);
     // Every fourth network has more to map than its gateway has room for.
-    if random.chance(25) { Weather::<64>::new(setup, random).run() } else { Weather::<2_048>::new(setup, random).run() }
+    if random.chance(25) {
+        FaultPlan::<64>::new(setup, random).run()
+    } else {
+        FaultPlan::<2_048>::new(setup, random).run()
+    }
 }
 
-struct Weather<const N: usize> {
+struct FaultPlan<const N: usize> {
     net: Net<N>,
     random: Random,
     days: u32,
@@ -40,7 +44,7 @@ struct Weather<const N: usize> {
     has_leftovers: bool,
 }
 
-impl<const N: usize> Weather<N> {
+impl<const N: usize> FaultPlan<N> {
     fn new(setup: Setup, mut random: Random) -> Self {
         let least = setup.most_hosts.div_ceil(4).max(2);
         let hosts = least + random.below(u64::from(setup.most_hosts.saturating_sub(least)) + 1) as u16;
@@ -49,14 +53,14 @@ impl<const N: usize> Weather<N> {
         Self { net, random, days: setup.days, is_attacked: false, has_leftovers: false }
     }
 
-    fn run(mut self) -> Tally {
+    fn run(mut self) -> Statistics {
         for host in 0..self.net.hosts.len() {
             self.wants_something(host);
         }
         let end = self.net.now + Duration::from_secs(86_400) * self.days;
         while self.net.now < end {
             for _ in 0..12 + self.random.below(24) {
-                self.net.tally.faults += 1;
+                self.net.statistics.faults += 1;
                 self.something_happens();
                 let longest = [Duration::from_secs(60), Duration::from_secs(900), Duration::from_secs(7_200)];
                 let longest = longest[self.random.below(3) as usize];
@@ -66,7 +70,7 @@ impl<const N: usize> Weather<N> {
             self.peace();
         }
         self.everybody_leaves();
-        self.net.tally
+        self.net.statistics
     }
 
     fn time_passes(&mut self, duration: Duration) {
@@ -180,9 +184,9 @@ impl<const N: usize> Weather<N> {
         let wanted = self.net.hosts.iter().flat_map(|host| host.wants.values());
         let renewals: u64 = wanted.map(|wish| 2 * 1_800 / u64::from(wish.requested_lifetime()) + 2).sum();
         let questions = 20 * self.net.hosts.len() as u64;
-        let before = self.net.tally.sends;
+        let before = self.net.statistics.sends;
         self.net.run_for(Duration::from_secs(1_800));
-        let sent = self.net.tally.sends - before;
+        let sent = self.net.statistics.sends - before;
         assert!(sent <= renewals + questions, "a storm: {sent} requests where {renewals} renewals are due");
         self.net.converges(Duration::ZERO);
     }

@@ -9,7 +9,7 @@ use super::Ask;
 
 /// What a response says about a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Said {
+pub(super) enum Meaning {
     /// Something else.
     Other,
     /// Granted with a port and a lifetime of 0: nothing, or the late answer to a deletion.
@@ -26,33 +26,33 @@ pub(super) enum Said {
 }
 
 /// What `bytes` say about `ask`, and the epoch in them. `is_taken`: this internal port is another mapping's.
-pub(super) fn read(bytes: &[u8], ask: Ask, is_taken: impl Fn(Protocol, u16) -> bool) -> (Said, Option<u32>) {
+pub(super) fn read(bytes: &[u8], ask: Ask, is_taken: impl Fn(Protocol, u16) -> bool) -> (Meaning, Option<u32>) {
     match *bytes {
         // A server of PCP alone says so in PCP.
-        [2, 0x80..=0xff, _, 1, ..] => (Said::Refused(Refusal::UnsupportedVersion), None),
+        [2, 0x80..=0xff, _, 1, ..] => (Meaning::Refused(Refusal::UnsupportedVersion), None),
         // Erratum 3618, C17: told from a request by its length.
         [0, 0, 0, 1, a, b, c, d, ..] => {
-            (Said::Refused(Refusal::UnsupportedVersion), Some(u32::from_be_bytes([a, b, c, d])))
+            (Meaning::Refused(Refusal::UnsupportedVersion), Some(u32::from_be_bytes([a, b, c, d])))
         }
         [0, 0x80..=0xff, 0, 0, ref rest @ ..] => success(bytes[1] & 0x7f, rest, ask, is_taken),
         [0, 0x80..=0xff, high, low, ref rest @ ..] => {
             failure(bytes[1] & 0x7f, u16::from_be_bytes([high, low]), rest, ask)
         }
-        _ => (Said::Other, None),
+        _ => (Meaning::Other, None),
     }
 }
 
-fn success(opcode: u8, rest: &[u8], ask: Ask, is_taken: impl Fn(Protocol, u16) -> bool) -> (Said, Option<u32>) {
-    let other = (Said::Other, None);
+fn success(opcode: u8, rest: &[u8], ask: Ask, is_taken: impl Fn(Protocol, u16) -> bool) -> (Meaning, Option<u32>) {
+    let other = (Meaning::Other, None);
     match (opcode, rest) {
         (0, &[a, b, c, d, e, f, g, h, ..]) if ask == Ask::Address => {
-            (Said::Address(Ipv4Addr::new(e, f, g, h)), Some(u32::from_be_bytes([a, b, c, d])))
+            (Meaning::Address(Ipv4Addr::new(e, f, g, h)), Some(u32::from_be_bytes([a, b, c, d])))
         }
         (1 | 2, &[a, b, c, d, e, f, g, h, i, j, k, l, ..]) => {
             let protocol = if opcode == 1 { Protocol::Udp } else { Protocol::Tcp };
             let [inside, outside] = [[e, f], [g, h]].map(u16::from_be_bytes);
-            let said = granted(protocol, inside, outside, u32::from_be_bytes([i, j, k, l]), ask, is_taken);
-            (said, (said != Said::Other).then_some(u32::from_be_bytes([a, b, c, d])))
+            let meaning = granted(protocol, inside, outside, u32::from_be_bytes([i, j, k, l]), ask, is_taken);
+            (meaning, (meaning != Meaning::Other).then_some(u32::from_be_bytes([a, b, c, d])))
         }
         _ => other,
     }
@@ -66,26 +66,26 @@ fn granted(
     lifetime: u32,
     ask: Ask,
     is_taken: impl Fn(Protocol, u16) -> bool,
-) -> Said {
+) -> Meaning {
     match ask {
         Ask::Map((of, port)) if of == protocol => {
             // A large VPN provider is asked for port 0, and may answer with the mapped port in both places.
             let is_vpn = port == 0 && inside == outside && !is_taken(protocol, inside);
             match (inside == port || is_vpn, outside, lifetime) {
-                (false, ..) => Said::Other,
-                (true, 0, 0) => Said::NothingOrLate,
-                (true, 0, _) | (true, _, 0) => Said::Nothing,
-                (true, port, lifetime) => Said::Granted { port, lifetime },
+                (false, ..) => Meaning::Other,
+                (true, 0, 0) => Meaning::NothingOrLate,
+                (true, 0, _) | (true, _, 0) => Meaning::Nothing,
+                (true, port, lifetime) => Meaning::Granted { port, lifetime },
             }
         }
-        Ask::Delete(key) if key == (protocol, inside) && lifetime == 0 => Said::Deleted,
-        Ask::DeleteAll(of) if of == protocol && inside == 0 && lifetime == 0 => Said::Deleted,
-        _ => Said::Other,
+        Ask::Delete(key) if key == (protocol, inside) && lifetime == 0 => Meaning::Deleted,
+        Ask::DeleteAll(of) if of == protocol && inside == 0 && lifetime == 0 => Meaning::Deleted,
+        _ => Meaning::Other,
     }
 }
 
 /// C08, C15, C17: with a result other than 0, no field counts but the opcode, the epoch and the internal port.
-fn failure(opcode: u8, code: u16, rest: &[u8], ask: Ask) -> (Said, Option<u32>) {
+fn failure(opcode: u8, code: u16, rest: &[u8], ask: Ask) -> (Meaning, Option<u32>) {
     let (asked, port) = match ask {
         Ask::Address => (0, None),
         Ask::Map((protocol, port)) | Ask::Delete((protocol, port)) => (protocol.opcode(), Some(port)),
@@ -103,9 +103,9 @@ fn failure(opcode: u8, code: u16, rest: &[u8], ask: Ask) -> (Said, Option<u32>) 
     let is_about_version = code == 1 && opcode == 0;
     let is_mine = opcode == asked && (echoed.is_none() || port.is_none() || echoed == port);
     if !is_about_version && !is_mine {
-        return (Said::Other, None);
+        return (Meaning::Other, None);
     }
-    (Said::Refused(Refusal::from_code(code).expect("0 is success")), epoch)
+    (Meaning::Refused(Refusal::from_code(code).expect("0 is success")), epoch)
 }
 
 /// An announcement of NAT-PMP: the external address and the epoch (section 3.2.1).

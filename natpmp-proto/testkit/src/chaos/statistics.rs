@@ -4,9 +4,9 @@ use std::fmt;
 use std::ops::AddAssign;
 use std::time::Duration;
 
-/// The sums.
+/// The sums of what happened.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Tally {
+pub struct Statistics {
     /// Virtual time of networks.
     pub network_time: Duration,
     /// Virtual time of hosts.
@@ -31,14 +31,14 @@ pub struct Tally {
     pub longest_peace: Duration,
 }
 
-impl Tally {
+impl Statistics {
     pub(super) fn pass(&mut self, duration: Duration, hosts: usize) {
         self.network_time += duration;
         self.host_time += duration * u32::try_from(hosts).unwrap_or(u32::MAX);
     }
 }
 
-impl AddAssign for Tally {
+impl AddAssign for Statistics {
     fn add_assign(&mut self, other: Self) {
         self.network_time += other.network_time;
         self.host_time += other.host_time;
@@ -54,7 +54,7 @@ impl AddAssign for Tally {
     }
 }
 
-impl fmt::Display for Tally {
+impl fmt::Display for Statistics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let span = |time: Duration, of: &str| match time.as_secs_f64() / 86_400.0 {
             days if days < DAYS_A_YEAR => format!("{days:.1} {of}-days"),

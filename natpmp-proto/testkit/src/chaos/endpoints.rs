@@ -1,14 +1,15 @@
-//! A host with a client, and what it wants.
+//! What is at both ends of the gateway: hosts with a client each, and a NAT that keeps a record.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
+use natpmp_proto::gateway::{NatFailure, NatMapping, NatRequest};
 use natpmp_proto::{Event, Instant, MapRequest, Protocol};
 
+use crate::Random;
 use crate::model::witness::{Rules, Watched};
 use crate::net::Punctuality;
-use crate::random::Random;
 
 /// The client of a host.
 pub type Client = Watched<4>;
@@ -22,7 +23,7 @@ pub struct Host {
     pub client: Client,
     /// What it keeps.
     pub wants: BTreeMap<(Protocol, u16), MapRequest>,
-    /// What its client told, the last of it.
+    /// The last events of its client.
     pub events: Vec<Event>,
     /// When it polls its client.
     pub punctuality: Punctuality,
@@ -82,6 +83,54 @@ impl Host {
             transmit.payload.to_vec()
         });
         sent.collect()
+    }
+}
+
+/// A NAT that keeps a record of what it has, and is slow and fails as it is told to.
+#[derive(Debug, Default)]
+pub struct Nat {
+    /// Who is behind each port.
+    pub held: BTreeMap<(Protocol, u16), SocketAddrV4>,
+    /// The longest time it takes.
+    pub delay: Duration,
+    /// In percent.
+    pub failures: u8,
+    /// How many things it was asked and has not done.
+    pub(super) pending: usize,
+    /// Counts its reboots.
+    pub(super) life: u64,
+}
+
+impl Nat {
+    /// It begins anew.
+    pub(super) fn forget(&mut self) {
+        self.held.clear();
+        (self.pending, self.life) = (0, self.life + 1);
+    }
+
+    pub(super) fn work(&mut self, request: &NatRequest, random: &mut Random) -> Result<(), NatFailure> {
+        let NatMapping { protocol, internal, external_port } = *request.mapping();
+        let id = (protocol, external_port);
+        self.pending -= 1;
+        if random.chance(self.failures) {
+            let failure = if random.chance(50) { NatFailure::Network } else { NatFailure::Resources };
+            if matches!(request, NatRequest::Install(_)) {
+                self.held.remove(&id);
+            }
+            return Err(failure);
+        }
+        match request {
+            NatRequest::Install(_) => {
+                for other in Protocol::ALL {
+                    let holder = self.held.get(&(other, external_port));
+                    assert!(holder.is_none_or(|holder| holder.ip() == internal.ip()), "G09: it is another client's");
+                }
+                let before = self.held.insert(id, internal);
+                assert!(before.is_none_or(|before| before == internal), "it is another mapping's");
+            }
+            NatRequest::Remove(_) => assert_eq!(self.held.remove(&id), Some(internal), "it does not have it"),
+        }
+        Ok(())
     }
 }
 
