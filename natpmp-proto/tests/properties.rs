@@ -14,7 +14,7 @@
 use std::time::Duration;
 
 use natpmp_proto::{Event, MapRequest, Protocol};
-use natpmp_testkit::gateway::{Announces, FailureForm, Gateway, Grant, Knobs, Reach, VersionError};
+use natpmp_testkit::gateway::{Announces, FailureForm, Faults, Gateway, Grant, Reach, VersionError};
 use natpmp_testkit::model::client::{Fault, Key, Run, Sender, Setup, Step, run_steps};
 use natpmp_testkit::net::{Link, Sim};
 use proptest::collection::vec;
@@ -89,12 +89,12 @@ fn years_go_by_without_a_renewal_too_many_or_too_few() {
 /// C25, C28
 #[test]
 fn years_of_failure_do_not_end_the_tries() {
-    for knobs in [
-        Knobs { reach: Reach::Silent, ..Knobs::default() },
-        Knobs { reach: Reach::Closed, ..Knobs::default() },
-        Knobs { refuse_map: Some(2), ..Knobs::default() },
+    for faults in [
+        Faults { reach: Reach::Silent, ..Faults::default() },
+        Faults { reach: Reach::Closed, ..Faults::default() },
+        Faults { refuse_map: Some(2), ..Faults::default() },
     ] {
-        let mut sim = Sim::new(Gateway::with(knobs));
+        let mut sim = Sim::new(Gateway::with(faults));
         sim.command(|client, now| client.keep(now, &MapRequest::new(Protocol::Udp, 4_000))).unwrap();
         for _ in 0..10 {
             sim.run_for(Duration::from_secs(86_400));
@@ -102,7 +102,7 @@ fn years_of_failure_do_not_end_the_tries() {
             // A machine that was off for half a year.
             sim.sleep(Duration::from_secs(182 * 86_400));
         }
-        sim.gateway().knobs = Knobs::default();
+        sim.gateway().faults = Faults::default();
         sim.run_for(Duration::from_secs(64 + 64));
         assert!(matches!(sim.events().last(), Some(Event::Mapped(_))));
     }

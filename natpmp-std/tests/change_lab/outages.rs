@@ -56,13 +56,13 @@ fn an_outage_that_nobody_tells_of_ends_within_one_pause(what: &str, verdict: &st
 
 #[test]
 fn a_gateway_that_refused_for_long_is_asked_again_within_one_pause() {
-    outlives("refusals", |gateway, is_broken| gateway.knobs.refuse_map = is_broken.then_some(2));
+    outlives("refusals", |gateway, is_broken| gateway.faults.refuse_map = is_broken.then_some(2));
 }
 
 #[test]
 fn a_gateway_that_granted_nothing_for_long_is_asked_again_within_one_pause() {
     outlives("grants of nothing", |gateway, is_broken| {
-        gateway.knobs.grant = if is_broken { Grant::Exactly(0) } else { Grant::Asked };
+        gateway.faults.grant = if is_broken { Grant::Exactly(0) } else { Grant::Asked };
     });
 }
 

@@ -97,7 +97,7 @@ impl<const N: usize> Sim<N> {
         let (address, gateway) = &mut self.gateways[number];
         let Cargo::Request(bytes) = &flight.what else { return };
         gateway.handle(self.now, flight.from, bytes);
-        if gateway.knobs.reach == Reach::Closed {
+        if gateway.faults.reach == Reach::Closed {
             let host = self.hosts.iter().position(|host| host.address == flight.from);
             let (from, to) = (*address, Target::Host(host.expect("hosts do not go away")));
             self.fly(from, to, &[], |_| Cargo::Unreachable);

@@ -27,7 +27,7 @@ use crate::gateway::Gateway;
 
 pub use virtual_world::VirtualWorld;
 
-/// One client at one gateway, fresh for each scenario. The gateway's faults are turned by its knobs.
+/// One client at one gateway, fresh for each scenario. The gateway's faults are turned on by [`World::gateway`].
 ///
 /// Announcements of the gateway reach the client, on whatever socket.
 pub trait World {

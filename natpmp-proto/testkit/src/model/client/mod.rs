@@ -10,7 +10,7 @@ use natpmp_proto::client::MappingState;
 use natpmp_proto::wire::Request;
 use natpmp_proto::{Event, Instant, MapRequest, Protocol};
 
-use crate::gateway::{Announces, FailureForm, Gateway, Grant, Knobs, Lease, Reach, VersionError, Vpn};
+use crate::gateway::{Announces, FailureForm, Faults, Gateway, Grant, Lease, Reach, VersionError, Vpn};
 use crate::net::{Link, Punctuality, Sim};
 
 /// What a mapping is known by.
@@ -216,7 +216,7 @@ impl Run {
             }
             Step::Unreachable => sim.inject_unreachable(),
             Step::Down => sim.command(|client, now| client.handle_network_down(now)),
-            Step::Turn(fault) => sim.with_gateway(|gateway, _| fault.apply(&mut gateway.knobs)),
+            Step::Turn(fault) => sim.with_gateway(|gateway, _| fault.apply(&mut gateway.faults)),
             Step::Restart => sim.with_gateway(|gateway, now| gateway.restart(now)),
             Step::DropMappings => sim.with_gateway(|gateway, _| gateway.drop_mappings()),
             Step::ChangeAddress(some) => {
@@ -240,7 +240,7 @@ impl Run {
         }
         self.sim.with_gateway(|gateway, now| {
             // Internal port 0 is wanted by VPNs only.
-            gateway.knobs = Knobs { vpn: Some(Vpn::AnswersZero), ..Knobs::default() };
+            gateway.faults = Faults { vpn: Some(Vpn::AnswersZero), ..Faults::default() };
             gateway.change_address(now, Some(Gateway::EXTERNAL));
         });
         self.sim.poke();
@@ -291,23 +291,23 @@ impl Sender {
 
 impl Fault {
     /// Turns it on at a gateway.
-    fn apply(self, knobs: &mut Knobs) {
+    fn apply(self, faults: &mut Faults) {
         match self {
-            Self::None => *knobs = Knobs::default(),
-            Self::Reach(reach) => knobs.reach = reach,
+            Self::None => *faults = Faults::default(),
+            Self::Reach(reach) => faults.reach = reach,
             Self::Refuse(code, form) => {
-                (knobs.refuse_map, knobs.refuse_unmap, knobs.refuse_address) = (code, code, code);
-                knobs.failure_form = form;
+                (faults.refuse_map, faults.refuse_unmap, faults.refuse_address) = (code, code, code);
+                faults.failure_form = form;
             }
-            Self::Grant(grant) => knobs.grant = grant,
-            Self::MovesPorts => knobs.moves_ports = true,
+            Self::Grant(grant) => faults.grant = grant,
+            Self::MovesPorts => faults.moves_ports = true,
             Self::Late(delay, repeats, answers_every) => {
-                knobs.delay = Duration::from_millis(delay.into());
-                (knobs.repeats, knobs.answers_every) = (repeats, answers_every);
+                faults.delay = Duration::from_millis(delay.into());
+                (faults.repeats, faults.answers_every) = (repeats, answers_every);
             }
-            Self::Version(form) => knobs.version_error = Some(form),
-            Self::Miniupnpd => *knobs = Knobs::miniupnpd(),
-            Self::Announces(announces) => knobs.announces = announces,
+            Self::Version(form) => faults.version_error = Some(form),
+            Self::Miniupnpd => *faults = Faults::miniupnpd(),
+            Self::Announces(announces) => faults.announces = announces,
         }
     }
 }

@@ -1,10 +1,10 @@
-//! How a gateway misbehaves: each knob is a fault met in the field.
+//! How a gateway misbehaves: each option is a fault met in practice.
 
 use std::time::Duration;
 
-/// What can be turned at a gateway. The default is a gateway as RFC 6886 wants it.
+/// The faults of a gateway, each of which a test may turn on. The default is a gateway as RFC 6886 wants it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Knobs {
+pub struct Faults {
     /// Whether there is anybody to hear.
     pub reach: Reach,
     /// The result that every request to map gets, if it is not served.
@@ -115,7 +115,7 @@ pub enum Announces {
     Pcp,
 }
 
-impl Knobs {
+impl Faults {
     /// The gateway that most people meet, as it is when built with PCP and run with `system_uptime`.
     #[must_use]
     pub fn miniupnpd() -> Self {
@@ -136,7 +136,7 @@ impl Knobs {
     }
 }
 
-impl Default for Knobs {
+impl Default for Faults {
     fn default() -> Self {
         Self {
             reach: Reach::Open,
