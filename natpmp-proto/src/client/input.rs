@@ -83,7 +83,7 @@ impl<const N: usize> Client<N> {
         match ask {
             Ask::ExternalAddress if !self.external.is_asked => self.leave_question(now),
             Ask::UnmapAll(_) if is_clearing => self.finish(now, ask, Err(Error::NoAnswer)),
-            Ask::Map(_) if exchange.heard_nothing_only() => self.finish(now, ask, Err(Error::GrantedNothing)),
+            Ask::Map(_) if exchange.has_empty_grant() => self.finish(now, ask, Err(Error::GrantedNothing)),
             _ => self.give_up(now, Error::NoAnswer),
         }
     }
@@ -105,7 +105,7 @@ impl<const N: usize> Client<N> {
         let is_taken = |protocol, internal_port| self.slot(Key { protocol, internal_port }).is_some();
         let result = match ask.meaning(&response, is_taken) {
             Meaning::Other => return false,
-            Meaning::NothingOrLate if !self.settles_as_nothing() => return false,
+            Meaning::NothingOrLate if !self.is_settled_by_empty_grant() => return false,
             Meaning::NothingOrLate | Meaning::Nothing => Err(Error::GrantedNothing),
             Meaning::Refused(refusal) => Err(Error::Refused(refusal)),
             Meaning::Success => Ok(&response),
@@ -117,8 +117,8 @@ impl<const N: usize> Client<N> {
         true
     }
 
-    fn settles_as_nothing(&mut self) -> bool {
-        self.in_flight.as_mut().is_some_and(Exchange::settles_as_nothing)
+    fn is_settled_by_empty_grant(&mut self) -> bool {
+        self.in_flight.as_mut().is_some_and(Exchange::is_settled_by_empty_grant)
     }
 
     /// The gateway has answered the request in flight.
@@ -214,7 +214,7 @@ impl<const N: usize> Client<N> {
         }
         self.question = true;
         if let Some(exchange) = &mut self.in_flight {
-            exchange.nudge(now, &self.schedule);
+            exchange.restart_on_announcement(now, &self.schedule);
         }
     }
 

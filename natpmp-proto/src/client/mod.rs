@@ -293,7 +293,7 @@ impl<const N: usize> Client<N> {
         // Before all that is due: whoever is told of a mapping is to know the address.
         self.external.ask_at = Instant::ZERO;
         if let Some(exchange) = &mut self.in_flight {
-            exchange.hurry(now, &self.schedule);
+            exchange.restart_on_hint(now, &self.schedule);
         }
     }
 }
@@ -325,7 +325,7 @@ impl<const N: usize> Client<N> {
     fn attend(&mut self, now: Instant) {
         self.quiet_until = Instant::ZERO;
         if let Some(exchange) = &mut self.in_flight {
-            exchange.hurry(now, &self.schedule);
+            exchange.restart_on_hint(now, &self.schedule);
         }
     }
 
