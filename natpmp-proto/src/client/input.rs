@@ -4,7 +4,7 @@ use core::net::SocketAddrV4;
 
 use super::ask::{Ask, Exchange, Key, Meaning};
 use super::event::{Discard, Error, Heard, LossCause};
-use super::slot::{Life, Slot};
+use super::slot::{Deletion, Life, Slot};
 use super::{Client, UnmapAll};
 use crate::epoch::Epoch;
 use crate::time::{Instant, Span};
@@ -167,7 +167,7 @@ impl<const N: usize> Client<N> {
         self.unmap_all_mut(protocol).end(result);
         for slot in &mut self.slots {
             let is_closed = match slot.life {
-                Life::Closing { with_all } => with_all,
+                Life::Closing(deletion) => deletion == Deletion::WithAll,
                 // It was deleted as well.
                 Life::Open { .. } => !slot.is_kept() && result.is_ok(),
                 Life::Closed(_) | Life::Ended(_) => false,
@@ -264,7 +264,7 @@ impl<const N: usize> Client<N> {
         self.silences = self.silences.saturating_add(1);
         for slot in &mut self.slots {
             let is_asked = match slot.life {
-                Life::Closing { with_all: true } => asked == Some(Ask::UnmapAll(slot.key.protocol)),
+                Life::Closing(Deletion::WithAll) => asked == Some(Ask::UnmapAll(slot.key.protocol)),
                 _ => asked.and_then(Ask::key) == Some(slot.key),
             };
             let is_due = slot.due().is_some_and(|due| due <= now);
@@ -277,9 +277,9 @@ impl<const N: usize> Client<N> {
             }
             if is_asked {
                 // Behind all others that are due: a gateway may be silent about this one only.
-                slot.put_off(self.quiet_until);
+                slot.delay_until(self.quiet_until);
             }
-            slot.is_last_try = true;
+            slot.shorten_deletion();
         }
         for protocol in Protocol::ALL {
             let unmap_all = self.unmap_all_mut(protocol);

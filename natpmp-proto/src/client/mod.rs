@@ -37,7 +37,7 @@ use crate::time::Instant;
 use crate::wire::Protocol;
 
 use ask::{Ask, Exchange, Key};
-use slot::{Hold, Slot};
+use slot::{Deletion, Hold, Life, Slot};
 
 pub use config::Config;
 pub use event::{Discard, Ending, Error, Event, Heard, LossCause, MapError};
@@ -169,7 +169,7 @@ impl<const N: usize> Client<N> {
         }
         if let Some(slot) = self.slot_mut(key) {
             slot.is_unanswered |= is_unknown;
-            slot.unmap(now, false);
+            slot.unmap(now, Deletion::BySchedule);
         }
         self.drop_exchange(Ask::Map(key));
         self.make_way();
@@ -183,7 +183,7 @@ impl<const N: usize> Client<N> {
     /// Some gateways delete the other protocol's mappings as well: those that are kept here are renewed at once.
     pub fn unmap_all(&mut self, now: Instant, protocol: Protocol) {
         for slot in self.slots.iter_mut().filter(|slot| slot.key.protocol == protocol) {
-            slot.unmap(now, true);
+            slot.unmap(now, Deletion::WithAll);
         }
         let doomed = self.in_flight.and_then(|exchange| exchange.ask.key());
         if doomed.is_some_and(|key| key.protocol == protocol) {
@@ -229,7 +229,7 @@ impl<const N: usize> Client<N> {
     /// given up if its answer does not come within the first wait of the schedule.
     pub fn hasten_deletions(&mut self, now: Instant) {
         for slot in &mut self.slots {
-            slot.is_last_try = true;
+            slot.shorten_deletion();
         }
         for protocol in Protocol::ALL {
             let unmap_all = self.unmap_all_mut(protocol);
@@ -361,7 +361,7 @@ impl<const N: usize> Client<N> {
     /// that nobody waits for does not hold up renewals for long.
     fn schedule(&self, ask: Ask) -> Schedule {
         let is_last_try = match ask {
-            Ask::Unmap(key) => self.slot(key).is_some_and(|slot| slot.is_last_try),
+            Ask::Unmap(key) => self.slot(key).is_some_and(|slot| slot.life == Life::Closing(Deletion::LastTry)),
             Ask::UnmapAll(protocol) => {
                 matches!(self.unmap_all_of(protocol), UnmapAll::LastTry | UnmapAll::Clearing)
             }

@@ -4,7 +4,7 @@ use core::net::SocketAddrV4;
 
 use super::ask::{Ask, Exchange};
 use super::event::Event;
-use super::slot::Life;
+use super::slot::{Deletion, Life};
 use super::{Client, UnmapAll};
 use crate::time::{Instant, Span};
 use crate::wire::{Encoded, Protocol, Request};
@@ -140,7 +140,7 @@ impl<const N: usize> Client<N> {
             first.offer(self.quiet_until, self.external.ask_at, Ask::ExternalAddress);
         }
         for slot in &self.slots {
-            if matches!(slot.life, Life::Closing { with_all: false }) {
+            if matches!(slot.life, Life::Closing(Deletion::BySchedule | Deletion::LastTry)) {
                 return Some((Instant::ZERO, Ask::Unmap(slot.key)));
             }
             if let Some(due) = slot.due() {

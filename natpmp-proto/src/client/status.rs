@@ -105,7 +105,7 @@ impl Slot {
                 MappingState::Open { mapping, expires, renewal }
             }
             (Life::Closed(_), _) => MappingState::Closed { next_attempt: self.due.max(quiet_until) },
-            (Life::Closing { .. }, _) => MappingState::Closing,
+            (Life::Closing(_), _) => MappingState::Closing,
             (Life::Ended(_) | Life::Open { .. }, _) => MappingState::Ended,
         }
     }
