@@ -4,6 +4,7 @@ use core::net::SocketAddrV4;
 
 use super::ask::{Ask, Exchange, Key, Meaning};
 use super::event::{Discard, Error, Heard, LossCause};
+use super::external::Inquiry;
 use super::slot::{Deletion, Life, Slot};
 use super::{Client, UnmapAll};
 use crate::epoch::Epoch;
@@ -40,12 +41,12 @@ impl<const N: usize> Client<N> {
         }
         match Response::decode(bytes) {
             Ok(Response::ExternalAddress { epoch, address }) => {
-                self.ask_soon(now);
+                self.check_announcement(now);
                 Ok(Heard::Announcement { epoch, address })
             }
             Ok(_) => Err(Discard::NotAwaited),
             Err(DecodeError::Pcp { opcode: PCP_ANNOUNCE, result: Some(0) }) => {
-                self.ask_soon(now);
+                self.check_announcement(now);
                 self.renew_soon(now);
                 Ok(Heard::PcpAnnouncement)
             }
@@ -81,7 +82,7 @@ impl<const N: usize> Client<N> {
             return;
         }
         match ask {
-            Ask::ExternalAddress if !self.external.is_asked => self.leave_question(now),
+            Ask::ExternalAddress if self.external.inquiry != Inquiry::Request => self.give_up_check(now),
             Ask::UnmapAll(_) if is_clearing => self.finish(now, ask, Err(Error::NoAnswer)),
             Ask::Map(_) if exchange.has_empty_grant() => self.finish(now, ask, Err(Error::GrantedNothing)),
             _ => self.give_up(now, Error::NoAnswer),
@@ -135,19 +136,6 @@ impl<const N: usize> Client<N> {
                 }
             }
             Ask::UnmapAll(protocol) => self.finish_unmap_all(now, protocol, result.map(|_| ())),
-        }
-    }
-
-    fn finish_external_address(&mut self, now: Instant, result: Result<&Response, Error>) {
-        self.question = false;
-        self.external.ask_at = now + Span::from_millis(self.external.interval_ms);
-        match result {
-            Ok(Response::ExternalAddress { address, .. }) => self.external.learn(Ok(*address)),
-            Ok(_) => {}
-            Err(error) => {
-                self.external.address = None;
-                self.external.learn(Err(error));
-            }
         }
     }
 
@@ -207,17 +195,6 @@ impl<const N: usize> Client<N> {
         self.external.ask_at = self.external.ask_at.min(ask_at);
     }
 
-    /// Checks a hint by a question to the gateway, unless nothing here depends on it.
-    fn ask_soon(&mut self, now: Instant) {
-        if !self.external.is_watched && !self.slots.iter().any(|slot| slot.is_kept()) {
-            return;
-        }
-        self.question = true;
-        if let Some(exchange) = &mut self.in_flight {
-            exchange.restart_on_announcement(now, &self.schedule);
-        }
-    }
-
     /// Renews all that is kept, spread over 5 s, at most once a minute.
     fn renew_soon(&mut self, now: Instant) {
         if self.round_at <= now {
@@ -235,24 +212,6 @@ impl<const N: usize> Client<N> {
         if self.in_flight.is_some() {
             self.give_up(now, error);
         }
-    }
-
-    /// A question that nobody waits for found no answer. That is no verdict on the gateway: it was not pursued for long, and
-    /// a forged announcement may have caused it.
-    fn leave_question(&mut self, now: Instant) {
-        self.in_flight = None;
-        self.question = false;
-        let pause = self.pause(self.silences);
-        self.silences = self.silences.saturating_add(1);
-        self.put_off_address(now + pause);
-        if self.external.is_watched {
-            self.external.learn(Err(Error::NoAnswer));
-        }
-    }
-
-    fn put_off_address(&mut self, at: Instant) {
-        let is_alive = self.slots.iter().any(|slot| slot.mapping().is_some());
-        self.external.ask_at = at + if is_alive { ADDRESS_PAUSE } else { Span::ZERO };
     }
 
     /// The gateway cannot be asked anything at present: all that waits for it shares the verdict. Only deletions are sent
@@ -289,19 +248,12 @@ impl<const N: usize> Client<N> {
                 *unmap_all = UnmapAll::LastTry;
             }
         }
-        let is_watched = self.external.is_watched && self.external.ask_at <= now;
-        if self.external.is_asked || is_watched {
-            self.external.learn(Err(error));
-        }
-        if asked == Some(Ask::ExternalAddress) {
-            self.put_off_address(self.quiet_until);
-        }
-        self.question = false;
+        self.fail_external_address(now, asked, error);
     }
 
     /// The backed-off pause, less a random part.
     #[inline(never)] // many call it, and firmware has more time than flash
-    fn pause(&mut self, failures: u8) -> Span {
+    pub(super) fn pause(&mut self, failures: u8) -> Span {
         let pause = self.backoff.pause_span(failures);
         pause.saturating_sub(self.random.up_to(pause.halved(2)))
     }
@@ -312,8 +264,5 @@ const PCP_ANNOUNCE: u8 = 0x80;
 
 /// Section 3.7.
 const RECREATION_SPREAD: Span = Span::from_secs(5);
-
-/// A gateway that grants mappings and does not tell its address is not pestered for it.
-const ADDRESS_PAUSE: Span = Span::from_secs(60);
 
 const ROUND_PAUSE: Span = Span::from_secs(60);

@@ -21,22 +21,23 @@
 mod ask;
 mod config;
 mod event;
+mod external;
 mod input;
 mod output;
 mod slot;
 mod status;
 
-use core::net::{Ipv4Addr, SocketAddrV4};
-use core::time::Duration;
+use core::net::SocketAddrV4;
 
 use crate::epoch::Epoch;
 use crate::mapping::MapRequest;
 use crate::random::Random;
-use crate::retry::{Backoff, Schedule, millis};
+use crate::retry::{Backoff, Schedule};
 use crate::time::Instant;
 use crate::wire::Protocol;
 
 use ask::{Ask, Exchange, Key};
+use external::{External, Inquiry};
 use slot::{Deletion, Hold, Life, Slot};
 
 pub use config::Config;
@@ -53,8 +54,6 @@ pub struct Client<const N: usize = 8> {
     in_flight: Option<Exchange>,
     restart_news: bool,
     gateway_news: bool,
-    /// An announcement is to be checked by a question to the gateway, but not before `question_from`.
-    question: bool,
     /// How often the gateway could not be asked anything in a row.
     silences: u8,
     external: External,
@@ -66,30 +65,11 @@ pub struct Client<const N: usize = 8> {
     random: Random,
     schedule: Schedule,
     backoff: Backoff,
-    question_from: Instant,
     /// When the last round of renewals was, or the next one will be, that lost state or a PCP announcement caused; zero before the first.
     round_at: Instant,
     /// Of the last answer, if there was one since the gateway or the network changed.
     epoch: Epoch,
     slots: heapless::Vec<Slot, N>,
-}
-
-/// The external address, and what is to be done about it.
-#[derive(Clone, Copy, Debug)]
-struct External {
-    address: Option<Ipv4Addr>,
-    error: Option<Error>,
-    /// The caller waits for an answer.
-    is_asked: bool,
-    /// Changes are to be told.
-    is_watched: bool,
-    /// So is the next answer, change or not.
-    is_first: bool,
-    news: Option<Result<Ipv4Addr, Error>>,
-    /// In milliseconds, while it is watched.
-    interval_ms: u32,
-    /// When to ask next, while it is watched.
-    ask_at: Instant,
 }
 
 /// The deletion of all mappings of one protocol.
@@ -122,8 +102,6 @@ impl<const N: usize> Client<N> {
             silences: 0,
             external: External::new(config.external_address_interval),
             unmap_all: [UnmapAll::Idle; 2],
-            question: false,
-            question_from: Instant::ZERO,
             round_at: Instant::ZERO,
             restart_news: false,
             gateway_news: false,
@@ -219,12 +197,6 @@ impl<const N: usize> Client<N> {
         true
     }
 
-    /// Asks for the external address (section 3.2). The answer comes as [`Event::ExternalAddress`].
-    pub fn request_external_address(&mut self, now: Instant) {
-        self.external.is_asked = true;
-        self.attend(now);
-    }
-
     /// There is not much time left: every deletion that is still to be answered is sent once more, one after the other, and
     /// given up if its answer does not come within the first wait of the schedule.
     pub fn hasten_deletions(&mut self, now: Instant) {
@@ -241,19 +213,6 @@ impl<const N: usize> Client<N> {
         self.attend(now);
     }
 
-    /// Whether changes of the external address are to be told as [`Event::ExternalAddress`]: it is asked for now, after
-    /// every announcement, and at the interval of the [`Config`].
-    pub fn watch_external_address(&mut self, now: Instant, is_watched: bool) {
-        let was_due = if self.external.is_watched { self.external.ask_at } else { now };
-        self.external.is_watched = is_watched;
-        self.external.ask_at = now.min(was_due);
-        if is_watched {
-            // The first answer is told, whatever was known.
-            self.external.is_first = true;
-            self.attend(now);
-        }
-    }
-
     /// Another gateway from now on. What is kept is asked for there; it stays open at the old gateway until its lease
     /// ends there, and so do mappings held once, which end here. [`Event::GatewayChanged`] says so. The same gateway again: as [`network_changed`](Self::network_changed).
     pub fn set_gateway(&mut self, now: Instant, gateway: SocketAddrV4) {
@@ -263,10 +222,7 @@ impl<const N: usize> Client<N> {
             self.in_flight = None;
             // How soon what is announced is believed again was the old gateway's.
             self.round_at = Instant::ZERO;
-            self.external.address = None;
-            self.external.error = None;
-            // What the old gateway said is no answer any more.
-            self.external.is_asked |= self.external.news.take().is_some();
+            self.external.forget();
             for slot in &mut self.slots {
                 slot.lost(now, LossCause::GatewayChanged);
                 slot.is_unanswered = false;
@@ -365,7 +321,9 @@ impl<const N: usize> Client<N> {
             Ask::UnmapAll(protocol) => {
                 matches!(self.unmap_all_of(protocol), UnmapAll::LastTry | UnmapAll::Clearing)
             }
-            Ask::ExternalAddress if !self.external.is_asked => return self.schedule.at_most(Schedule::QUICK),
+            Ask::ExternalAddress if self.external.inquiry != Inquiry::Request => {
+                return self.schedule.at_most(Schedule::QUICK);
+            }
             Ask::ExternalAddress | Ask::Map(_) => false,
         };
         if is_last_try { self.schedule.once() } else { self.schedule }
@@ -389,38 +347,6 @@ impl<const N: usize> Client<N> {
     }
 }
 
-impl External {
-    const fn new(interval: Duration) -> Self {
-        Self {
-            address: None,
-            error: None,
-            is_asked: false,
-            is_watched: false,
-            is_first: false,
-            news: None,
-            interval_ms: clamp(millis(interval)),
-            ask_at: Instant::ZERO,
-        }
-    }
-
-    /// What was learned; told if the caller waits for it, or watches and it is new.
-    fn learn(&mut self, answer: Result<Ipv4Addr, Error>) {
-        let is_new = match answer {
-            Ok(address) => self.error.is_some() || self.address != Some(address),
-            Err(error) => self.error != Some(error),
-        };
-        match answer {
-            Ok(address) => (self.address, self.error) = (Some(address), None),
-            Err(error) => self.error = Some(error),
-        }
-        if self.is_asked || (self.is_watched && (is_new || self.is_first)) {
-            self.news = Some(answer);
-        }
-        self.is_asked = false;
-        self.is_first = false;
-    }
-}
-
 impl UnmapAll {
     fn is_wanted(self) -> bool {
         matches!(self, Self::Wanted | Self::LastTry | Self::Clearing)
@@ -431,12 +357,6 @@ impl UnmapAll {
             *self = Self::Done(result);
         }
     }
-}
-
-/// Milliseconds, a second of them at least.
-const fn clamp(millis: u32) -> u32 {
-    // `<=` would do as well: a second is a second.
-    if millis < 1_000 { 1_000 } else { millis }
 }
 
 #[cfg(test)]

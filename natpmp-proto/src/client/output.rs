@@ -4,9 +4,10 @@ use core::net::SocketAddrV4;
 
 use super::ask::{Ask, Exchange};
 use super::event::Event;
+use super::external::{CHECK_PAUSE, Inquiry};
 use super::slot::{Deletion, Life};
 use super::{Client, UnmapAll};
-use crate::time::{Instant, Span};
+use crate::time::Instant;
 use crate::wire::{Encoded, Protocol, Request};
 
 /// What is to be done next, in this order: everything is sent, then everything is told, then there is time to wait.
@@ -78,7 +79,7 @@ impl<const N: usize> Client<N> {
                 return Some(Event::UnmappedAll { protocol, result });
             }
         }
-        self.external.news.take().map(Event::ExternalAddress)
+        self.external.pending_report.take().map(Event::ExternalAddress)
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) and [`poll_transmit`](Self::poll_transmit) have something to do next;
@@ -107,7 +108,7 @@ impl<const N: usize> Client<N> {
         self.in_flight = Some(exchange);
         let resends = resends.ok_or(Some(exchange.deadline))?;
         if ask == Ask::ExternalAddress {
-            self.question_from = now + QUESTION_PAUSE;
+            self.external.check_at = now + CHECK_PAUSE;
         }
         let payload = self.request(ask).ok_or(Some(exchange.deadline))?.encode();
         Ok(Transmit { to: self.gateway, payload, resends })
@@ -131,12 +132,12 @@ impl<const N: usize> Client<N> {
             }
         }
         let mut first = First { due: Instant::ZERO, was_due: Instant::ZERO, ask: None };
-        if self.question {
-            first.offer(Instant::ZERO, self.question_from, Ask::ExternalAddress);
+        match self.external.inquiry {
+            Inquiry::None => {}
+            Inquiry::Announcement => first.offer(Instant::ZERO, self.external.check_at, Ask::ExternalAddress),
+            Inquiry::Request => first.offer(Instant::ZERO, Instant::ZERO, Ask::ExternalAddress),
         }
-        if self.external.is_asked {
-            first.offer(self.quiet_until, Instant::ZERO, Ask::ExternalAddress);
-        } else if self.external.is_watched {
+        if self.external.is_watched() {
             first.offer(self.quiet_until, self.external.ask_at, Ask::ExternalAddress);
         }
         for slot in &self.slots {
@@ -186,6 +187,3 @@ impl First {
         }
     }
 }
-
-/// Announcements are checked by one question in this time.
-const QUESTION_PAUSE: Span = Span::from_secs(1);

@@ -1,6 +1,6 @@
 //! Getters, and the state of a mapping as users see it.
 
-use core::net::{Ipv4Addr, SocketAddrV4};
+use core::net::SocketAddrV4;
 
 use super::Client;
 use super::ask::Key;
@@ -58,13 +58,6 @@ impl<const N: usize> Client<N> {
     #[must_use]
     pub const fn gateway(&self) -> SocketAddrV4 {
         self.gateway
-    }
-
-    /// The external address, as the gateway said it last; `None` if it was not asked since it was set or since
-    /// [`watch_external_address`](Self::watch_external_address) was switched on, or has none.
-    #[must_use]
-    pub const fn external_address(&self) -> Option<Ipv4Addr> {
-        self.external.address
     }
 
     /// A mapping by what it is known by; `None` if the machine does not hold it.

@@ -12,6 +12,8 @@ mod matching;
 mod patience;
 mod unmapping;
 
+use core::net::Ipv4Addr;
+use core::time::Duration;
 use std::vec::Vec;
 
 use super::*;
