@@ -2,14 +2,14 @@
 
 use core::net::SocketAddrV4;
 
+use super::Client;
 use super::ask::{Ask, Exchange, Key, Meaning};
 use super::event::{Discard, Error, Heard, LossCause};
 use super::external::Inquiry;
-use super::slot::{Deletion, Life, Slot};
-use super::{Client, UnmapAll};
+use super::slot::Slot;
 use crate::epoch::Epoch;
 use crate::time::{Instant, Span};
-use crate::wire::{DecodeError, Protocol, Refusal, Response};
+use crate::wire::{DecodeError, Refusal, Response};
 
 /// Inputs.
 impl<const N: usize> Client<N> {
@@ -76,15 +76,14 @@ impl<const N: usize> Client<N> {
         }
         let Some(ask) = self.in_flight.map(|exchange| exchange.ask) else { return };
         let schedule = self.schedule(ask);
-        let is_clearing = matches!(ask, Ask::UnmapAll(protocol) if self.unmap_all_of(protocol) == UnmapAll::Clearing);
         let Some(exchange) = &mut self.in_flight else { return };
         if !exchange.is_over(now, &schedule) {
             return;
         }
         match ask {
-            Ask::ExternalAddress if self.external.inquiry != Inquiry::Request => self.give_up_check(now),
-            Ask::UnmapAll(_) if is_clearing => self.finish(now, ask, Err(Error::NoAnswer)),
             Ask::Map(_) if exchange.has_empty_grant() => self.finish(now, ask, Err(Error::GrantedNothing)),
+            Ask::ExternalAddress if self.external.inquiry != Inquiry::Request => self.give_up_check(now),
+            Ask::UnmapAll(_) if self.is_clearing(ask) => self.finish(now, ask, Err(Error::NoAnswer)),
             _ => self.give_up(now, Error::NoAnswer),
         }
     }
@@ -151,24 +150,6 @@ impl<const N: usize> Client<N> {
         }
     }
 
-    fn finish_unmap_all(&mut self, now: Instant, protocol: Protocol, result: Result<(), Error>) {
-        self.unmap_all_mut(protocol).end(result);
-        for slot in &mut self.slots {
-            let is_closed = match slot.life {
-                Life::Closing(deletion) => deletion == Deletion::WithAll,
-                // It was deleted as well.
-                Life::Open { .. } => !slot.is_kept() && result.is_ok(),
-                Life::Closed(_) | Life::Ended(_) => false,
-            };
-            if slot.key.protocol == protocol && is_closed {
-                slot.unmapped(result);
-            } else if slot.is_kept() && result.is_ok() {
-                // Of the other protocol, since some gateways delete both; or wanted in spite of it.
-                slot.ask_now(now);
-            }
-        }
-    }
-
     /// The epoch rule (section 3.6), and what follows from a loss (section 3.7).
     fn hear_epoch(&mut self, now: Instant, seconds: u32) {
         let is_lost = self.is_epoch_known && self.epoch.is_lost_by(seconds, now);
@@ -222,10 +203,7 @@ impl<const N: usize> Client<N> {
         self.quiet_until = now + self.pause(self.silences);
         self.silences = self.silences.saturating_add(1);
         for slot in &mut self.slots {
-            let is_asked = match slot.life {
-                Life::Closing(Deletion::WithAll) => asked == Some(Ask::UnmapAll(slot.key.protocol)),
-                _ => asked.and_then(Ask::key) == Some(slot.key),
-            };
+            let is_asked = asked.is_some_and(|ask| slot.is_asked_by(ask));
             let is_due = slot.due().is_some_and(|due| due <= now);
             if is_asked || is_due {
                 slot.failed(error);
@@ -240,14 +218,7 @@ impl<const N: usize> Client<N> {
             }
             slot.shorten_deletion();
         }
-        for protocol in Protocol::ALL {
-            let unmap_all = self.unmap_all_mut(protocol);
-            if asked == Some(Ask::UnmapAll(protocol)) {
-                unmap_all.end(Err(error));
-            } else if *unmap_all == UnmapAll::Wanted {
-                *unmap_all = UnmapAll::LastTry;
-            }
-        }
+        self.fail_unmap_all(asked, error);
         self.fail_external_address(now, asked, error);
     }
 

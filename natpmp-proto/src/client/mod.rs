@@ -20,6 +20,7 @@
 
 mod ask;
 mod config;
+mod deletion;
 mod event;
 mod external;
 mod input;
@@ -37,8 +38,9 @@ use crate::time::Instant;
 use crate::wire::Protocol;
 
 use ask::{Ask, Exchange, Key};
+use deletion::UnmapAll;
 use external::{External, Inquiry};
-use slot::{Deletion, Hold, Life, Slot};
+use slot::{Hold, Slot};
 
 pub use config::Config;
 pub use event::{Discard, Ending, Error, Event, Heard, LossCause, MapError};
@@ -70,18 +72,6 @@ pub struct Client<const N: usize = 8> {
     /// Of the last answer, if there was one since the gateway or the network changed.
     epoch: Epoch,
     slots: heapless::Vec<Slot, N>,
-}
-
-/// The deletion of all mappings of one protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum UnmapAll {
-    Idle,
-    Wanted,
-    /// The gateway does not answer: it is sent once, and given up.
-    LastTry,
-    /// It is sent once, whether the gateway answers or not.
-    Clearing,
-    Done(Result<(), Error>),
 }
 
 /// Commands.
@@ -132,57 +122,6 @@ impl<const N: usize> Client<N> {
         self.want(now, request, Hold::Kept)
     }
 
-    /// Deletes a mapping, whether this machine made it or not. The answer comes as [`Event::Ended`].
-    ///
-    /// A mapping with internal port 0 is forgotten and left to lapse ([`Ending::LeftToLapse`]), since its deletion would
-    /// delete all mappings.
-    ///
-    /// # Errors
-    /// [`MapError::TableFull`] if the machine does not hold the mapping, and has no slot free to pursue its deletion.
-    pub fn unmap(&mut self, now: Instant, protocol: Protocol, internal_port: u16) -> Result<(), MapError> {
-        let key = Key { protocol, internal_port };
-        let is_unknown = self.slot(key).is_none();
-        if is_unknown {
-            self.push(key, now)?;
-        }
-        if let Some(slot) = self.slot_mut(key) {
-            slot.is_unanswered |= is_unknown;
-            slot.unmap(now, Deletion::BySchedule);
-        }
-        self.drop_exchange(Ask::Map(key));
-        self.make_way();
-        self.attend(now);
-        Ok(())
-    }
-
-    /// Deletes **all** mappings of `protocol` that the gateway has for this host, those of other programs too (section
-    /// 3.4). The answer comes as [`Event::UnmappedAll`], and as [`Event::Ended`] for each mapping held here.
-    ///
-    /// Some gateways delete the other protocol's mappings as well: those that are kept here are renewed at once.
-    pub fn unmap_all(&mut self, now: Instant, protocol: Protocol) {
-        for slot in self.slots.iter_mut().filter(|slot| slot.key.protocol == protocol) {
-            slot.unmap(now, Deletion::WithAll);
-        }
-        let doomed = self.in_flight.and_then(|exchange| exchange.ask.key());
-        if doomed.is_some_and(|key| key.protocol == protocol) {
-            self.in_flight = None;
-        }
-        *self.unmap_all_mut(protocol) = UnmapAll::Wanted;
-        self.make_way();
-        self.attend(now);
-    }
-
-    /// Deletes **all** mappings of both protocols that the gateway has for this host, those of other programs too, and makes anew
-    /// what is kept here: for a host that has taken a new address, whose earlier holder may have left some (section 3.4).
-    /// What is held once and open ends. The answers come as [`Event::UnmappedAll`].
-    ///
-    /// Each deletion is sent once, and its silence is no verdict: what is kept does not wait for it.
-    pub fn clear(&mut self, now: Instant) {
-        self.unmap_all = [UnmapAll::Clearing; 2];
-        self.make_way();
-        self.attend(now);
-    }
-
     /// Renews a mapping now, or tries again now to make it. The answer comes as [`Event::Renewed`],
     /// [`Event::PortChanged`], [`Event::Mapped`], [`Event::Failed`] or [`Event::Ended`].
     ///
@@ -195,22 +134,6 @@ impl<const N: usize> Client<N> {
         slot.ask_now(now);
         self.attend(now);
         true
-    }
-
-    /// There is not much time left: every deletion that is still to be answered is sent once more, one after the other, and
-    /// given up if its answer does not come within the first wait of the schedule.
-    pub fn hasten_deletions(&mut self, now: Instant) {
-        for slot in &mut self.slots {
-            slot.shorten_deletion();
-        }
-        for protocol in Protocol::ALL {
-            let unmap_all = self.unmap_all_mut(protocol);
-            if *unmap_all == UnmapAll::Wanted {
-                *unmap_all = UnmapAll::LastTry;
-            }
-        }
-        self.in_flight = None;
-        self.attend(now);
     }
 
     /// Another gateway from now on. What is kept is asked for there; it stays open at the old gateway until its lease
@@ -230,9 +153,7 @@ impl<const N: usize> Client<N> {
                     slot.failed(Error::GatewayChanged);
                 }
             }
-            for unmap_all in &mut self.unmap_all {
-                unmap_all.end(Err(Error::GatewayChanged));
-            }
+            self.end_unmap_all(Error::GatewayChanged);
         }
         self.network_changed(now);
     }
@@ -300,41 +221,13 @@ impl<const N: usize> Client<N> {
         self.slots.iter_mut().find(|slot| slot.key == key)
     }
 
-    fn unmap_all_of(&self, protocol: Protocol) -> UnmapAll {
-        let [udp, tcp] = self.unmap_all;
-        if protocol == Protocol::Udp { udp } else { tcp }
-    }
-
-    fn unmap_all_mut(&mut self, protocol: Protocol) -> &mut UnmapAll {
-        let [udp, tcp] = &mut self.unmap_all;
-        match protocol {
-            Protocol::Udp => udp,
-            Protocol::Tcp => tcp,
-        }
-    }
-
     /// How patiently this is asked for: a deletion that waited behind a silence is sent once (section 3.4), and a question
     /// that nobody waits for does not hold up renewals for long.
     fn schedule(&self, ask: Ask) -> Schedule {
-        let is_last_try = match ask {
-            Ask::Unmap(key) => self.slot(key).is_some_and(|slot| slot.life == Life::Closing(Deletion::LastTry)),
-            Ask::UnmapAll(protocol) => {
-                matches!(self.unmap_all_of(protocol), UnmapAll::LastTry | UnmapAll::Clearing)
-            }
-            Ask::ExternalAddress if self.external.inquiry != Inquiry::Request => {
-                return self.schedule.at_most(Schedule::QUICK);
-            }
-            Ask::ExternalAddress | Ask::Map(_) => false,
-        };
-        if is_last_try { self.schedule.once() } else { self.schedule }
-    }
-
-    /// A deletion does not wait behind a request that finds no answer. That one is asked again later.
-    #[inline(never)]
-    fn make_way(&mut self) {
-        let is_deletion = |ask| matches!(ask, Ask::Unmap(_) | Ask::UnmapAll(_));
-        if self.in_flight.is_some_and(|exchange| exchange.is_waiting_long() && !is_deletion(exchange.ask)) {
-            self.in_flight = None;
+        match ask {
+            Ask::ExternalAddress if self.external.inquiry != Inquiry::Request => self.schedule.at_most(Schedule::QUICK),
+            _ if self.is_sent_once(ask) => self.schedule.once(),
+            _ => self.schedule,
         }
     }
 
@@ -343,18 +236,6 @@ impl<const N: usize> Client<N> {
     fn drop_exchange(&mut self, ask: Ask) {
         if self.in_flight.is_some_and(|exchange| exchange.ask == ask) {
             self.in_flight = None;
-        }
-    }
-}
-
-impl UnmapAll {
-    fn is_wanted(self) -> bool {
-        matches!(self, Self::Wanted | Self::LastTry | Self::Clearing)
-    }
-
-    fn end(&mut self, result: Result<(), Error>) {
-        if self.is_wanted() {
-            *self = Self::Done(result);
         }
     }
 }

@@ -2,13 +2,12 @@
 
 use core::net::SocketAddrV4;
 
+use super::Client;
 use super::ask::{Ask, Exchange};
 use super::event::Event;
 use super::external::{CHECK_PAUSE, Inquiry};
-use super::slot::{Deletion, Life};
-use super::{Client, UnmapAll};
 use crate::time::Instant;
-use crate::wire::{Encoded, Protocol, Request};
+use crate::wire::{Encoded, Request};
 
 /// What is to be done next, in this order: everything is sent, then everything is told, then there is time to wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,12 +71,8 @@ impl<const N: usize> Client<N> {
                 return Some(event);
             }
         }
-        for protocol in Protocol::ALL {
-            let unmap_all = self.unmap_all_mut(protocol);
-            if let UnmapAll::Done(result) = *unmap_all {
-                *unmap_all = UnmapAll::Idle;
-                return Some(Event::UnmappedAll { protocol, result });
-            }
+        if let Some(event) = self.take_unmapped_all() {
+            return Some(event);
         }
         self.external.pending_report.take().map(Event::ExternalAddress)
     }
@@ -126,10 +121,8 @@ impl<const N: usize> Client<N> {
     /// What to ask next, and when. Deletions wait for nothing, and a question that checks an announcement waits for its
     /// turn only; all else waits for the end of the pause. Of what the pause held up, that which was due first goes first.
     fn agenda(&self) -> Option<(Instant, Ask)> {
-        for protocol in Protocol::ALL {
-            if self.unmap_all_of(protocol).is_wanted() {
-                return Some((Instant::ZERO, Ask::UnmapAll(protocol)));
-            }
+        if let Some(ask) = self.next_unmap_all() {
+            return Some((Instant::ZERO, ask));
         }
         let mut first = First { due: Instant::ZERO, was_due: Instant::ZERO, ask: None };
         match self.external.inquiry {
@@ -141,7 +134,7 @@ impl<const N: usize> Client<N> {
             first.offer(self.quiet_until, self.external.ask_at, Ask::ExternalAddress);
         }
         for slot in &self.slots {
-            if matches!(slot.life, Life::Closing(Deletion::BySchedule | Deletion::LastTry)) {
+            if slot.has_own_deletion() {
                 return Some((Instant::ZERO, Ask::Unmap(slot.key)));
             }
             if let Some(due) = slot.due() {

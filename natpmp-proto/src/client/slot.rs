@@ -13,7 +13,8 @@
 
 use core::num::{NonZeroU16, NonZeroU32};
 
-use super::ask::Key;
+use super::ask::{Ask, Key};
+use super::deletion::Deletion;
 use super::event::{Ending, Error, Event, LossCause};
 use crate::mapping::{MapRequest, Mapping};
 use crate::time::{Instant, Span};
@@ -72,18 +73,6 @@ pub(super) enum Life {
     Closing(Deletion),
     /// Over. No deadline: the next poll reports it and forgets the slot.
     Ended(Ending),
-}
-
-/// How a mapping is being deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Deletion {
-    /// By a request of its own, sent by the schedule. `ends`: the mapping has lapsed and its deletion is not pursued.
-    BySchedule,
-    /// By a request of its own that waited behind a silence, or that the caller has no time to wait for: it is sent once.
-    /// `ends`: as in `BySchedule`.
-    LastTry,
-    /// With all mappings of its protocol. No deadline here: [`UnmapAll`](super::UnmapAll) ends it.
-    WithAll,
 }
 
 /// The external port to suggest.
@@ -217,6 +206,19 @@ impl Slot {
 
     pub(super) fn is_kept(&self) -> bool {
         self.hold == Hold::Kept && self.is_wanted()
+    }
+
+    /// Whether it is being deleted by a request of its own.
+    pub(super) fn has_own_deletion(&self) -> bool {
+        matches!(self.life, Life::Closing(Deletion::BySchedule | Deletion::LastTry))
+    }
+
+    /// Whether a request is for this mapping, or for the deletion of all that it waits for.
+    pub(super) fn is_asked_by(&self, ask: Ask) -> bool {
+        match self.life {
+            Life::Closing(Deletion::WithAll) => ask == Ask::UnmapAll(self.key.protocol),
+            _ => ask.key() == Some(self.key),
+        }
     }
 
     /// The request for it, which counts as sent.
