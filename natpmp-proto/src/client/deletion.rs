@@ -3,12 +3,12 @@
 //! *Delete all* is here from the command to its event. [`Client::unmap_all`] and [`Client::clear`] begin it in [`UnmapAll`];
 //! [`Client::next_unmap_all`] has it sent before all else; the gateway's answer or its silence ends it in
 //! [`UnmapAll::Done`], and with it the mappings that wait in [`Deletion::WithAll`]; [`Client::take_unmapped_all`] reports it.
-//! What one mapping goes through is in [`Slot::unmap`] and [`Slot::unmapped`].
+//! What one mapping goes through is in `Slot::unmap` and `Slot::unmapped`.
 
 use super::Client;
 use super::ask::{Ask, Key};
 use super::event::{Error, Event, MapError};
-use super::slot::{Life, Slot};
+use super::slot::Life;
 use crate::time::Instant;
 use crate::wire::Protocol;
 
@@ -61,7 +61,7 @@ impl<const N: usize> Client<N> {
         }
         self.drop_exchange(Ask::Map(key));
         self.preempt_for_deletion();
-        self.attend(now);
+        self.wake(now);
         Ok(())
     }
 
@@ -79,7 +79,7 @@ impl<const N: usize> Client<N> {
         }
         *self.unmap_all_mut(protocol) = UnmapAll::BySchedule;
         self.preempt_for_deletion();
-        self.attend(now);
+        self.wake(now);
     }
 
     /// Deletes **all** mappings of both protocols that the gateway has for this host, those of other programs too, and makes anew
@@ -90,7 +90,7 @@ impl<const N: usize> Client<N> {
     pub fn clear(&mut self, now: Instant) {
         self.unmap_all = [UnmapAll::Clearing; 2];
         self.preempt_for_deletion();
-        self.attend(now);
+        self.wake(now);
     }
 
     /// Sends every deletion that the gateway has not answered once more, one after the other, and gives each up if its answer
@@ -103,7 +103,7 @@ impl<const N: usize> Client<N> {
             self.unmap_all_mut(protocol).shorten();
         }
         self.in_flight = None;
-        self.attend(now);
+        self.wake(now);
     }
 }
 

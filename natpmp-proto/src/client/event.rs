@@ -89,6 +89,48 @@ impl Event {
     }
 }
 
+/// A mapping as the machine holds it at present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub struct MappingStatus {
+    /// Of the mapping.
+    pub protocol: Protocol,
+    /// Of the mapping.
+    pub internal_port: u16,
+    /// Whether it is kept, or was asked for once.
+    pub is_kept: bool,
+    /// Where it stands.
+    pub state: MappingState,
+    /// Why the last attempt failed; `None` once one has succeeded.
+    pub last_error: Option<Error>,
+}
+
+/// Where a mapping stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum MappingState {
+    /// Not open; it is asked for at `next_attempt` or soon after.
+    Closed {
+        /// When it is asked for next.
+        next_attempt: Instant,
+    },
+    /// Open, by the gateway's word.
+    Open {
+        /// The mapping.
+        mapping: Mapping,
+        /// When its lease ends unless it is renewed.
+        expires: Instant,
+        /// When it is renewed; `None` for a mapping held once.
+        renewal: Option<Instant>,
+    },
+    /// Being deleted.
+    Closing,
+    /// Over; the event that says so waits to be polled.
+    Ended,
+}
+
 /// Why a kept mapping is not open any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

@@ -55,7 +55,7 @@ impl<const N: usize> Client<N> {
     /// Asks for the external address (section 3.2). The answer comes as [`Event::ExternalAddress`](super::Event::ExternalAddress).
     pub fn request_external_address(&mut self, now: Instant) {
         self.external.inquiry = Inquiry::Request;
-        self.attend(now);
+        self.wake(now);
     }
 
     /// Whether to report changes of the external address as [`Event::ExternalAddress`](super::Event::ExternalAddress): the machine
@@ -65,7 +65,7 @@ impl<const N: usize> Client<N> {
         self.external.ask_at = now.min(was_due);
         if is_watched {
             self.external.watch = Watch::FirstAnswer;
-            self.attend(now);
+            self.wake(now);
         } else {
             self.external.watch = Watch::Off;
         }

@@ -19,33 +19,30 @@
 //! gateway's pause, for which deletions and the check of an announcement do not wait. At any time: the end of a lease, and the moment when a deletion has become pointless.
 
 mod ask;
-mod config;
+mod commands;
 mod deletion;
 mod event;
 mod external;
 mod input;
 mod output;
 mod slot;
-mod status;
 
-use core::net::SocketAddrV4;
+use core::net::{Ipv4Addr, SocketAddrV4};
+use core::time::Duration;
 
 use crate::epoch::Epoch;
-use crate::mapping::MapRequest;
 use crate::random::Random;
 use crate::retry::{Backoff, Schedule};
 use crate::time::Instant;
-use crate::wire::Protocol;
+use crate::wire::{GATEWAY_PORT, Protocol};
 
 use ask::{Ask, Exchange, Key};
 use deletion::UnmapAll;
 use external::{External, Inquiry};
-use slot::{Hold, Slot};
+use slot::Slot;
 
-pub use config::Config;
-pub use event::{Discard, Ending, Error, Event, Heard, LossCause, MapError};
+pub use event::{Discard, Ending, Error, Event, Heard, LossCause, MapError, MappingState, MappingStatus};
 pub use output::{Output, Transmit};
-pub use status::{MappingState, MappingStatus};
 
 /// The client machine, for up to `N` mappings. It does no IO and asks no clock: see the [crate's front page](crate) for the loop that runs it.
 ///
@@ -74,7 +71,6 @@ pub struct Client<const N: usize = 8> {
     slots: heapless::Vec<Slot, N>,
 }
 
-/// Commands.
 impl<const N: usize> Client<N> {
     /// A client that wants nothing yet. It may be a `const` or a `static`'s initial value.
     #[must_use]
@@ -97,115 +93,107 @@ impl<const N: usize> Client<N> {
             gateway_news: false,
         }
     }
+}
 
-    /// Asks for a mapping once: it is not renewed, and its end is reported by [`Event::Ended`].
-    /// The answer comes as [`Event::Mapped`], or as [`Event::Ended`] with [`Ending::NotMapped`].
-    ///
-    /// A mapping of the same protocol and internal port is asked for again, on the port it has if it is open; one that
-    /// is kept stays kept.
-    ///
-    /// # Errors
-    /// [`MapError::TableFull`], and [`MapError::ZeroLifetime`] or [`MapError::ZeroRefreshInterval`] for such a request.
-    pub fn map(&mut self, now: Instant, request: &MapRequest) -> Result<(), MapError> {
-        self.want(now, request, Hold::Once)
+/// Getters.
+impl<const N: usize> Client<N> {
+    /// The gateway's address and port.
+    #[must_use]
+    pub const fn gateway(&self) -> SocketAddrV4 {
+        self.gateway
     }
 
-    /// Keeps a mapping: asks for it, renews it at half of the lifetime granted (section 3.3) or at its own interval, asks again after
-    /// every failure with a growing pause, and recreates it when the gateway has lost it, until
-    /// [`unmap`](Self::unmap) or [`unmap_all`](Self::unmap_all).
-    ///
-    /// A mapping of the same protocol and internal port is asked for again, on the port it has if it is open, and kept from now on.
-    ///
-    /// # Errors
-    /// As [`map`](Self::map).
-    pub fn keep(&mut self, now: Instant, request: &MapRequest) -> Result<(), MapError> {
-        self.want(now, request, Hold::Kept)
-    }
-
-    /// Renews a mapping now, or tries again now to make it. The answer comes as [`Event::Renewed`],
-    /// [`Event::PortChanged`], [`Event::Mapped`], [`Event::Failed`] or [`Event::Ended`].
-    ///
-    /// `false` if the machine does not hold it, or is deleting it: then nothing happens.
-    pub fn refresh(&mut self, now: Instant, protocol: Protocol, internal_port: u16) -> bool {
+    /// A mapping by what it is known by; `None` if the machine does not hold it.
+    #[must_use]
+    pub fn mapping(&self, protocol: Protocol, internal_port: u16) -> Option<MappingStatus> {
         let key = Key { protocol, internal_port };
-        let Some(slot) = self.slot_mut(key).filter(|slot| slot.is_wanted()) else {
-            return false;
-        };
-        slot.ask_now(now);
-        self.attend(now);
-        true
+        self.slot(key).map(|slot| slot.status(self.quiet_until))
     }
 
-    /// Another gateway from now on. What is kept is asked for there; it stays open at the old gateway until its lease
-    /// ends there, and so do mappings held once, which end here. [`Event::GatewayChanged`] says so. The same gateway again: as [`network_changed`](Self::network_changed).
-    pub fn set_gateway(&mut self, now: Instant, gateway: SocketAddrV4) {
-        if gateway != self.gateway {
-            self.gateway = gateway;
-            self.gateway_news = true;
-            self.in_flight = None;
-            // How soon what is announced is believed again was the old gateway's.
-            self.round_at = Instant::ZERO;
-            self.external.forget();
-            for slot in &mut self.slots {
-                slot.lost(now, LossCause::GatewayChanged);
-                slot.is_unanswered = false;
-                if !slot.is_wanted() {
-                    slot.failed(Error::GatewayChanged);
-                }
-            }
-            self.end_unmap_all(Error::GatewayChanged);
-        }
-        self.network_changed(now);
+    /// All mappings that the machine holds, in no particular order.
+    pub fn mappings(&self) -> impl Iterator<Item = MappingStatus> {
+        self.slots.iter().map(|slot| slot.status(self.quiet_until))
     }
 
-    /// The link, the own address or the routing changed: whatever was learned about the gateway's silence and epoch is
-    /// forgotten (section 3.1), all that is kept is renewed now, and the schedule of the request in flight begins anew.
-    pub fn network_changed(&mut self, now: Instant) {
-        self.is_epoch_known = false;
-        self.silences = 0;
-        self.quiet_until = Instant::ZERO;
-        for slot in self.slots.iter_mut().filter(|slot| slot.is_kept()) {
-            slot.ask_now(now);
-        }
-        // Before all that is due: whoever is told of a mapping is to know the address.
-        self.external.ask_at = Instant::ZERO;
-        if let Some(exchange) = &mut self.in_flight {
-            exchange.restart_on_hint(now, &self.schedule);
-        }
+    /// How many mappings it can hold: `N`.
+    #[must_use]
+    pub const fn capacity(&self) -> usize {
+        N
     }
 }
 
-/// Shared by commands, inputs and outputs.
+/// How a client behaves. Everything but the gateway has a default.
+///
+/// ```
+/// use core::net::Ipv4Addr;
+/// use natpmp_proto::{Config, Schedule};
+///
+/// let config = Config::new(Ipv4Addr::new(192, 168, 1, 1)).schedule(Schedule::QUICK).seed(0x5eed);
+/// assert_eq!(config.gateway().port(), 5351);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    gateway: SocketAddrV4,
+    schedule: Schedule,
+    backoff: Backoff,
+    external_address_interval: Duration,
+    seed: u64,
+}
+
+impl Config {
+    /// For the gateway at `address`, port 5351.
+    #[must_use]
+    pub const fn new(address: Ipv4Addr) -> Self {
+        Self::for_gateway(SocketAddrV4::new(address, GATEWAY_PORT))
+    }
+
+    /// For the gateway at `gateway`, whatever its port.
+    #[must_use]
+    pub const fn for_gateway(gateway: SocketAddrV4) -> Self {
+        Self {
+            gateway,
+            schedule: Schedule::RFC,
+            backoff: Backoff::DEFAULT,
+            external_address_interval: Duration::from_secs(300),
+            seed: 0,
+        }
+    }
+
+    /// How patiently a request is pursued; [`Schedule::RFC`] by default.
+    #[must_use]
+    pub const fn schedule(self, schedule: Schedule) -> Self {
+        Self { schedule, ..self }
+    }
+
+    /// The pause before what failed is tried again; from 2 s to 64 s by default.
+    #[must_use]
+    pub const fn backoff(self, backoff: Backoff) -> Self {
+        Self { backoff, ..self }
+    }
+
+    /// How often the external address is asked for while changes of it are to be told
+    /// ([`watch_external_address`](Client::watch_external_address)); 300 s by default, at least 1 s.
+    /// Gateways announce such changes, but not all of them, and announcements get lost.
+    #[must_use]
+    pub const fn external_address_interval(self, interval: Duration) -> Self {
+        Self { external_address_interval: interval, ..self }
+    }
+
+    /// Where the randomness comes from that spreads clients in time (section 3.7): give each client another seed.
+    #[must_use]
+    pub const fn seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
+    /// The gateway's address and port.
+    #[must_use]
+    pub const fn gateway(&self) -> SocketAddrV4 {
+        self.gateway
+    }
+}
+
+/// What commands, inputs and outputs share.
 impl<const N: usize> Client<N> {
-    fn want(&mut self, now: Instant, request: &MapRequest, hold: Hold) -> Result<(), MapError> {
-        if request.requested_lifetime() == 0 {
-            return Err(MapError::ZeroLifetime);
-        }
-        if request.chosen_refresh_interval() == Some(0) {
-            return Err(MapError::ZeroRefreshInterval);
-        }
-        let key = Key { protocol: request.protocol(), internal_port: request.internal_port() };
-        if self.slot(key).is_none() {
-            self.push(key, now)?;
-        }
-        let is_asked = self.in_flight.is_some_and(|exchange| exchange.ask == Ask::Map(key));
-        if let Some(slot) = self.slot_mut(key) {
-            slot.want(now, request, hold, is_asked);
-        }
-        self.drop_exchange(Ask::Unmap(key));
-        self.attend(now);
-        Ok(())
-    }
-
-    /// The caller wants something: a pause ends, and a long wait is cut to the first wait of the schedule.
-    #[inline(never)] // many call it, and firmware has more time than flash
-    fn attend(&mut self, now: Instant) {
-        self.quiet_until = Instant::ZERO;
-        if let Some(exchange) = &mut self.in_flight {
-            exchange.restart_on_hint(now, &self.schedule);
-        }
-    }
-
     #[inline(never)]
     fn push(&mut self, key: Key, now: Instant) -> Result<(), MapError> {
         self.slots.push(Slot::new(key, now)).map_err(|_| MapError::TableFull { capacity: N })

@@ -15,7 +15,7 @@ use core::num::{NonZeroU16, NonZeroU32};
 
 use super::ask::{Ask, Key};
 use super::deletion::Deletion;
-use super::event::{Ending, Error, Event, LossCause};
+use super::event::{Ending, Error, Event, LossCause, MappingState, MappingStatus};
 use crate::mapping::{MapRequest, Mapping};
 use crate::time::{Instant, Span};
 use crate::wire::Request;
@@ -402,6 +402,29 @@ impl Slot {
         Some(Event::Failed { protocol, internal_port, error, retry_at })
     }
 
+    /// The mapping as the caller sees it. No attempt is made before `quiet_until`, whatever is due.
+    pub(super) fn status(&self, quiet_until: Instant) -> MappingStatus {
+        MappingStatus {
+            protocol: self.key.protocol,
+            internal_port: self.key.internal_port,
+            is_kept: self.hold == Hold::Kept,
+            state: self.state(quiet_until),
+            last_error: self.error,
+        }
+    }
+
+    fn state(&self, quiet_until: Instant) -> MappingState {
+        match (self.life, self.mapping()) {
+            (Life::Open { .. }, Some(mapping)) => {
+                let expires = self.ends;
+                let renewal = self.due().map(|due| due.max(quiet_until));
+                MappingState::Open { mapping, expires, renewal }
+            }
+            (Life::Closed(_), _) => MappingState::Closed { next_attempt: self.due.max(quiet_until) },
+            (Life::Closing(_), _) => MappingState::Closing,
+            (Life::Ended(_) | Life::Open { .. }, _) => MappingState::Ended,
+        }
+    }
     /// It is over and may be forgotten once that was told.
     pub(super) fn has_ended(&self) -> bool {
         matches!(self.life, Life::Ended(_))

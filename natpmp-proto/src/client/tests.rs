@@ -17,7 +17,7 @@ use core::time::Duration;
 use std::vec::Vec;
 
 use super::*;
-use crate::mapping::Mapping;
+use crate::mapping::{MapRequest, Mapping};
 use crate::wire::{Failure, FailureDetail, Refusal, Request, Response};
 
 pub(super) const GATEWAY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 1), 5351);
