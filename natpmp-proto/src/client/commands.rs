@@ -58,7 +58,7 @@ impl<const N: usize> Client<N> {
             self.gateway_news = true;
             self.in_flight = None;
             // How soon what is announced is believed again was the old gateway's.
-            self.round_at = Instant::ZERO;
+            self.round_at = None;
             self.external.forget();
             for slot in &mut self.slots {
                 slot.lost(now, LossCause::GatewayChanged);
@@ -75,7 +75,7 @@ impl<const N: usize> Client<N> {
     /// The link, the own address or the routing changed: whatever was learned about the gateway's silence and epoch is
     /// forgotten (section 3.1), all that is kept is renewed now, and the schedule of the request in flight begins anew.
     pub fn network_changed(&mut self, now: Instant) {
-        self.is_epoch_known = false;
+        self.epoch = None;
         self.silences = 0;
         self.quiet_until = Instant::ZERO;
         for slot in self.slots.iter_mut().filter(|slot| slot.is_kept()) {

@@ -152,19 +152,21 @@ impl<const N: usize> Client<N> {
 
     /// The epoch rule (section 3.6), and what follows from a loss (section 3.7).
     fn hear_epoch(&mut self, now: Instant, seconds: u32) {
-        let is_lost = self.is_epoch_known && self.epoch.is_lost_by(seconds, now);
-        (self.epoch, self.is_epoch_known) = (Epoch::new(seconds, now), true);
+        let is_lost = self.epoch.is_some_and(|epoch| epoch.is_lost_by(seconds, now));
+        self.epoch = Some(Epoch::new(seconds, now));
         if !is_lost {
             return;
         }
         self.restart_news = true;
         // A gateway that loses its state with every answer does not make each of them begin another round.
-        let is_round_ahead = now < self.round_at && self.round_at <= now + RECREATION_SPREAD;
-        if !is_round_ahead {
-            self.round_at = now + self.random.up_to(RECREATION_SPREAD);
-            self.external.ask_at = now;
-        }
-        let ask_at = self.round_at;
+        let ask_at = match self.round_at {
+            Some(ahead) if now < ahead && ahead <= now + RECREATION_SPREAD => ahead,
+            _ => {
+                self.external.ask_at = now;
+                now + self.random.up_to(RECREATION_SPREAD)
+            }
+        };
+        self.round_at = Some(ask_at);
         for slot in &mut self.slots {
             slot.lost(ask_at, LossCause::GatewayRestarted);
             if slot.is_kept() {
@@ -178,12 +180,14 @@ impl<const N: usize> Client<N> {
 
     /// Renews all that is kept, spread over 5 s, at most once a minute.
     fn renew_soon(&mut self, now: Instant) {
-        if self.round_at <= now {
-            let is_first = self.round_at == Instant::ZERO;
-            let earliest = if is_first { now } else { now.max(self.round_at + ROUND_PAUSE) };
-            self.round_at = earliest + self.random.up_to(RECREATION_SPREAD);
-        }
-        let at = self.round_at;
+        let at = match self.round_at {
+            Some(ahead) if now < ahead => ahead,
+            last => {
+                let earliest = last.map_or(now, |last| now.max(last + ROUND_PAUSE));
+                earliest + self.random.up_to(RECREATION_SPREAD)
+            }
+        };
+        self.round_at = Some(at);
         for slot in self.slots.iter_mut().filter(|slot| slot.is_kept()) {
             slot.ask_by(at);
         }

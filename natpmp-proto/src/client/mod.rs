@@ -60,14 +60,13 @@ pub struct Client<const N: usize = 8> {
     quiet_until: Instant,
     unmap_all: [UnmapAll; 2],
     gateway: SocketAddrV4,
-    is_epoch_known: bool,
     random: Random,
     schedule: Schedule,
     backoff: Backoff,
-    /// When the last round of renewals was, or the next one will be, that lost state or a PCP announcement caused; zero before the first.
-    round_at: Instant,
+    /// When the last round of renewals was, or the next one will be, that lost state or a PCP announcement caused.
+    round_at: Option<Instant>,
     /// Of the last answer, if there was one since the gateway or the network changed.
-    epoch: Epoch,
+    epoch: Option<Epoch>,
     slots: heapless::Vec<Slot, N>,
 }
 
@@ -82,13 +81,12 @@ impl<const N: usize> Client<N> {
             random: Random::new(config.seed),
             slots: heapless::Vec::new(),
             in_flight: None,
-            epoch: Epoch::new(0, Instant::ZERO),
-            is_epoch_known: false,
+            epoch: None,
             quiet_until: Instant::ZERO,
             silences: 0,
             external: External::new(config.external_address_interval),
             unmap_all: [UnmapAll::Idle; 2],
-            round_at: Instant::ZERO,
+            round_at: None,
             restart_news: false,
             gateway_news: false,
         }
