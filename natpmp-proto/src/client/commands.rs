@@ -2,10 +2,10 @@
 
 use core::net::SocketAddrV4;
 
-use super::Client;
 use super::ask::{Ask, Key};
 use super::event::{Error, LossCause, MapError};
 use super::slot::Hold;
+use super::{Client, GatewayReport};
 use crate::mapping::MapRequest;
 use crate::time::Instant;
 use crate::wire::Protocol;
@@ -55,7 +55,7 @@ impl<const N: usize> Client<N> {
     pub fn set_gateway(&mut self, now: Instant, gateway: SocketAddrV4) {
         if gateway != self.gateway {
             self.gateway = gateway;
-            self.gateway_news = true;
+            self.gateway_report.add_change();
             self.in_flight = None;
             // How soon what is announced is believed again was the old gateway's.
             self.round_at = None;

@@ -2,11 +2,11 @@
 
 use core::net::SocketAddrV4;
 
-use super::Client;
 use super::ask::{Ask, Exchange, Key, Meaning};
 use super::event::{Discard, Error, Heard, LossCause};
 use super::external::Inquiry;
 use super::slot::Slot;
+use super::{Client, GatewayReport};
 use crate::epoch::Epoch;
 use crate::time::{Instant, Span};
 use crate::wire::{DecodeError, Refusal, Response};
@@ -157,7 +157,7 @@ impl<const N: usize> Client<N> {
         if !is_lost {
             return;
         }
-        self.restart_news = true;
+        self.gateway_report.add_restart();
         // A gateway that loses its state with every answer does not make each of them begin another round.
         let ask_at = match self.round_at {
             Some(ahead) if now < ahead && ahead <= now + RECREATION_SPREAD => ahead,

@@ -51,15 +51,14 @@ pub use output::{Output, Transmit};
 #[repr(C)] // what is used most has the shortest ways to it
 pub struct Client<const N: usize = 8> {
     in_flight: Option<Exchange>,
-    restart_news: bool,
-    gateway_news: bool,
+    gateway: SocketAddrV4,
     /// How often the gateway could not be asked anything in a row.
     silences: u8,
+    gateway_report: GatewayReport,
     external: External,
     /// Nothing is sent before: the pause after silence, port unreachable or a network that was down.
     quiet_until: Instant,
     unmap_all: [UnmapAll; 2],
-    gateway: SocketAddrV4,
     random: Random,
     schedule: Schedule,
     backoff: Backoff,
@@ -68,6 +67,18 @@ pub struct Client<const N: usize = 8> {
     /// Of the last answer, if there was one since the gateway or the network changed.
     epoch: Option<Epoch>,
     slots: heapless::Vec<Slot, N>,
+}
+
+/// What is to be reported of the gateway itself. No deadlines: the next poll reports it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum GatewayReport {
+    Nothing,
+    /// Another gateway was set.
+    Changed,
+    /// The gateway lost its state.
+    Restarted,
+    ChangedAndRestarted,
 }
 
 impl<const N: usize> Client<N> {
@@ -87,8 +98,7 @@ impl<const N: usize> Client<N> {
             external: External::new(config.external_address_interval),
             unmap_all: [UnmapAll::Idle; 2],
             round_at: None,
-            restart_news: false,
-            gateway_news: false,
+            gateway_report: GatewayReport::Nothing,
         }
     }
 }
@@ -223,6 +233,23 @@ impl<const N: usize> Client<N> {
         if self.in_flight.is_some_and(|exchange| exchange.ask == ask) {
             self.in_flight = None;
         }
+    }
+}
+
+impl GatewayReport {
+    /// Adds that another gateway was set.
+    fn add_change(&mut self) {
+        *self =
+            if *self == Self::Nothing || *self == Self::Changed { Self::Changed } else { Self::ChangedAndRestarted };
+    }
+
+    /// Adds that the gateway lost its state.
+    fn add_restart(&mut self) {
+        *self = if *self == Self::Nothing || *self == Self::Restarted {
+            Self::Restarted
+        } else {
+            Self::ChangedAndRestarted
+        };
     }
 }
 

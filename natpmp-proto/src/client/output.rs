@@ -2,10 +2,10 @@
 
 use core::net::SocketAddrV4;
 
-use super::Client;
 use super::ask::{Ask, Exchange};
 use super::event::Event;
 use super::external::{CHECK_PAUSE, Inquiry};
+use super::{Client, GatewayReport};
 use crate::time::Instant;
 use crate::wire::{Encoded, Request};
 
@@ -56,11 +56,20 @@ impl<const N: usize> Client<N> {
     /// The next thing to tell, if there is any.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
-        if core::mem::take(&mut self.gateway_news) {
-            return Some(Event::GatewayChanged(self.gateway));
-        }
-        if core::mem::take(&mut self.restart_news) {
-            return Some(Event::GatewayRestarted);
+        match self.gateway_report {
+            GatewayReport::Nothing => {}
+            GatewayReport::Restarted => {
+                self.gateway_report = GatewayReport::Nothing;
+                return Some(Event::GatewayRestarted);
+            }
+            GatewayReport::Changed => {
+                self.gateway_report = GatewayReport::Nothing;
+                return Some(Event::GatewayChanged(self.gateway));
+            }
+            GatewayReport::ChangedAndRestarted => {
+                self.gateway_report = GatewayReport::Restarted;
+                return Some(Event::GatewayChanged(self.gateway));
+            }
         }
         for index in 0..self.slots.len() {
             let Some(slot) = self.slots.get_mut(index) else { break };
