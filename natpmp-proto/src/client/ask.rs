@@ -128,33 +128,22 @@ enum EmptyGrant {
     SeenBeforeResend,
 }
 
-/// Why a schedule begins anew. Each reason counts once: a silent gateway is given up, however often somebody hopes for it.
-#[derive(Clone, Copy, Debug)]
+/// What has begun the schedule anew so far. Each reason counts once: a silent gateway is given up, however often somebody hopes for
+/// it. `Exchange::deadline` in each: that of the schedule as it was begun last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-enum Restart {
+enum Restarts {
+    None,
     /// The machine met the end of the schedule late, as after a sleep: nobody was there to hear.
-    Slept = 1,
+    Slept,
     /// A command or an announcement gave reason to hope for an answer.
-    Hint = 2,
-}
-
-/// The reasons that have begun the schedule anew so far. All four combinations occur; one byte takes less code than four variants.
-#[derive(Clone, Copy, Debug)]
-struct Restarts(u8);
-
-impl Restarts {
-    const fn contains(self, reason: Restart) -> bool {
-        self.0 & reason as u8 != 0
-    }
-
-    fn insert(&mut self, reason: Restart) {
-        self.0 |= reason as u8;
-    }
+    Hint,
+    SleptAndHint,
 }
 
 impl Exchange {
     pub(super) const fn new(now: Instant, ask: Ask) -> Self {
-        Self { ask, sends: 0, empty_grant: EmptyGrant::NotSeen, restarts: Restarts(0), deadline: now }
+        Self { ask, sends: 0, empty_grant: EmptyGrant::NotSeen, restarts: Restarts::None, deadline: now }
     }
 
     /// Counts a send if one is due, and returns how many there were before.
@@ -178,16 +167,20 @@ impl Exchange {
         if now < self.deadline || schedule.span_after(self.sends.saturating_add(1)).is_some() {
             return false;
         }
-        if self.restarts.contains(Restart::Slept) || now.span_since(self.deadline) < SLEPT {
+        if now.span_since(self.deadline) < SLEPT {
             return true;
         }
-        self.restart(Restart::Slept, now);
+        self.restarts = match self.restarts {
+            Restarts::None => Restarts::Slept,
+            Restarts::Hint => Restarts::SleptAndHint,
+            Restarts::Slept | Restarts::SleptAndHint => return true,
+        };
+        self.restart(now);
         false
     }
 
     /// Begins the schedule anew, the first send at `first_send`.
-    fn restart(&mut self, reason: Restart, first_send: Instant) {
-        self.restarts.insert(reason);
+    fn restart(&mut self, first_send: Instant) {
         self.sends = 0;
         self.deadline = first_send;
     }
@@ -211,8 +204,13 @@ impl Exchange {
         let since_send = wait.saturating_sub(left);
         let soonest = now + first.saturating_sub(since_send);
         // `>= 1` would do as well: after one send, the soonest is the deadline.
-        if !self.restarts.contains(Restart::Hint) && self.sends > 1 && soonest < self.deadline {
-            self.restart(Restart::Hint, soonest);
+        if self.sends > 1 && soonest < self.deadline {
+            self.restarts = match self.restarts {
+                Restarts::None => Restarts::Hint,
+                Restarts::Slept => Restarts::SleptAndHint,
+                Restarts::Hint | Restarts::SleptAndHint => return,
+            };
+            self.restart(soonest);
         }
     }
 

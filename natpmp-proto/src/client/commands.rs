@@ -2,10 +2,10 @@
 
 use core::net::SocketAddrV4;
 
+use super::Client;
 use super::ask::{Ask, Key};
 use super::event::{Error, LossCause, MapError};
 use super::slot::Hold;
-use super::{Client, GatewayReport};
 use crate::mapping::MapRequest;
 use crate::time::Instant;
 use crate::wire::Protocol;

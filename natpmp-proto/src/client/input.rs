@@ -2,11 +2,11 @@
 
 use core::net::SocketAddrV4;
 
+use super::Client;
 use super::ask::{Ask, Exchange, Key, Meaning};
 use super::event::{Discard, Error, Heard, LossCause};
 use super::external::Inquiry;
 use super::slot::Slot;
-use super::{Client, GatewayReport};
 use crate::epoch::Epoch;
 use crate::time::{Instant, Span};
 use crate::wire::{DecodeError, Refusal, Response};

@@ -105,10 +105,7 @@ impl ExternalPort {
 impl PendingReport {
     /// Adds that an attempt failed.
     fn add_failure(&mut self) {
-        *self = match *self {
-            Self::Nothing | Self::Failure => Self::Failure,
-            Self::Grant | Self::GrantThenFailure => Self::GrantThenFailure,
-        };
+        *self = if *self == Self::Nothing || *self == Self::Failure { Self::Failure } else { Self::GrantThenFailure };
     }
 
     /// Takes out that it was granted; returns whether it was.
