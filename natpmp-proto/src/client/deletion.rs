@@ -170,12 +170,14 @@ impl<const N: usize> Client<N> {
 
     /// The next end of a deletion of all that is to be reported.
     pub(super) fn take_unmapped_all(&mut self) -> Option<Event> {
-        Protocol::ALL.into_iter().find_map(|protocol| {
+        for protocol in Protocol::ALL {
             let unmap_all = self.unmap_all_mut(protocol);
-            let UnmapAll::Done(result) = *unmap_all else { return None };
-            *unmap_all = UnmapAll::Idle;
-            Some(Event::UnmappedAll { protocol, result })
-        })
+            if let UnmapAll::Done(result) = *unmap_all {
+                *unmap_all = UnmapAll::Idle;
+                return Some(Event::UnmappedAll { protocol, result });
+            }
+        }
+        None
     }
 
     /// Drops the request in flight if it finds no answer and is no deletion, so that a deletion need not wait behind it. That

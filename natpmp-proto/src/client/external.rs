@@ -95,11 +95,11 @@ impl<const N: usize> Client<N> {
     pub(super) fn finish_external_address(&mut self, now: Instant, result: Result<&Response, Error>) {
         self.external.ask_at = now + Span::from_millis(self.external.interval_ms);
         match result {
-            Ok(Response::ExternalAddress { address, .. }) => self.external.learn(Ok(*address)),
+            Ok(Response::ExternalAddress { address, .. }) => self.external.learn(*address),
             Ok(_) => {}
             Err(error) => {
                 self.external.address = None;
-                self.external.learn(Err(error));
+                self.external.fail(error);
             }
         }
     }
@@ -113,7 +113,7 @@ impl<const N: usize> Client<N> {
         self.delay_question_until(now + pause);
         self.external.inquiry = Inquiry::None;
         if self.external.is_watched() {
-            self.external.learn(Err(Error::NoAnswer));
+            self.external.fail(Error::NoAnswer);
         }
     }
 
@@ -121,7 +121,7 @@ impl<const N: usize> Client<N> {
     pub(super) fn fail_external_address(&mut self, now: Instant, asked: Option<Ask>, error: Error) {
         let is_watched = self.external.is_watched() && self.external.ask_at <= now;
         if self.external.inquiry == Inquiry::Request || is_watched {
-            self.external.learn(Err(error));
+            self.external.fail(error);
         }
         if asked == Some(Ask::ExternalAddress) {
             self.delay_question_until(self.quiet_until);
@@ -162,17 +162,29 @@ impl External {
         }
     }
 
-    /// Takes the outcome of a question. It is reported if the caller waits for it, or watches and it is new.
-    fn learn(&mut self, answer: Result<Ipv4Addr, Error>) {
-        let is_new = match answer {
-            Ok(address) => self.error.is_some() || self.address != Some(address),
-            Err(error) => self.error != Some(error),
-        };
-        match answer {
-            Ok(address) => (self.address, self.error) = (Some(address), None),
-            Err(error) => self.error = Some(error),
+    /// Takes the address that the gateway said.
+    fn learn(&mut self, address: Ipv4Addr) {
+        let is_new = self.error.take().is_some() || self.address != Some(address);
+        self.address = Some(address);
+        if self.end_question(is_new) {
+            self.pending_report = Some(Ok(address));
         }
-        let is_reported = match self.watch {
+    }
+
+    /// Takes the failure of a question.
+    fn fail(&mut self, error: Error) {
+        let is_new = self.error != Some(error);
+        self.error = Some(error);
+        if self.end_question(is_new) {
+            self.pending_report = Some(Err(error));
+        }
+    }
+
+    /// Ends the question. Returns whether to report its outcome: if the caller waits for it, or watches and it is new.
+    #[inline(never)]
+    fn end_question(&mut self, is_new: bool) -> bool {
+        let is_requested = core::mem::replace(&mut self.inquiry, Inquiry::None) == Inquiry::Request;
+        let is_watched_for = match self.watch {
             Watch::Off => false,
             Watch::FirstAnswer => {
                 self.watch = Watch::Changes;
@@ -180,10 +192,7 @@ impl External {
             }
             Watch::Changes => is_new,
         };
-        if is_reported || self.inquiry == Inquiry::Request {
-            self.pending_report = Some(answer);
-        }
-        self.inquiry = Inquiry::None;
+        is_requested || is_watched_for
     }
 }
 
