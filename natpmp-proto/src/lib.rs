@@ -10,7 +10,7 @@
 //!
 //! | kind | methods |
 //! | --- | --- |
-//! | commands | [`map`](Client::map), [`keep`](Client::keep), [`unmap`](Client::unmap), [`unmap_all`](Client::unmap_all), [`refresh`](Client::refresh), [`request_external_address`](Client::request_external_address), [`watch_external_address`](Client::watch_external_address), [`set_gateway`](Client::set_gateway), [`network_changed`](Client::network_changed), [`hasten_deletions`](Client::hasten_deletions) |
+//! | commands | [`map`](Client::map), [`keep`](Client::keep), [`unmap`](Client::unmap), [`unmap_all`](Client::unmap_all), [`refresh`](Client::refresh), [`request_external_address`](Client::request_external_address), [`watch_external_address`](Client::watch_external_address), [`set_gateway`](Client::set_gateway), [`set_seed`](Client::set_seed), [`network_changed`](Client::network_changed), [`hasten_deletions`](Client::hasten_deletions) |
 //! | inputs | [`handle_datagram`](Client::handle_datagram), [`handle_announcement`](Client::handle_announcement), [`handle_unreachable`](Client::handle_unreachable), [`handle_network_down`](Client::handle_network_down), [`handle_timeout`](Client::handle_timeout) |
 //! | outputs | [`poll`](Client::poll), or one by one [`poll_transmit`](Client::poll_transmit), [`poll_event`](Client::poll_event), [`poll_timeout`](Client::poll_timeout) |
 //! | getters | [`mapping`](Client::mapping), [`mappings`](Client::mappings), [`external_address`](Client::external_address), [`gateway`](Client::gateway) |

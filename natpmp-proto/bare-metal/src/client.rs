@@ -36,6 +36,7 @@ macro_rules! client {
                 fn watch_external_address(client: &mut Client, now: Instant, is_watched: bool) {
                     client.watch_external_address(now, is_watched);
                 }
+                fn set_seed(client: &mut Client, seed: u64) { client.set_seed(seed); }
                 fn set_gateway(client: &mut Client, now: Instant, gateway: SocketAddrV4) {
                     client.set_gateway(now, gateway);
                 }

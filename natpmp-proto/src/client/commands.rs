@@ -7,6 +7,7 @@ use super::ask::{Ask, Key};
 use super::event::{Error, LossCause, MapError};
 use super::slot::Hold;
 use crate::mapping::MapRequest;
+use crate::random::Random;
 use crate::time::Instant;
 use crate::wire::Protocol;
 
@@ -48,6 +49,14 @@ impl<const N: usize> Client<N> {
         slot.ask_now(now);
         self.wake(now);
         true
+    }
+
+    /// Sets where the randomness comes from that spreads clients in time (section 3.7), from now on: for a client in a `static`,
+    /// whose [`Config`](super::Config) is the same in every device that runs the image. To be called at start, before the first
+    /// other command, with what differs from device to device: hardware randomness where there is some, or a serial number or MAC
+    /// address. Changes nothing that is planned already.
+    pub fn set_seed(&mut self, seed: u64) {
+        self.random = Random::new(seed);
     }
 
     /// Another gateway from now on. What is kept is asked for there; it stays open at the old gateway until its lease

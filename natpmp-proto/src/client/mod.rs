@@ -82,7 +82,20 @@ enum GatewayReport {
 }
 
 impl<const N: usize> Client<N> {
-    /// A client that wants nothing yet. It may be a `const` or a `static`'s initial value.
+    /// A client that wants nothing yet. It may be a `const` or a `static`'s initial value; then give it a seed of its own at start,
+    /// since the one in its [`Config`] is the same in every device that runs the image:
+    ///
+    /// ```
+    /// use std::sync::Mutex;
+    /// use natpmp_proto::{Client, Config};
+    ///
+    /// static CLIENT: Mutex<Client> = Mutex::new(Client::new(Config::new(core::net::Ipv4Addr::new(192, 168, 1, 1))));
+    ///
+    /// # let mac = [0x02, 0, 0, 0, 0, 0x01];
+    /// // From the hardware's randomness, or else from what differs between devices, such as the MAC address.
+    /// let seed = mac.iter().fold(0, |seed, byte| seed << 8 | u64::from(*byte));
+    /// CLIENT.lock().expect("nobody panicked").set_seed(seed);
+    /// ```
     #[must_use]
     pub const fn new(config: Config) -> Self {
         Self {
@@ -187,7 +200,8 @@ impl Config {
         Self { external_address_interval: interval, ..self }
     }
 
-    /// Where the randomness comes from that spreads clients in time (section 3.7): give each client another seed.
+    /// Where the randomness comes from that spreads clients in time (section 3.7): give each client another seed. Where the
+    /// configuration is a constant of the program, [`Client::set_seed`] does it at start.
     #[must_use]
     pub const fn seed(self, seed: u64) -> Self {
         Self { seed, ..self }

@@ -155,6 +155,46 @@ fn a_pcp_announcement_renews_what_is_kept_within_five_seconds() {
     assert_eq!(sends.first().map(|&(_, request)| request), Some(asks(UDP, 4000, 4000, 7200)));
 }
 
+/// Devices that run the same image have the same constant configuration: each spreads its renewals by its own seed.
+#[test]
+fn a_seed_that_is_set_at_start_spreads_renewals_as_one_of_the_configuration_does() {
+    fn round_after_an_announcement(mut rig: Rig) -> u64 {
+        rig.keep(MapRequest::new(UDP, 4000));
+        rig.grants(UDP, 4000, 4000, 7200);
+        assert!(rig.event().is_some());
+        rig.at(1000);
+        assert_eq!(rig.announce_pcp(), Ok(Heard::PcpAnnouncement));
+        rig.tells_address(ADDRESS);
+        rig.client.poll_timeout().unwrap().as_micros()
+    }
+    const IMAGE: Config = Config::for_gateway(GATEWAY);
+    let mut rounds = Vec::new();
+    for seed in 1..=40 {
+        let mut rig = Rig::with(IMAGE);
+        rig.client.set_seed(seed);
+        let round = round_after_an_announcement(rig);
+        assert_eq!(round, round_after_an_announcement(Rig::with(IMAGE.seed(seed))), "seed {seed}");
+        rounds.push(round);
+    }
+    rounds.sort_unstable();
+    rounds.dedup();
+    assert_eq!(rounds.len(), 40, "no two devices renew at the same time");
+    assert!(rounds[0] < 2_000_000 && rounds[39] > 5_000_000, "{rounds:?}");
+}
+
+/// A device may get its seed late, when its randomness has come up: what is planned stays planned, and what comes is spread by it.
+#[test]
+fn a_seed_that_is_set_later_leaves_what_is_planned() {
+    let mut rig = Rig::keeping(UDP, 4000);
+    rig.at(1000);
+    assert_eq!(rig.announce_pcp(), Ok(Heard::PcpAnnouncement));
+    rig.tells_address(ADDRESS);
+    let planned = rig.client.poll_timeout();
+    rig.client.set_seed(0x5eed);
+    assert_eq!(rig.client.poll_timeout(), planned);
+    rig.is_quiet();
+}
+
 #[test]
 fn a_flood_of_pcp_announcements_costs_one_round_of_renewals_a_minute() {
     let mut rig = Rig::keeping(UDP, 4000);
