@@ -89,7 +89,7 @@
 //! | 3.5 | result codes | [`wire::Refusal`] |
 //! | 3.6 | epoch | [`Epoch`] |
 //! | 3.7 | recreation after a restart | [`client`], [`Event::GatewayRestarted`] |
-//! | 3.8 | gateways without NAT-PMP | [`client::Error::is_unsupported`], [`Gateway::switch`] |
+//! | 3.8 | gateways without NAT-PMP | [`RequestError::is_unsupported`], [`Gateway::switch`] |
 //!
 //! # What it costs, and what it cannot do
 //! On a Cortex-M3, optimised for size: 1.2 KB of flash for the wire, 9.2 KB for the client, 7.9 KB for the gateway; 192 bytes of memory
@@ -140,7 +140,7 @@ pub mod wire;
 pub mod security {}
 
 pub use address::AddressKind;
-pub use client::{Client, Config, Event, Output};
+pub use client::{Client, Config, Event, Output, RequestError};
 pub use epoch::Epoch;
 pub use gateway::Gateway;
 pub use mapping::{MapRequest, Mapping};

@@ -75,8 +75,8 @@ pub use subscription::Subscription;
 
 pub use natpmp_std::{
     AddressKind, Announcement, Backoff, CAPACITY, Change, ClientBuilder, DiscoverError, Ending, Error, Event,
-    FoundGateway, GatewayCandidate, Instant, KeptState, LossCause, MachineError, MapError, MapRequest, Mapping,
-    MappingState, MappingStatus, Protocol, Refusal, RouteKind, RouteReason, Schedule, discover_gateway,
+    FoundGateway, GatewayCandidate, Instant, KeptState, LossCause, MapError, MapRequest, Mapping, MappingState,
+    MappingStatus, Protocol, Refusal, RequestError, RouteKind, RouteReason, Schedule, discover_gateway,
     discover_gateway_on, list_gateways,
 };
 

@@ -4,7 +4,7 @@ use core::net::SocketAddrV4;
 
 use super::Client;
 use super::ask::{Ask, Key};
-use super::event::{Error, LossCause, MapError};
+use super::event::{LossCause, MapError, RequestError};
 use super::slot::Hold;
 use crate::mapping::MapRequest;
 use crate::random::Random;
@@ -73,10 +73,10 @@ impl<const N: usize> Client<N> {
                 slot.lost(now, LossCause::GatewayChanged);
                 slot.is_unanswered = false;
                 if !slot.is_wanted() {
-                    slot.failed(Error::GatewayChanged);
+                    slot.failed(RequestError::GatewayChanged);
                 }
             }
-            self.end_unmap_all(Error::GatewayChanged);
+            self.end_unmap_all(RequestError::GatewayChanged);
         }
         self.network_changed(now);
     }

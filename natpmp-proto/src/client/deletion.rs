@@ -7,7 +7,7 @@
 
 use super::Client;
 use super::ask::{Ask, Key};
-use super::event::{Error, Event, MapError};
+use super::event::{Event, MapError, RequestError};
 use super::slot::Life;
 use crate::time::Instant;
 use crate::wire::Protocol;
@@ -25,7 +25,7 @@ pub(super) enum UnmapAll {
     /// It is sent once, and its silence is no verdict on the gateway. Deadline: as in `BySchedule`.
     Clearing,
     /// It has ended so. No deadline: the next poll reports it.
-    Done(Result<(), Error>),
+    Done(Result<(), RequestError>),
 }
 
 /// How one mapping is being deleted.
@@ -131,7 +131,7 @@ impl<const N: usize> Client<N> {
     }
 
     /// The gateway has answered the deletion of all mappings of a protocol.
-    pub(super) fn finish_unmap_all(&mut self, now: Instant, protocol: Protocol, result: Result<(), Error>) {
+    pub(super) fn finish_unmap_all(&mut self, now: Instant, protocol: Protocol, result: Result<(), RequestError>) {
         self.unmap_all_mut(protocol).end(result);
         for slot in &mut self.slots {
             let is_closed = match slot.life {
@@ -150,7 +150,7 @@ impl<const N: usize> Client<N> {
     }
 
     /// The gateway cannot be asked anything at present. The deletion that was asked for has failed; others are sent once.
-    pub(super) fn fail_unmap_all(&mut self, asked: Option<Ask>, error: Error) {
+    pub(super) fn fail_unmap_all(&mut self, asked: Option<Ask>, error: RequestError) {
         for protocol in Protocol::ALL {
             let unmap_all = self.unmap_all_mut(protocol);
             if asked == Some(Ask::UnmapAll(protocol)) {
@@ -162,7 +162,7 @@ impl<const N: usize> Client<N> {
     }
 
     /// Another gateway was set before the one that was asked has answered.
-    pub(super) fn end_unmap_all(&mut self, error: Error) {
+    pub(super) fn end_unmap_all(&mut self, error: RequestError) {
         for unmap_all in &mut self.unmap_all {
             unmap_all.end(Err(error));
         }
@@ -209,7 +209,7 @@ impl UnmapAll {
         matches!(self, Self::BySchedule | Self::LastTry | Self::Clearing)
     }
 
-    fn end(&mut self, result: Result<(), Error>) {
+    fn end(&mut self, result: Result<(), RequestError>) {
         if self.is_wanted() {
             *self = Self::Done(result);
         }

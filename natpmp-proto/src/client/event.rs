@@ -28,7 +28,7 @@ pub enum Event {
         /// Of the mapping.
         internal_port: u16,
         /// Why.
-        error: Error,
+        error: RequestError,
         /// When it is tried again; `None` for a mapping held once, which is not.
         retry_at: Option<Instant>,
     },
@@ -59,12 +59,12 @@ pub enum Event {
         /// Of the mappings.
         protocol: Protocol,
         /// Whether the gateway said yes.
-        result: Result<(), Error>,
+        result: Result<(), RequestError>,
     },
     /// The answer to [`request_external_address`](super::Client::request_external_address), or a change while
     /// [`watch_external_address`](super::Client::watch_external_address) is on.
     /// Whether the internet can reach such an address is told by [`AddressKind::of`](crate::AddressKind::of).
-    ExternalAddress(#[cfg_attr(feature = "defmt", defmt(Debug2Format))] Result<Ipv4Addr, Error>),
+    ExternalAddress(#[cfg_attr(feature = "defmt", defmt(Debug2Format))] Result<Ipv4Addr, RequestError>),
     /// The gateway lost its state (section 3.6). Every kept mapping is asked for again within some 5 s.
     GatewayRestarted,
     /// It is another gateway from now on, by [`set_gateway`](super::Client::set_gateway). Every kept mapping is asked for there.
@@ -103,7 +103,7 @@ pub struct MappingStatus {
     /// Where it stands.
     pub state: MappingState,
     /// Why the last attempt failed; `None` once one has succeeded.
-    pub last_error: Option<Error>,
+    pub last_error: Option<RequestError>,
 }
 
 /// Where a mapping stands.
@@ -156,11 +156,11 @@ pub enum Ending {
     /// It was to be deleted, and its lease ended before the gateway answered.
     ExpiredUnmapping,
     /// It was to be deleted, and that failed: it stays open at the gateway until its lease ends.
-    NotUnmapped(Error),
+    NotUnmapped(RequestError),
     /// It has internal port 0, whose deletion would delete all mappings: it is forgotten here and lapses by itself.
     LeftToLapse,
     /// It was held once, and could not be made.
-    NotMapped(Error),
+    NotMapped(RequestError),
     /// It was held once, and its lease ended.
     Expired,
     /// It was held once, and the gateway lost its state (section 3.6).
@@ -173,7 +173,7 @@ pub enum Ending {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
-pub enum Error {
+pub enum RequestError {
     /// No answer to any of the sends of the schedule: the gateway is away, or does not speak NAT-PMP (section 3.1).
     NoAnswer,
     /// The gateway has nothing on that port (ICMP port unreachable): it does not speak NAT-PMP, or not at present.
@@ -188,7 +188,7 @@ pub enum Error {
     GatewayChanged,
 }
 
-impl Error {
+impl RequestError {
     /// Whether this is what a gateway without NAT-PMP looks like (section 3.8): a caller may go on without NAT.
     #[must_use]
     pub const fn is_unsupported(self) -> bool {
@@ -201,7 +201,7 @@ impl Error {
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoAnswer => f.write_str("the gateway does not answer"),
@@ -214,7 +214,7 @@ impl fmt::Display for Error {
     }
 }
 
-impl core::error::Error for Error {}
+impl core::error::Error for RequestError {}
 
 /// Why a mapping was not taken on. Nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -253,7 +253,7 @@ impl core::error::Error for MapError {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
-pub enum Heard {
+pub enum Received {
     /// The answer to the request in flight.
     Answer,
     /// An announcement of the gateway (section 3.2.1). It is not believed but checked: if it says anything new, the gateway is asked.

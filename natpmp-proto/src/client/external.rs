@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use super::Client;
 use super::ask::Ask;
-use super::event::Error;
+use super::event::RequestError;
 use crate::retry::millis;
 use crate::time::{Instant, Span};
 use crate::wire::Response;
@@ -17,10 +17,10 @@ use crate::wire::Response;
 pub(super) struct External {
     pub(super) address: Option<Ipv4Addr>,
     /// Why the last question failed, until one succeeds.
-    pub(super) error: Option<Error>,
+    pub(super) error: Option<RequestError>,
     pub(super) inquiry: Inquiry,
     pub(super) watch: Watch,
-    pub(super) pending_report: Option<Result<Ipv4Addr, Error>>,
+    pub(super) pending_report: Option<Result<Ipv4Addr, RequestError>>,
     /// In milliseconds, while it is watched.
     interval_ms: u32,
     /// When to ask next, while it is watched.
@@ -92,7 +92,7 @@ impl<const N: usize> Client<N> {
     }
 
     /// The gateway has answered the question.
-    pub(super) fn finish_external_address(&mut self, now: Instant, result: Result<&Response, Error>) {
+    pub(super) fn finish_external_address(&mut self, now: Instant, result: Result<&Response, RequestError>) {
         self.external.ask_at = now + Span::from_millis(self.external.interval_ms);
         match result {
             Ok(Response::ExternalAddress { address, .. }) => self.external.learn(*address),
@@ -113,12 +113,12 @@ impl<const N: usize> Client<N> {
         self.delay_question_until(now + pause);
         self.external.inquiry = Inquiry::None;
         if self.external.is_watched() {
-            self.external.fail(Error::NoAnswer);
+            self.external.fail(RequestError::NoAnswer);
         }
     }
 
     /// The question shares the verdict on a gateway that cannot be asked anything at present, if it was waiting for it.
-    pub(super) fn fail_external_address(&mut self, now: Instant, asked: Option<Ask>, error: Error) {
+    pub(super) fn fail_external_address(&mut self, now: Instant, asked: Option<Ask>, error: RequestError) {
         let is_watched = self.external.is_watched() && self.external.ask_at <= now;
         if self.external.inquiry == Inquiry::Request || is_watched {
             self.external.fail(error);
@@ -172,7 +172,7 @@ impl External {
     }
 
     /// Takes the failure of a question.
-    fn fail(&mut self, error: Error) {
+    fn fail(&mut self, error: RequestError) {
         let is_new = self.error != Some(error);
         self.error = Some(error);
         if self.end_question(is_new) {

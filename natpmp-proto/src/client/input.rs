@@ -4,7 +4,7 @@ use core::net::SocketAddrV4;
 
 use super::Client;
 use super::ask::{Ask, Exchange, Key, Meaning};
-use super::event::{Discard, Error, Heard, LossCause};
+use super::event::{Discard, LossCause, Received, RequestError};
 use super::external::Inquiry;
 use super::slot::Slot;
 use crate::epoch::Epoch;
@@ -20,9 +20,9 @@ impl<const N: usize> Client<N> {
     ///
     /// # Errors
     /// The reason why it was dropped. That is nothing to worry about: anybody may send anything.
-    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddrV4, bytes: &[u8]) -> Result<Heard, Discard> {
+    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddrV4, bytes: &[u8]) -> Result<Received, Discard> {
         if from == self.gateway && self.take_answer(now, bytes) {
-            return Ok(Heard::Answer);
+            return Ok(Received::Answer);
         }
         self.handle_announcement(now, from, bytes)
     }
@@ -35,20 +35,20 @@ impl<const N: usize> Client<N> {
     ///
     /// # Errors
     /// The reason why it was dropped.
-    pub fn handle_announcement(&mut self, now: Instant, from: SocketAddrV4, bytes: &[u8]) -> Result<Heard, Discard> {
+    pub fn handle_announcement(&mut self, now: Instant, from: SocketAddrV4, bytes: &[u8]) -> Result<Received, Discard> {
         if from.ip() != self.gateway.ip() {
             return Err(Discard::NotFromGateway);
         }
         match Response::decode(bytes) {
             Ok(Response::ExternalAddress { epoch, address }) => {
                 self.check_announcement(now);
-                Ok(Heard::Announcement { epoch, address })
+                Ok(Received::Announcement { epoch, address })
             }
             Ok(_) => Err(Discard::NotAwaited),
             Err(DecodeError::Pcp { opcode: PCP_ANNOUNCE, result: Some(0) }) => {
                 self.check_announcement(now);
                 self.renew_soon(now);
-                Ok(Heard::PcpAnnouncement)
+                Ok(Received::PcpAnnouncement)
             }
             Err(error) => Err(Discard::Undecodable(error)),
         }
@@ -57,12 +57,12 @@ impl<const N: usize> Client<N> {
     /// The gateway's host has nothing on that port: the error that a connected socket reports for ICMP port unreachable
     /// (section 3.1). It ends the request in flight.
     pub fn handle_unreachable(&mut self, now: Instant) {
-        self.give_up_if_in_flight(now, Error::PortUnreachable);
+        self.give_up_if_in_flight(now, RequestError::PortUnreachable);
     }
 
     /// The request in flight could not be sent: no route, no link, no address. It ends the request.
     pub fn handle_network_down(&mut self, now: Instant) {
-        self.give_up_if_in_flight(now, Error::NetworkDown);
+        self.give_up_if_in_flight(now, RequestError::NetworkDown);
     }
 
     /// Time has come to `now`: to be called when [`poll_timeout`](Self::poll_timeout) says so, and harmless at any time.
@@ -81,10 +81,10 @@ impl<const N: usize> Client<N> {
             return;
         }
         match ask {
-            Ask::Map(_) if exchange.has_empty_grant() => self.finish(now, ask, Err(Error::GrantedNothing)),
+            Ask::Map(_) if exchange.has_empty_grant() => self.finish(now, ask, Err(RequestError::GrantedNothing)),
             Ask::ExternalAddress if self.external.inquiry != Inquiry::Request => self.give_up_check(now),
-            Ask::UnmapAll(_) if self.is_clearing(ask) => self.finish(now, ask, Err(Error::NoAnswer)),
-            _ => self.give_up(now, Error::NoAnswer),
+            Ask::UnmapAll(_) if self.is_clearing(ask) => self.finish(now, ask, Err(RequestError::NoAnswer)),
+            _ => self.give_up(now, RequestError::NoAnswer),
         }
     }
 }
@@ -97,7 +97,7 @@ impl<const N: usize> Client<N> {
             Ok(response) => response,
             // A server that speaks PCP only answers in PCP: unsupported version (RFC 6887, section 9).
             Err(DecodeError::Pcp { opcode: 0x80.., result: Some(1) }) => {
-                self.finish(now, ask, Err(Error::Refused(Refusal::UnsupportedVersion)));
+                self.finish(now, ask, Err(RequestError::Refused(Refusal::UnsupportedVersion)));
                 return true;
             }
             Err(_) => return false,
@@ -106,8 +106,8 @@ impl<const N: usize> Client<N> {
         let result = match ask.meaning(&response, is_taken) {
             Meaning::Other => return false,
             Meaning::NothingOrLate if !self.is_settled_by_empty_grant() => return false,
-            Meaning::NothingOrLate | Meaning::Nothing => Err(Error::GrantedNothing),
-            Meaning::Refused(refusal) => Err(Error::Refused(refusal)),
+            Meaning::NothingOrLate | Meaning::Nothing => Err(RequestError::GrantedNothing),
+            Meaning::Refused(refusal) => Err(RequestError::Refused(refusal)),
             Meaning::Success => Ok(&response),
         };
         if let Some(epoch) = response.epoch() {
@@ -122,7 +122,7 @@ impl<const N: usize> Client<N> {
     }
 
     /// The gateway has answered the request in flight.
-    fn finish(&mut self, now: Instant, ask: Ask, result: Result<&Response, Error>) {
+    fn finish(&mut self, now: Instant, ask: Ask, result: Result<&Response, RequestError>) {
         self.in_flight = None;
         self.silences = 0;
         self.quiet_until = Instant::ZERO;
@@ -138,7 +138,7 @@ impl<const N: usize> Client<N> {
         }
     }
 
-    fn finish_map(&mut self, now: Instant, key: Key, result: Result<&Response, Error>) {
+    fn finish_map(&mut self, now: Instant, key: Key, result: Result<&Response, RequestError>) {
         let failures = self.slot(key).map_or(0, |slot| slot.failures);
         let shortest = self.backoff.pause_span(0);
         let pause = self.pause(failures);
@@ -193,7 +193,7 @@ impl<const N: usize> Client<N> {
         }
     }
 
-    fn give_up_if_in_flight(&mut self, now: Instant, error: Error) {
+    fn give_up_if_in_flight(&mut self, now: Instant, error: RequestError) {
         if self.in_flight.is_some() {
             self.give_up(now, error);
         }
@@ -201,7 +201,7 @@ impl<const N: usize> Client<N> {
 
     /// The gateway cannot be asked anything at present: all that waits for it shares the verdict. Only deletions are sent
     /// at least once (section 3.4).
-    fn give_up(&mut self, now: Instant, error: Error) {
+    fn give_up(&mut self, now: Instant, error: RequestError) {
         let was_fresh = self.in_flight.is_some_and(|exchange| exchange.is_fresh());
         let asked = self.in_flight.take().map(|exchange| exchange.ask);
         self.quiet_until = now + self.pause(self.silences);
@@ -212,7 +212,7 @@ impl<const N: usize> Client<N> {
             if is_asked || is_due {
                 slot.failed(error);
             }
-            if is_asked && was_fresh && error != Error::NoAnswer {
+            if is_asked && was_fresh && error != RequestError::NoAnswer {
                 // It has not reached the gateway.
                 slot.is_unanswered = false;
             }

@@ -41,7 +41,7 @@ use deletion::UnmapAll;
 use external::{External, Inquiry};
 use slot::Slot;
 
-pub use event::{Discard, Ending, Error, Event, Heard, LossCause, MapError, MappingState, MappingStatus};
+pub use event::{Discard, Ending, Event, LossCause, MapError, MappingState, MappingStatus, Received, RequestError};
 pub use output::{Output, Transmit};
 
 /// The client machine, for up to `N` mappings. It does no IO and asks no clock: see the [crate's front page](crate) for the loop that runs it.

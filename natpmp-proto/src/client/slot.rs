@@ -15,7 +15,7 @@ use core::num::{NonZeroU16, NonZeroU32};
 
 use super::ask::{Ask, Key};
 use super::deletion::Deletion;
-use super::event::{Ending, Error, Event, LossCause, MappingState, MappingStatus};
+use super::event::{Ending, Event, LossCause, MappingState, MappingStatus, RequestError};
 use crate::mapping::{MapRequest, Mapping};
 use crate::time::{Instant, Span};
 use crate::wire::Request;
@@ -37,7 +37,7 @@ pub(super) struct Slot {
     /// The port that events have reported as open.
     reported_port: Option<NonZeroU16>,
     /// Why the last attempt failed, until one succeeds.
-    pub(super) error: Option<Error>,
+    pub(super) error: Option<RequestError>,
     pub(super) life: Life,
     /// In seconds, as asked for.
     pub(super) lifetime: u32,
@@ -255,7 +255,7 @@ impl Slot {
 
     /// An attempt failed; a kept mapping is tried again after `pause`, or earlier if the lease ends earlier: at half of
     /// what is left of it, as DHCP does, but never earlier than after `shortest`.
-    pub(super) fn refused(&mut self, now: Instant, error: Error, pause: Span, shortest: Span) {
+    pub(super) fn refused(&mut self, now: Instant, error: RequestError, pause: Span, shortest: Span) {
         self.failures = self.failures.saturating_add(1);
         self.is_unanswered = false;
         let pause = match self.life {
@@ -268,7 +268,7 @@ impl Slot {
 
     /// An attempt failed, and with it all that there was to be tried for a mapping held once.
     #[inline(never)]
-    pub(super) fn failed(&mut self, error: Error) {
+    pub(super) fn failed(&mut self, error: RequestError) {
         self.error = Some(error);
         self.end_refresh();
         match self.life {
@@ -287,7 +287,7 @@ impl Slot {
     }
 
     /// The gateway has answered the deletion.
-    pub(super) fn unmapped(&mut self, result: Result<(), Error>) {
+    pub(super) fn unmapped(&mut self, result: Result<(), RequestError>) {
         match result {
             Ok(()) => self.life = Life::Ended(Ending::Unmapped),
             Err(error) => self.failed(error),

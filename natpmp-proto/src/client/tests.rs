@@ -116,7 +116,7 @@ impl<const N: usize> Rig<N> {
         u32::try_from(self.now / 1000).unwrap() + 1000
     }
 
-    pub(super) fn hears(&mut self, response: Response) -> Result<Heard, Discard> {
+    pub(super) fn hears(&mut self, response: Response) -> Result<Received, Discard> {
         let now = self.now();
         let from = self.client.gateway();
         self.client.handle_datagram(now, from, &response.encode())
@@ -128,7 +128,7 @@ impl<const N: usize> Rig<N> {
         let request = self.request();
         assert!(is_for(&request, protocol, internal), "{request:?} is not for {protocol} {internal}");
         let answer = mapped(self.epoch(), protocol, internal, external, lifetime);
-        assert_eq!(self.hears(answer), Ok(Heard::Answer));
+        assert_eq!(self.hears(answer), Ok(Received::Answer));
     }
 
     /// Sends what is due and hears a refusal.
@@ -136,7 +136,7 @@ impl<const N: usize> Rig<N> {
     pub(super) fn refuses(&mut self, refusal: Refusal) {
         let request = self.request();
         let answer = Response::Failure(Failure { opcode: request.opcode(), refusal, detail: None });
-        assert_eq!(self.hears(answer), Ok(Heard::Answer));
+        assert_eq!(self.hears(answer), Ok(Received::Answer));
     }
 
     /// Sends what is due and hears the external address.
@@ -144,7 +144,7 @@ impl<const N: usize> Rig<N> {
     pub(super) fn tells_address(&mut self, address: Ipv4Addr) {
         assert_eq!(self.request(), Request::ExternalAddress);
         let answer = Response::ExternalAddress { epoch: self.epoch(), address };
-        assert_eq!(self.hears(answer), Ok(Heard::Answer));
+        assert_eq!(self.hears(answer), Ok(Received::Answer));
     }
 
     /// Lives on without any answer until a moment: what was sent when, and what was told when.

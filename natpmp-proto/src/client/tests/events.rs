@@ -12,7 +12,7 @@ fn an_event_names_the_mapping_that_it_is_about_and_no_other() {
         Event::Mapped(open),
         Event::Renewed(open),
         Event::PortChanged { mapping: open, previous_port: 1 },
-        Event::Failed { protocol, internal_port, error: Error::NoAnswer, retry_at: None },
+        Event::Failed { protocol, internal_port, error: RequestError::NoAnswer, retry_at: None },
         Event::Lost { protocol, internal_port, external_port, cause: LossCause::Expired },
         Event::Ended { protocol, internal_port, external_port, ending: Ending::Expired },
     ] {
@@ -30,14 +30,14 @@ fn an_event_names_the_mapping_that_it_is_about_and_no_other() {
 
 #[test]
 fn errors_say_what_happened_and_what_to_do() {
-    let refused = Error::Refused(Refusal::OutOfResources);
+    let refused = RequestError::Refused(Refusal::OutOfResources);
     let told: [(String, &str); 9] = [
-        (Error::NoAnswer.to_string(), "does not answer"),
-        (Error::PortUnreachable.to_string(), "port unreachable"),
-        (Error::NetworkDown.to_string(), "on this side"),
+        (RequestError::NoAnswer.to_string(), "does not answer"),
+        (RequestError::PortUnreachable.to_string(), "port unreachable"),
+        (RequestError::NetworkDown.to_string(), "on this side"),
         (refused.to_string(), &Refusal::OutOfResources.to_string()),
-        (Error::GrantedNothing.to_string(), "granted nothing"),
-        (Error::GatewayChanged.to_string(), "another gateway"),
+        (RequestError::GrantedNothing.to_string(), "granted nothing"),
+        (RequestError::GatewayChanged.to_string(), "another gateway"),
         (MapError::TableFull { capacity: 8 }.to_string(), "all 8 mappings"),
         (MapError::ZeroLifetime.to_string(), "lifetime of 0 s"),
         (MapError::ZeroRefreshInterval.to_string(), "interval of 0 s"),

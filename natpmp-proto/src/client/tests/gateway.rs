@@ -33,7 +33,7 @@ fn network_changed_ends_every_pause_and_forgets_the_epoch() {
     rig.client.network_changed(now);
     assert!(rig.sent().is_some());
     // An epoch that would have been a loss is the first one heard here.
-    assert_eq!(rig.hears(mapped(1, UDP, 4000, 4000, 7200)), Ok(Heard::Answer));
+    assert_eq!(rig.hears(mapped(1, UDP, 4000, 4000, 7200)), Ok(Received::Answer));
     assert_eq!(rig.event(), Some(Event::Renewed(mapping(UDP, 4000, 4000, 7200))));
     rig.is_quiet();
 }
@@ -86,7 +86,7 @@ fn another_gateway_gets_everything_that_is_kept_and_ends_what_was_held_once() {
     let from_old = rig.client.handle_datagram(now, GATEWAY, &answer.encode());
     assert_eq!(from_old, Err(Discard::NotFromGateway));
     // Its epoch is its own.
-    assert_eq!(rig.hears(answer), Ok(Heard::Answer));
+    assert_eq!(rig.hears(answer), Ok(Received::Answer));
     assert_eq!(rig.event(), Some(Event::Mapped(mapping(UDP, 4000, 5000, 7200))));
     rig.is_quiet();
 }
@@ -101,7 +101,7 @@ fn another_gateway_ends_deletions_and_gets_the_questions_that_are_open() {
     rig.map(MapRequest::new(UDP, 7000));
     assert_eq!(rig.request(), Request::delete(TCP, 0));
     rig.client.set_gateway(now, OTHER);
-    let error = Error::GatewayChanged;
+    let error = RequestError::GatewayChanged;
     assert_eq!(rig.event(), Some(Event::GatewayChanged(OTHER)));
     assert_eq!(rig.event(), ended(UDP, 4000, 4000, Ending::NotUnmapped(error)));
     assert_eq!(rig.event(), Some(Event::UnmappedAll { protocol: TCP, result: Err(error) }));
@@ -167,7 +167,7 @@ fn a_gateway_that_lost_its_state_is_asked_for_everything_within_five_seconds() {
         let now = rig.now();
         rig.client.request_external_address(now);
         assert!(rig.sent().is_some());
-        assert_eq!(rig.hears(Response::ExternalAddress { epoch: 5, address: ADDRESS }), Ok(Heard::Answer));
+        assert_eq!(rig.hears(Response::ExternalAddress { epoch: 5, address: ADDRESS }), Ok(Received::Answer));
         assert_eq!(rig.event(), Some(Event::GatewayRestarted));
         let cause = LossCause::GatewayRestarted;
         assert_eq!(rig.event(), lost(UDP, 1, 1001, cause));
@@ -181,7 +181,7 @@ fn a_gateway_that_lost_its_state_is_asked_for_everything_within_five_seconds() {
         rig.at(due.as_micros().div_ceil(1000));
         for port in [1, 2] {
             assert_eq!(rig.request(), asks(UDP, port, port + 1000, 7200));
-            assert_eq!(rig.hears(mapped(10, UDP, port, port + 1000, 7200)), Ok(Heard::Answer));
+            assert_eq!(rig.hears(mapped(10, UDP, port, port + 1000, 7200)), Ok(Received::Answer));
             assert!(matches!(rig.event(), Some(Event::Mapped(_))));
         }
         rig.is_quiet();
@@ -196,7 +196,7 @@ fn the_answer_that_tells_of_a_restart_counts_for_its_own_mapping() {
     let mut rig = Rig::keeping(UDP, 4000);
     rig.at(3_600_000);
     assert!(rig.sent().is_some());
-    assert_eq!(rig.hears(mapped(3, UDP, 4000, 4000, 7200)), Ok(Heard::Answer));
+    assert_eq!(rig.hears(mapped(3, UDP, 4000, 4000, 7200)), Ok(Received::Answer));
     assert_eq!(rig.event(), Some(Event::GatewayRestarted));
     assert_eq!(rig.event(), Some(Event::Renewed(mapping(UDP, 4000, 4000, 7200))));
     rig.is_quiet();
@@ -211,7 +211,7 @@ fn the_epoch_of_a_refusal_counts_as_well() {
     assert!(rig.sent().is_some());
     let detail = Some(FailureDetail { epoch: 3, internal_port: Some(5000) });
     let refusal = Refusal::OutOfResources;
-    assert_eq!(rig.hears(Response::Failure(Failure { opcode: 1, refusal, detail })), Ok(Heard::Answer));
+    assert_eq!(rig.hears(Response::Failure(Failure { opcode: 1, refusal, detail })), Ok(Received::Answer));
     assert_eq!(rig.event(), Some(Event::GatewayRestarted));
     assert_eq!(rig.event(), lost(UDP, 4000, 4000, LossCause::GatewayRestarted));
 }
@@ -224,13 +224,13 @@ fn a_loss_that_is_heard_at_the_moment_of_a_round_begins_another() {
         rig.client.request_external_address(now);
         assert!(rig.client.poll_transmit(now).is_some());
         let answer = Response::ExternalAddress { epoch: 0, address: ADDRESS };
-        assert_eq!(rig.client.handle_datagram(now, GATEWAY, &answer.encode()), Ok(Heard::Answer));
+        assert_eq!(rig.client.handle_datagram(now, GATEWAY, &answer.encode()), Ok(Received::Answer));
         rig.client.poll_timeout().unwrap()
     };
     let round = lose(&mut rig, secs(1_000));
     assert!(rig.at(1_000_000).refresh(UDP, 4000));
     assert!(rig.sent().is_some());
-    assert_eq!(rig.hears(mapped(9, UDP, 4000, 4000, 7200)), Ok(Heard::Answer));
+    assert_eq!(rig.hears(mapped(9, UDP, 4000, 4000, 7200)), Ok(Received::Answer));
     assert!(round > secs(1_000));
     assert!(lose(&mut rig, round) > round);
 }

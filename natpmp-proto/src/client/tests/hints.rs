@@ -10,12 +10,12 @@ fn announced(epoch: u32) -> Response {
 }
 
 impl Rig {
-    fn announce(&mut self, epoch: u32) -> Result<Heard, Discard> {
+    fn announce(&mut self, epoch: u32) -> Result<Received, Discard> {
         let now = self.now();
         self.client.handle_announcement(now, GATEWAY, &announced(epoch).encode())
     }
 
-    fn announce_pcp(&mut self) -> Result<Heard, Discard> {
+    fn announce_pcp(&mut self) -> Result<Received, Discard> {
         let now = self.now();
         self.client.handle_announcement(now, GATEWAY, &PCP_ANNOUNCE)
     }
@@ -43,7 +43,7 @@ fn an_announcement_is_checked_by_a_question_and_not_believed() {
         rig.at(10_000);
         let from = SocketAddrV4::new(*GATEWAY.ip(), port);
         let heard = rig.client.handle_announcement(secs(10), from, &announced(0).encode());
-        assert_eq!(heard, Ok(Heard::Announcement { epoch: 0, address: ADDRESS }));
+        assert_eq!(heard, Ok(Received::Announcement { epoch: 0, address: ADDRESS }));
         assert_eq!(rig.event(), None);
         assert_eq!(rig.client.external_address(), None);
         // The truth is that nothing was lost.
@@ -58,7 +58,7 @@ fn an_announcement_that_is_true_leads_to_everything_being_asked_for() {
     let mut rig = Rig::keeping(UDP, 4000);
     assert!(rig.at(1_000_000).announce(0).is_ok());
     assert_eq!(rig.request(), Request::ExternalAddress);
-    assert_eq!(rig.hears(announced(0)), Ok(Heard::Answer));
+    assert_eq!(rig.hears(announced(0)), Ok(Received::Answer));
     assert_eq!(rig.event(), Some(Event::GatewayRestarted));
     assert_eq!(rig.event(), lost(UDP, 4000, 4000, LossCause::GatewayRestarted));
     let (sends, _) = rig.silence_until(1_005_001);
@@ -70,7 +70,7 @@ fn an_announcement_that_is_true_leads_to_everything_being_asked_for() {
 fn an_announcement_on_the_request_socket_is_one_too() {
     let mut rig = Rig::keeping(UDP, 4000);
     rig.at(10_000);
-    assert_eq!(rig.hears(announced(0)), Ok(Heard::Announcement { epoch: 0, address: ADDRESS }));
+    assert_eq!(rig.hears(announced(0)), Ok(Received::Announcement { epoch: 0, address: ADDRESS }));
     assert_eq!(rig.request(), Request::ExternalAddress);
 }
 
@@ -81,7 +81,7 @@ fn a_client_that_wants_nothing_lasting_asks_nothing_when_it_hears_a_hint() {
     rig.grants(UDP, 4000, 4000, 7200);
     assert!(matches!(rig.event(), Some(Event::Mapped(_))));
     assert!(rig.announce(0).is_ok());
-    assert_eq!(rig.announce_pcp(), Ok(Heard::PcpAnnouncement));
+    assert_eq!(rig.announce_pcp(), Ok(Received::PcpAnnouncement));
     rig.is_quiet();
     assert_eq!(rig.client.poll_timeout(), Some(secs(7200)));
 }
@@ -97,7 +97,7 @@ fn a_flood_of_announcements_costs_one_question_a_second() {
             assert_eq!(request, Request::ExternalAddress);
             questions.push(at);
             let answer = announced(epoch);
-            assert_eq!(rig.hears(answer), Ok(Heard::Answer));
+            assert_eq!(rig.hears(answer), Ok(Received::Answer));
         }
     }
     assert_eq!(questions.len(), 10, "{questions:?}");
@@ -114,7 +114,7 @@ fn a_flood_of_announcements_begins_the_schedule_anew_once() {
     let mut gave_up = None;
     for at in (0..150_000).step_by(50) {
         let epoch = rig.at(at).epoch();
-        if let Some(Event::Failed { error: Error::NoAnswer, .. }) = rig.event() {
+        if let Some(Event::Failed { error: RequestError::NoAnswer, .. }) = rig.event() {
             gave_up = gave_up.or(Some(at));
         }
         assert!(rig.announce(epoch).is_ok());
@@ -148,7 +148,7 @@ fn a_flood_of_announcements_does_not_hurry_a_renewal() {
 fn a_pcp_announcement_renews_what_is_kept_within_five_seconds() {
     let mut rig = Rig::keeping(UDP, 4000);
     rig.at(100_000);
-    assert_eq!(rig.announce_pcp(), Ok(Heard::PcpAnnouncement));
+    assert_eq!(rig.announce_pcp(), Ok(Received::PcpAnnouncement));
     rig.tells_address(ADDRESS);
     let (sends, events) = rig.silence_until(105_000);
     assert_eq!(events, []);
@@ -163,7 +163,7 @@ fn a_seed_that_is_set_at_start_spreads_renewals_as_one_of_the_configuration_does
         rig.grants(UDP, 4000, 4000, 7200);
         assert!(rig.event().is_some());
         rig.at(1000);
-        assert_eq!(rig.announce_pcp(), Ok(Heard::PcpAnnouncement));
+        assert_eq!(rig.announce_pcp(), Ok(Received::PcpAnnouncement));
         rig.tells_address(ADDRESS);
         rig.client.poll_timeout().unwrap().as_micros()
     }
@@ -187,7 +187,7 @@ fn a_seed_that_is_set_at_start_spreads_renewals_as_one_of_the_configuration_does
 fn a_seed_that_is_set_later_leaves_what_is_planned() {
     let mut rig = Rig::keeping(UDP, 4000);
     rig.at(1000);
-    assert_eq!(rig.announce_pcp(), Ok(Heard::PcpAnnouncement));
+    assert_eq!(rig.announce_pcp(), Ok(Received::PcpAnnouncement));
     rig.tells_address(ADDRESS);
     let planned = rig.client.poll_timeout();
     rig.client.set_seed(0x5eed);
@@ -200,7 +200,7 @@ fn a_flood_of_pcp_announcements_costs_one_round_of_renewals_a_minute() {
     let mut rig = Rig::keeping(UDP, 4000);
     let mut rounds = Vec::new();
     for at in (100_000..400_000).step_by(100) {
-        assert_eq!(rig.at(at).announce_pcp(), Ok(Heard::PcpAnnouncement));
+        assert_eq!(rig.at(at).announce_pcp(), Ok(Received::PcpAnnouncement));
         while let Some((request, _)) = rig.sent() {
             let epoch = rig.epoch();
             let answer = match request {
@@ -210,7 +210,7 @@ fn a_flood_of_pcp_announcements_costs_one_round_of_renewals_a_minute() {
                     mapped(epoch, UDP, 4000, 4000, 7200)
                 }
             };
-            assert_eq!(rig.hears(answer), Ok(Heard::Answer));
+            assert_eq!(rig.hears(answer), Ok(Received::Answer));
         }
         while let Some(event) = rig.event() {
             assert!(matches!(event, Event::Renewed(_)), "{event:?}");
@@ -243,7 +243,7 @@ fn what_one_gateway_announced_does_not_keep_the_next_one_waiting() {
     rig.grants(UDP, 4000, 4000, 7200);
     while rig.event().is_some() {}
     rig.at(112_000);
-    assert_eq!(rig.client.handle_announcement(secs(112), other, &PCP_ANNOUNCE), Ok(Heard::PcpAnnouncement));
+    assert_eq!(rig.client.handle_announcement(secs(112), other, &PCP_ANNOUNCE), Ok(Received::PcpAnnouncement));
     rig.tells_address(ADDRESS);
     rig.at(117_000).grants(UDP, 4000, 4000, 7200);
 }
@@ -254,7 +254,7 @@ fn a_restart_is_healed_in_five_seconds_although_renewals_are_planned_for_later()
     let mut rig = Rig::between_rounds();
     assert!(rig.at(110_000).announce(0).is_ok());
     assert_eq!(rig.request(), Request::ExternalAddress);
-    assert_eq!(rig.hears(announced(0)), Ok(Heard::Answer));
+    assert_eq!(rig.hears(announced(0)), Ok(Received::Answer));
     assert_eq!(rig.event(), Some(Event::GatewayRestarted));
     assert_eq!(rig.event(), lost(UDP, 4000, 4000, LossCause::GatewayRestarted));
     assert!(is_for(&rig.at(115_000).request(), UDP, 4000));
@@ -269,10 +269,10 @@ fn a_second_loss_before_the_round_has_the_address_asked_for_again() {
     for epoch in [100, 10] {
         assert!(rig.refresh(UDP, 4000));
         assert!(is_for(&rig.request(), UDP, 4000));
-        assert_eq!(rig.hears(mapped(epoch, UDP, 4000, 4000, 7200)), Ok(Heard::Answer));
+        assert_eq!(rig.hears(mapped(epoch, UDP, 4000, 4000, 7200)), Ok(Received::Answer));
         if epoch == 100 {
             assert_eq!(rig.request(), Request::ExternalAddress);
-            assert_eq!(rig.hears(announced(epoch)), Ok(Heard::Answer));
+            assert_eq!(rig.hears(announced(epoch)), Ok(Received::Answer));
         }
     }
     assert_eq!(rig.at(1_005_000).request(), Request::ExternalAddress);

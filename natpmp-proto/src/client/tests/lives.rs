@@ -28,7 +28,7 @@ fn a_mapping_held_once_that_is_refused_is_over_and_was_never_open() {
         let mut rig = Rig::new();
         rig.map(MapRequest::new(UDP, 4000));
         rig.refuses(refusal);
-        assert_eq!(rig.event(), ended(UDP, 4000, 0, Ending::NotMapped(Error::Refused(refusal))));
+        assert_eq!(rig.event(), ended(UDP, 4000, 0, Ending::NotMapped(RequestError::Refused(refusal))));
         rig.is_quiet();
         assert_eq!(rig.client.poll_timeout(), None);
     }
@@ -73,7 +73,7 @@ fn a_renewal_suggests_the_assigned_port_and_may_bring_another() {
     rig.at(3_600_000);
     assert_eq!(rig.request(), asks(UDP, 4000, 5000, 7200));
     let answer = mapped(rig.epoch(), UDP, 4000, 6000, 7200);
-    assert_eq!(rig.hears(answer), Ok(Heard::Answer));
+    assert_eq!(rig.hears(answer), Ok(Received::Answer));
     let changed = Event::PortChanged { mapping: mapping(UDP, 4000, 6000, 7200), previous_port: 5000 };
     assert_eq!(rig.event(), Some(changed));
     rig.at(7_200_000);
@@ -110,7 +110,7 @@ fn a_refused_mapping_is_tried_again_after_a_growing_pause_and_heals() {
     for pause in [2000, 4000, 8000, 16_000, 16_000, 16_000] {
         rig.refuses(Refusal::OutOfResources);
         let Some(Event::Failed { error, retry_at: Some(at), .. }) = rig.event() else { panic!("it is told") };
-        assert_eq!(error, Error::Refused(Refusal::OutOfResources));
+        assert_eq!(error, RequestError::Refused(Refusal::OutOfResources));
         assert_eq!(rig.state(UDP, 4000), MappingState::Closed { next_attempt: at });
         assert_eq!(rig.client.poll_timeout(), Some(at));
         let waited = at.saturating_since(rig.now()).as_millis();
@@ -161,7 +161,7 @@ fn a_lease_that_ends_under_its_renewal_is_told_and_comes_back_with_the_answer() 
     let (sends, events) = rig.silence_until(70_000);
     assert_eq!(events, [(60_000, lost(UDP, 4000, 4000, LossCause::Expired).unwrap())]);
     assert_eq!(sends.len(), 8);
-    assert_eq!(rig.hears(mapped(1070, UDP, 4000, 4000, 60)), Ok(Heard::Answer));
+    assert_eq!(rig.hears(mapped(1070, UDP, 4000, 4000, 60)), Ok(Received::Answer));
     assert_eq!(rig.event(), Some(Event::Mapped(mapping(UDP, 4000, 4000, 60))));
     rig.is_quiet();
 }
@@ -198,7 +198,7 @@ fn a_lease_granted_near_the_end_of_time_does_no_harm() {
     client.keep(end, &MapRequest::new(UDP, 4000).lifetime(u32::MAX)).unwrap();
     assert!(client.poll_transmit(end).is_some());
     let answer = mapped(u32::MAX, UDP, 4000, 4000, u32::MAX).encode();
-    assert_eq!(client.handle_datagram(end, GATEWAY, &answer), Ok(Heard::Answer));
+    assert_eq!(client.handle_datagram(end, GATEWAY, &answer), Ok(Received::Answer));
     assert_eq!(client.poll_timeout(), Some(end));
     client.handle_unreachable(end);
     client.network_changed(end);

@@ -1,6 +1,6 @@
 //! The deletion of all mappings of a protocol.
 
-use natpmp_proto::client::Error;
+use natpmp_proto::client::RequestError;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum All {
@@ -11,7 +11,7 @@ pub(super) enum All {
     /// Of an earlier holder of the address: once, and its silence is no verdict.
     Clearing,
     /// To be told.
-    Done(Result<(), Error>),
+    Done(Result<(), RequestError>),
 }
 
 impl All {
@@ -23,7 +23,7 @@ impl All {
         matches!(self, Self::LastTry | Self::Clearing)
     }
 
-    pub(super) fn end(&mut self, result: Result<(), Error>) {
+    pub(super) fn end(&mut self, result: Result<(), RequestError>) {
         if self.is_wanted() {
             *self = Self::Done(result);
         }

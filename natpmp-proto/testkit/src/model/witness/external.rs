@@ -3,11 +3,11 @@
 use std::net::Ipv4Addr;
 
 use natpmp_proto::Instant;
-use natpmp_proto::client::Error;
+use natpmp_proto::client::RequestError;
 
 use super::window::Window;
 
-pub(super) type Learned = Result<Ipv4Addr, Error>;
+pub(super) type Learned = Result<Ipv4Addr, RequestError>;
 
 #[derive(Clone, Debug)]
 pub(super) struct External {

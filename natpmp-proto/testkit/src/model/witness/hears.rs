@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use natpmp_proto::Instant;
-use natpmp_proto::client::{Discard, Error, Heard};
+use natpmp_proto::client::{Discard, Received, RequestError};
 
 use super::answer::{self, Said};
 use super::mapping::Life;
@@ -19,21 +19,21 @@ impl Witness {
         from: SocketAddrV4,
         bytes: &[u8],
         is_announcement: bool,
-        heard: &Result<Heard, Discard>,
+        heard: &Result<Received, Discard>,
     ) {
         // C07: an answer comes from where the request went.
         if !is_announcement && from == self.gateway && self.answer(now, bytes) {
-            assert_eq!(*heard, Ok(Heard::Answer), "C16: {bytes:?} answers what is in flight");
+            assert_eq!(*heard, Ok(Received::Answer), "C16: {bytes:?} answers what is in flight");
             return;
         }
         // C10
         if from.ip() != self.gateway.ip() {
             assert_eq!(*heard, Err(Discard::NotFromGateway), "C07, C10: {bytes:?} from {from}");
         } else if let Some((epoch, address)) = answer::announcement(bytes) {
-            assert_eq!(*heard, Ok(Heard::Announcement { epoch, address }));
+            assert_eq!(*heard, Ok(Received::Announcement { epoch, address }));
             self.check_soon(now);
         } else if answer::is_pcp_announcement(bytes) {
-            assert_eq!(*heard, Ok(Heard::PcpAnnouncement));
+            assert_eq!(*heard, Ok(Received::PcpAnnouncement));
             self.check_soon(now);
             self.renew_soon(now);
         } else {
@@ -42,7 +42,7 @@ impl Witness {
     }
 
     /// C04
-    pub(super) fn unreachable(&mut self, now: Instant, error: Error) {
+    pub(super) fn unreachable(&mut self, now: Instant, error: RequestError) {
         if self.flight.is_some() {
             self.give_up(now, error);
         }
@@ -75,13 +75,13 @@ impl Witness {
     fn apply(&mut self, now: Instant, ask: Ask, said: Said) {
         match (ask, said) {
             (Ask::Address, Said::Address(address)) => self.learn_address(now, Ok(address)),
-            (Ask::Address, Said::Refused(refusal)) => self.learn_address(now, Err(Error::Refused(refusal))),
+            (Ask::Address, Said::Refused(refusal)) => self.learn_address(now, Err(RequestError::Refused(refusal))),
             (Ask::Map(key), said) => {
                 let Some(mapping) = self.mappings.get_mut(&key) else { return };
                 match said {
                     Said::Granted { port, lifetime } => mapping.granted(now, port, lifetime),
-                    Said::Refused(refusal) => mapping.refused(now, Error::Refused(refusal), &self.rules),
-                    _ => mapping.refused(now, Error::GrantedNothing, &self.rules),
+                    Said::Refused(refusal) => mapping.refused(now, RequestError::Refused(refusal), &self.rules),
+                    _ => mapping.refused(now, RequestError::GrantedNothing, &self.rules),
                 }
             }
             (Ask::Delete(key), said) => {
@@ -94,13 +94,18 @@ impl Witness {
         }
     }
 
-    fn learn_address(&mut self, now: Instant, answer: Result<Ipv4Addr, Error>) {
+    fn learn_address(&mut self, now: Instant, answer: Result<Ipv4Addr, RequestError>) {
         self.question = None;
         self.external.ask_at = Window::at(now + self.rules.interval.max(Duration::from_secs(1)));
         self.external.learn(answer);
     }
 
-    pub(super) fn deleted_all(&mut self, now: Instant, protocol: natpmp_proto::Protocol, result: Result<(), Error>) {
+    pub(super) fn deleted_all(
+        &mut self,
+        now: Instant,
+        protocol: natpmp_proto::Protocol,
+        result: Result<(), RequestError>,
+    ) {
         if let Some(all) = self.all.get_mut(&protocol) {
             all.end(result);
         }
@@ -121,7 +126,7 @@ impl Witness {
     }
 
     /// Nobody answered a question that was asked for once.
-    pub(super) fn finish_silent(&mut self, now: Instant, ask: Ask, error: Error) {
+    pub(super) fn finish_silent(&mut self, now: Instant, ask: Ask, error: RequestError) {
         self.release();
         match ask {
             Ask::DeleteAll(protocol) => self.deleted_all(now, protocol, Err(error)),
@@ -188,9 +193,9 @@ impl Witness {
     }
 }
 
-fn result(said: Said) -> Result<(), Error> {
+fn result(said: Said) -> Result<(), RequestError> {
     match said {
-        Said::Refused(refusal) => Err(Error::Refused(refusal)),
+        Said::Refused(refusal) => Err(RequestError::Refused(refusal)),
         _ => Ok(()),
     }
 }

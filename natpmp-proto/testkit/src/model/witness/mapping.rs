@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use natpmp_proto::client::{Ending, Error, LossCause};
+use natpmp_proto::client::{Ending, LossCause, RequestError};
 use natpmp_proto::{Instant, MapRequest};
 
 use super::window::Window;
@@ -39,7 +39,7 @@ pub(super) struct Mapping {
 pub(super) struct News {
     pub(super) granted: bool,
     /// An attempt failed. Not certainly, if it is not known whether it was due already.
-    pub(super) failed: Option<(Error, bool)>,
+    pub(super) failed: Option<(RequestError, bool)>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -141,7 +141,7 @@ impl Mapping {
     }
 
     /// C12, C25
-    pub(super) fn refused(&mut self, now: Instant, error: Error, rules: &Rules) {
+    pub(super) fn refused(&mut self, now: Instant, error: RequestError, rules: &Rules) {
         let pause = rules.pause(self.failures);
         self.failures += 1;
         self.is_unanswered = false;
@@ -157,7 +157,7 @@ impl Mapping {
         self.failed(error, true);
     }
 
-    pub(super) fn failed(&mut self, error: Error, is_certain: bool) {
+    pub(super) fn failed(&mut self, error: RequestError, is_certain: bool) {
         self.wants_refresh = false;
         match self.life {
             Life::Closed { .. } if !self.is_kept => self.life = Life::Ended(Ending::NotMapped(error)),
@@ -167,7 +167,7 @@ impl Mapping {
         }
     }
 
-    pub(super) fn deleted(&mut self, result: Result<(), Error>) {
+    pub(super) fn deleted(&mut self, result: Result<(), RequestError>) {
         match result {
             Ok(()) => self.life = Life::Ended(Ending::Unmapped),
             Err(error) => self.failed(error, true),
