@@ -3,8 +3,8 @@
 use core::net::SocketAddrV4;
 
 use super::Client;
-use super::ask::{Ask, Key};
 use super::event::{LossCause, MapError, RequestError};
+use super::exchange::{Ask, Key};
 use super::slot::Hold;
 use crate::mapping::MapRequest;
 use crate::random::Random;
@@ -13,8 +13,9 @@ use crate::wire::Protocol;
 
 /// Commands.
 impl<const N: usize> Client<N> {
-    /// Asks for a mapping once: it is not renewed, and its end is reported by [`Event::Ended`].
-    /// The answer comes as [`Event::Mapped`], or as [`Event::Ended`] with [`Ending::NotMapped`].
+    /// Asks for a mapping once: it is not renewed, and its end is reported by [`Event::Ended`](super::Event::Ended).
+    /// The answer comes as [`Event::Mapped`](super::Event::Mapped), or as `Event::Ended` with
+    /// [`Ending::NotMapped`](super::Ending::NotMapped).
     ///
     /// A mapping of the same protocol and internal port is asked for again, on the port it has if it is open; one that
     /// is kept stays kept.
@@ -37,8 +38,9 @@ impl<const N: usize> Client<N> {
         self.want(now, request, Hold::Kept)
     }
 
-    /// Renews a mapping now, or tries again now to make it. The answer comes as [`Event::Renewed`],
-    /// [`Event::PortChanged`], [`Event::Mapped`], [`Event::Failed`] or [`Event::Ended`].
+    /// Renews a mapping now, or tries again now to make it. The answer comes as [`Event::Renewed`](super::Event::Renewed),
+    /// [`PortChanged`](super::Event::PortChanged), [`Mapped`](super::Event::Mapped), [`Failed`](super::Event::Failed) or
+    /// [`Ended`](super::Event::Ended).
     ///
     /// `false` if the machine does not hold it, or is deleting it: then nothing happens.
     pub fn refresh(&mut self, now: Instant, protocol: Protocol, internal_port: u16) -> bool {
@@ -51,16 +53,17 @@ impl<const N: usize> Client<N> {
         true
     }
 
-    /// Sets where the randomness comes from that spreads clients in time (section 3.7), from now on: for a client in a `static`,
-    /// whose [`Config`](super::Config) is the same in every device that runs the image. To be called at start, before the first
-    /// other command, with what differs from device to device: hardware randomness where there is some, or a serial number or MAC
-    /// address. Changes nothing that is planned already.
+    /// Replaces the seed of the randomness that spreads clients in time (section 3.7). It is for a client in a `static`, whose
+    /// [`Config`](super::Config) is the same in every device that runs the image: call it at start, before any other command,
+    /// with what differs from device to device. That is the hardware's randomness where there is some, or else a serial number or
+    /// MAC address. What the machine has planned already stays planned.
     pub fn set_seed(&mut self, seed: u64) {
         self.random = Random::new(seed);
     }
 
-    /// Another gateway from now on. What is kept is asked for there; it stays open at the old gateway until its lease
-    /// ends there, and so do mappings held once, which end here. [`Event::GatewayChanged`] says so. The same gateway again: as [`network_changed`](Self::network_changed).
+    /// Turns to another gateway, as [`Event::GatewayChanged`](super::Event::GatewayChanged) reports. The machine asks for what is kept there. What was open stays
+    /// open at the old gateway until its lease ends there; a mapping held once ends here. The same gateway again is a
+    /// [`network_changed`](Self::network_changed).
     pub fn set_gateway(&mut self, now: Instant, gateway: SocketAddrV4) {
         if gateway != self.gateway {
             self.gateway = gateway;
@@ -81,8 +84,8 @@ impl<const N: usize> Client<N> {
         self.network_changed(now);
     }
 
-    /// The link, the own address or the routing changed: whatever was learned about the gateway's silence and epoch is
-    /// forgotten (section 3.1), all that is kept is renewed now, and the schedule of the request in flight begins anew.
+    /// Takes that the link, the own address or the routing changed: forgets what was learned about the gateway's silence and
+    /// epoch (section 3.1), renews all that is kept now, and begins the schedule of the request in flight anew.
     pub fn network_changed(&mut self, now: Instant) {
         self.epoch = None;
         self.silences = 0;
@@ -90,7 +93,7 @@ impl<const N: usize> Client<N> {
         for slot in self.slots.iter_mut().filter(|slot| slot.is_kept()) {
             slot.ask_now(now);
         }
-        // Before all that is due: whoever is told of a mapping is to know the address.
+        // Before all that is due: who learns of a mapping is to know the address.
         self.external.ask_at = Instant::ZERO;
         if let Some(exchange) = &mut self.in_flight {
             exchange.restart_on_hint(now, &self.schedule);
@@ -99,6 +102,7 @@ impl<const N: usize> Client<N> {
 }
 
 impl<const N: usize> Client<N> {
+    /// Takes on what the caller wants, and asks for it at once.
     fn want(&mut self, now: Instant, request: &MapRequest, hold: Hold) -> Result<(), MapError> {
         if request.requested_lifetime() == 0 {
             return Err(MapError::ZeroLifetime);
@@ -119,7 +123,7 @@ impl<const N: usize> Client<N> {
         Ok(())
     }
 
-    /// The caller wants something: a pause ends, and a long wait is cut to the first wait of the schedule.
+    /// Ends a pause and cuts a long wait to the first wait of the schedule, because the caller wants something.
     #[inline(never)] // many call it, and firmware has more time than flash
     pub(super) fn wake(&mut self, now: Instant) {
         self.quiet_until = Instant::ZERO;

@@ -6,8 +6,8 @@
 //! What one mapping goes through is in `Slot::unmap` and `Slot::unmapped`.
 
 use super::Client;
-use super::ask::{Ask, Key};
 use super::event::{Event, MapError, RequestError};
+use super::exchange::{Ask, Key};
 use super::slot::Life;
 use crate::time::Instant;
 use crate::wire::Protocol;
@@ -16,15 +16,15 @@ use crate::wire::Protocol;
 /// exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UnmapAll {
-    /// Nobody wants it. No deadline.
+    /// Nobody wants it. It has no deadline.
     Idle,
-    /// It is sent by the schedule. Deadline: now, then `Exchange::deadline`.
+    /// The schedule says when it is sent. Deadline: now, then `Exchange::deadline`.
     BySchedule,
     /// It is sent once and given up, since the gateway does not answer or the caller has no time. Deadline: as in `BySchedule`.
     LastTry,
     /// It is sent once, and its silence is no verdict on the gateway. Deadline: as in `BySchedule`.
     Clearing,
-    /// It has ended so. No deadline: the next poll reports it.
+    /// It has ended so. It has no deadline: the next poll reports it.
     Done(Result<(), RequestError>),
 }
 
@@ -36,7 +36,7 @@ pub(super) enum Deletion {
     /// By a request of its own that is sent once, since it waited behind a silence or the caller has no time. Deadline: as in
     /// `BySchedule`.
     LastTry,
-    /// With all mappings of its protocol. No deadline of its own: [`UnmapAll`] ends it.
+    /// With all mappings of its protocol. It has no deadline of its own: [`UnmapAll`] ends it.
     WithAll,
 }
 
@@ -44,7 +44,7 @@ pub(super) enum Deletion {
 impl<const N: usize> Client<N> {
     /// Deletes a mapping, whether this machine made it or not. The answer comes as [`Event::Ended`].
     ///
-    /// A mapping with internal port 0 is forgotten and left to lapse ([`Ending::LeftToLapse`]), since its deletion would
+    /// A mapping with internal port 0 is forgotten and left to lapse ([`Ending::LeftToLapse`](super::Ending::LeftToLapse)), since its deletion would
     /// delete all mappings.
     ///
     /// # Errors
@@ -109,7 +109,7 @@ impl<const N: usize> Client<N> {
 
 /// What inputs and outputs do about deletions.
 impl<const N: usize> Client<N> {
-    /// The deletion of all that is to be sent, if one is.
+    /// The deletion of all mappings that is to be sent, if there is one.
     pub(super) fn next_unmap_all(&self) -> Option<Ask> {
         Protocol::ALL.into_iter().find(|&protocol| self.unmap_all_of(protocol).is_wanted()).map(Ask::UnmapAll)
     }
@@ -130,7 +130,7 @@ impl<const N: usize> Client<N> {
         matches!(ask, Ask::UnmapAll(protocol) if self.unmap_all_of(protocol) == UnmapAll::Clearing)
     }
 
-    /// The gateway has answered the deletion of all mappings of a protocol.
+    /// Takes the gateway's answer to the deletion of all mappings of a protocol.
     pub(super) fn finish_unmap_all(&mut self, now: Instant, protocol: Protocol, result: Result<(), RequestError>) {
         self.unmap_all_mut(protocol).end(result);
         for slot in &mut self.slots {
@@ -149,7 +149,7 @@ impl<const N: usize> Client<N> {
         }
     }
 
-    /// The gateway cannot be asked anything at present. The deletion that was asked for has failed; others are sent once.
+    /// Fails the deletion that was asked for, since the gateway cannot be asked anything at present. Others are sent once.
     pub(super) fn fail_unmap_all(&mut self, asked: Option<Ask>, error: RequestError) {
         for protocol in Protocol::ALL {
             let unmap_all = self.unmap_all_mut(protocol);
@@ -161,14 +161,14 @@ impl<const N: usize> Client<N> {
         }
     }
 
-    /// Another gateway was set before the one that was asked has answered.
+    /// Fails every deletion of all mappings that the gateway has not answered.
     pub(super) fn end_unmap_all(&mut self, error: RequestError) {
         for unmap_all in &mut self.unmap_all {
             unmap_all.end(Err(error));
         }
     }
 
-    /// The next end of a deletion of all that is to be reported.
+    /// The next event about the end of a deletion of all mappings, if there is one.
     pub(super) fn take_unmapped_all(&mut self) -> Option<Event> {
         for protocol in Protocol::ALL {
             let unmap_all = self.unmap_all_mut(protocol);

@@ -1,3 +1,5 @@
+//! What callers see: events, the state of a mapping, and errors.
+
 use core::fmt;
 use core::net::{Ipv4Addr, SocketAddrV4};
 
@@ -5,18 +7,18 @@ use crate::mapping::Mapping;
 use crate::time::Instant;
 use crate::wire::{DecodeError, Protocol, Refusal};
 
-/// What a client has to tell. Events are levels: what changed twice before it was polled is told once, as it is now.
+/// What a client reports. Events are levels: what changed twice before it was polled is reported once, as it is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Event {
     /// A mapping that was not open is open: for the first time, or again.
     Mapped(Mapping),
-    /// An open mapping was renewed, and has another external port now. Not an error: tell your peers.
+    /// An open mapping was renewed, and has another external port now. That is no error: your peers have to know the new port.
     PortChanged {
         /// The mapping as it is now.
         mapping: Mapping,
-        /// The external port that was told before.
+        /// The external port that was reported before.
         previous_port: u16,
     },
     /// An open mapping was renewed on the port it had.
@@ -63,7 +65,7 @@ pub enum Event {
     },
     /// The answer to [`request_external_address`](super::Client::request_external_address), or a change while
     /// [`watch_external_address`](super::Client::watch_external_address) is on.
-    /// Whether the internet can reach such an address is told by [`AddressKind::of`](crate::AddressKind::of).
+    /// [`AddressKind::of`](crate::AddressKind::of) says whether the internet can reach such an address.
     ExternalAddress(#[cfg_attr(feature = "defmt", defmt(Debug2Format))] Result<Ipv4Addr, RequestError>),
     /// The gateway lost its state (section 3.6). Every kept mapping is asked for again within some 5 s.
     GatewayRestarted,
@@ -264,7 +266,7 @@ pub enum Received {
         #[cfg_attr(feature = "defmt", defmt(Debug2Format))]
         address: Ipv4Addr,
     },
-    /// A PCP announcement from the gateway's address: some gateways tell of a restart in no other way.
+    /// A PCP announcement from the gateway's address: some gateways report a restart in no other way.
     PcpAnnouncement,
 }
 

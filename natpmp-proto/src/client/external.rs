@@ -6,8 +6,8 @@ use core::net::Ipv4Addr;
 use core::time::Duration;
 
 use super::Client;
-use super::ask::Ask;
 use super::event::RequestError;
+use super::exchange::Ask;
 use crate::retry::millis;
 use crate::time::{Instant, Span};
 use crate::wire::Response;
@@ -34,20 +34,20 @@ pub(super) struct External {
 pub(super) enum Inquiry {
     /// There is no reason, and no deadline.
     None,
-    /// An announcement is to be checked. Deadline: `External::check_at`, for which no pause is waited.
+    /// An announcement is to be checked. Deadline: `External::check_at`, whatever pause there is.
     Announcement,
     /// The caller waits for the answer, which checks announcements as well. Deadline: at once.
     Request,
 }
 
-/// Whether changes are to be reported. The deadline of both kinds of watch is `External::ask_at`, or the end of the pause.
+/// Whether changes are to be reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Watch {
     /// No, and there is no deadline.
     Off,
-    /// Yes, and the next answer in any case. Deadline: `External::ask_at`.
+    /// Yes, and the next answer in any case. Deadline: `External::ask_at`, but not before the end of the pause.
     FirstAnswer,
-    /// Yes. Deadline: `External::ask_at`.
+    /// Yes. Deadline: as in `FirstAnswer`.
     Changes,
 }
 
@@ -91,7 +91,7 @@ impl<const N: usize> Client<N> {
         }
     }
 
-    /// The gateway has answered the question.
+    /// Takes the gateway's answer to the question.
     pub(super) fn finish_external_address(&mut self, now: Instant, result: Result<&Response, RequestError>) {
         self.external.ask_at = now + Span::from_millis(self.external.interval_ms);
         match result {
@@ -104,7 +104,7 @@ impl<const N: usize> Client<N> {
         }
     }
 
-    /// A question that nobody waits for found no answer. That is no verdict on the gateway: it was not pursued for long, and
+    /// Gives up a question that nobody waits for. That is no verdict on the gateway: it was not pursued for long, and
     /// a forged announcement may have caused it.
     pub(super) fn give_up_check(&mut self, now: Instant) {
         self.in_flight = None;
@@ -117,7 +117,7 @@ impl<const N: usize> Client<N> {
         }
     }
 
-    /// The question shares the verdict on a gateway that cannot be asked anything at present, if it was waiting for it.
+    /// Fails the question, if it waits for a gateway that cannot be asked anything at present.
     pub(super) fn fail_external_address(&mut self, now: Instant, asked: Option<Ask>, error: RequestError) {
         let is_watched = self.external.is_watched() && self.external.ask_at <= now;
         if self.external.inquiry == Inquiry::Request || is_watched {
@@ -202,8 +202,8 @@ const fn at_least_a_second(millis: u32) -> u32 {
     if millis < 1_000 { 1_000 } else { millis }
 }
 
-/// Announcements are checked by one question in this time.
+/// One question in this time checks all announcements.
 pub(super) const CHECK_PAUSE: Span = Span::from_secs(1);
 
-/// A gateway that grants mappings and does not tell its address is not pestered for it.
+/// How much longer than the pause the question waits at a gateway that grants mappings and does not say its address.
 const ADDRESS_PAUSE: Span = Span::from_secs(60);

@@ -3,8 +3,8 @@
 use core::net::SocketAddrV4;
 
 use super::Client;
-use super::ask::{Ask, Exchange, Key, Meaning};
 use super::event::{Discard, LossCause, Received, RequestError};
+use super::exchange::{Ask, Exchange, Key, Meaning};
 use super::external::Inquiry;
 use super::slot::Slot;
 use crate::epoch::Epoch;
@@ -31,7 +31,7 @@ impl<const N: usize> Client<N> {
     ///
     /// An announcement is not believed: any host of the link could have sent it. It is a reason to ask the gateway, at
     /// most once a second, and the epoch rule is applied to the answer. A PCP announcement is also a reason to renew all
-    /// that is kept, after a random 0 to 5 s, at most once a minute: some gateways that lost their mappings tell it in no other way.
+    /// that is kept, after a random 0 to 5 s, at most once a minute: some gateways that lost their mappings say so in no other way.
     ///
     /// # Errors
     /// The reason why it was dropped.
@@ -47,7 +47,7 @@ impl<const N: usize> Client<N> {
             Ok(_) => Err(Discard::NotAwaited),
             Err(DecodeError::Pcp { opcode: PCP_ANNOUNCE, result: Some(0) }) => {
                 self.check_announcement(now);
-                self.renew_soon(now);
+                self.begin_round(now);
                 Ok(Received::PcpAnnouncement)
             }
             Err(error) => Err(Discard::Undecodable(error)),
@@ -65,7 +65,7 @@ impl<const N: usize> Client<N> {
         self.give_up_if_in_flight(now, RequestError::NetworkDown);
     }
 
-    /// Time has come to `now`: to be called when [`poll_timeout`](Self::poll_timeout) says so, and harmless at any time.
+    /// Lets time come to `now`. Call it when [`poll_timeout`](Self::poll_timeout) says so; it does no harm at any other time.
     pub fn handle_timeout(&mut self, now: Instant) {
         for slot in &mut self.slots {
             slot.lapse(now);
@@ -111,7 +111,7 @@ impl<const N: usize> Client<N> {
             Meaning::Success => Ok(&response),
         };
         if let Some(epoch) = response.epoch() {
-            self.hear_epoch(now, epoch);
+            self.handle_epoch(now, epoch);
         }
         self.finish(now, ask, result);
         true
@@ -121,7 +121,7 @@ impl<const N: usize> Client<N> {
         self.in_flight.as_mut().is_some_and(Exchange::is_settled_by_empty_grant)
     }
 
-    /// The gateway has answered the request in flight.
+    /// Ends the request in flight by the gateway's answer, or by what stands for one.
     fn finish(&mut self, now: Instant, ask: Ask, result: Result<&Response, RequestError>) {
         self.in_flight = None;
         self.silences = 0;
@@ -150,8 +150,8 @@ impl<const N: usize> Client<N> {
         }
     }
 
-    /// The epoch rule (section 3.6), and what follows from a loss (section 3.7).
-    fn hear_epoch(&mut self, now: Instant, seconds: u32) {
+    /// Applies the epoch rule (section 3.6), and recreates what is kept if the gateway has lost its state (section 3.7).
+    fn handle_epoch(&mut self, now: Instant, seconds: u32) {
         let is_lost = self.epoch.is_some_and(|epoch| epoch.is_lost_by(seconds, now));
         self.epoch = Some(Epoch::new(seconds, now));
         if !is_lost {
@@ -179,7 +179,7 @@ impl<const N: usize> Client<N> {
     }
 
     /// Renews all that is kept, spread over 5 s, at most once a minute.
-    fn renew_soon(&mut self, now: Instant) {
+    fn begin_round(&mut self, now: Instant) {
         let at = match self.round_at {
             Some(ahead) if now < ahead => ahead,
             last => {
@@ -199,8 +199,8 @@ impl<const N: usize> Client<N> {
         }
     }
 
-    /// The gateway cannot be asked anything at present: all that waits for it shares the verdict. Only deletions are sent
-    /// at least once (section 3.4).
+    /// Gives up the request in flight, and with it all that waits for a gateway that cannot be asked anything at present. Only
+    /// deletions are sent at least once (section 3.4).
     fn give_up(&mut self, now: Instant, error: RequestError) {
         let was_fresh = self.in_flight.is_some_and(|exchange| exchange.is_fresh());
         let asked = self.in_flight.take().map(|exchange| exchange.ask);
@@ -237,7 +237,8 @@ impl<const N: usize> Client<N> {
 /// The second byte of a PCP announcement: a response to opcode 0 (RFC 6887, section 14.1).
 const PCP_ANNOUNCE: u8 = 0x80;
 
-/// Section 3.7.
+/// Recreation is spread over this time (section 3.7).
 const RECREATION_SPREAD: Span = Span::from_secs(5);
 
+/// A PCP announcement causes one round of renewals in this time.
 const ROUND_PAUSE: Span = Span::from_secs(60);

@@ -1,27 +1,30 @@
 //! The client's side of NAT-PMP: a machine that brings what the gateway has in line with what is wanted.
 //!
 //! # Rules
-//! - One request is in flight at a time; the others wait their turn (section 3.1). It is sent again by the [`Schedule`].
-//!   No packet that is dropped shortens or extends a wait; a command, or an announcement that comes in a long wait, begins
-//!   the schedule anew, once. A deletion goes before a request that finds no answer.
-//! - What is wanted is kept in slots, one a mapping, known by protocol and internal port. A gateway that lost its state
-//!   is asked for all of it again.
-//! - An answer is matched by what it says. Deletions are answered with lifetime 0 and requests are not, so that a late
-//!   answer to the one is not taken for an answer to the other.
-//! - Only an answer to a request can change what is believed. An announcement can be forged by any host of the link; it
-//!   is a reason to ask, at most once a second, and for a PCP announcement to renew, at most once a minute.
-//! - Silence, port unreachable and a network that is down concern the gateway, and everything that waits for it shares
-//!   the verdict: one request is tried after a growing pause, and its answer releases the rest. Deletions are sent once
-//!   before they share it. A refusal concerns its mapping only, and so does the silence after a question that nobody waits for.
+//! - One request is in flight at a time, and the others wait their turn (section 3.1). The [`Schedule`] says when it is sent
+//!   again. A packet that the machine drops shortens no wait and extends none. A command, or an announcement that comes during
+//!   a long wait, begins the schedule anew, once. A deletion goes before a request that finds no answer.
+//! - A slot holds one wanted mapping, known by its protocol and internal port. A gateway that lost its state is asked
+//!   for all of them again.
+//! - An answer is matched by what it says. The gateway answers a deletion with lifetime 0 and a request with another one, so
+//!   that the late answer to the one does not pass for an answer to the other.
+//! - Only an answer to a request changes what the machine believes. Any host of the link can forge an announcement, so it is
+//!   no more than a reason to ask, at most once a second, and a PCP announcement a reason to renew, at most once a minute.
+//! - Silence, port unreachable and a network that is down concern the gateway, and everything that waits for the gateway shares
+//!   that verdict. After a growing pause the machine tries one request, whose answer releases the rest. It sends each deletion
+//!   once before the deletion shares the verdict. A refusal concerns its mapping only, and so does the silence after a question
+//!   that nobody waits for.
 //!
 //! # Deadlines
-//! While a request is in flight: the end of its wait. Otherwise: the earliest thing to ask, but not before the end of the
-//! gateway's pause, for which deletions and the check of an announcement do not wait. At any time: the end of a lease, and the moment when a deletion has become pointless.
+//! While a request is in flight, the machine waits for the end of its wait. Otherwise it waits for the earliest thing to ask, but not
+//! before the end of the gateway's pause, which deletions and the check of an announcement skip. At any time it waits for the
+//! end of each lease, and for the moment when a deletion has become pointless. In the sources each variant of a state names
+//! its deadline.
 
-mod ask;
 mod commands;
 mod deletion;
 mod event;
+mod exchange;
 mod external;
 mod input;
 mod output;
@@ -36,8 +39,8 @@ use crate::retry::{Backoff, Schedule};
 use crate::time::Instant;
 use crate::wire::{GATEWAY_PORT, Protocol};
 
-use ask::{Ask, Exchange, Key};
 use deletion::UnmapAll;
+use exchange::{Ask, Exchange, Key};
 use external::{External, Inquiry};
 use slot::Slot;
 
@@ -50,26 +53,29 @@ pub use output::{Output, Transmit};
 #[derive(Clone, Debug)]
 #[repr(C)] // what is used most has the shortest ways to it
 pub struct Client<const N: usize = 8> {
+    /// Deadline: `Exchange::deadline`.
     in_flight: Option<Exchange>,
     gateway: SocketAddrV4,
     /// How often the gateway could not be asked anything in a row.
     silences: u8,
     gateway_report: GatewayReport,
     external: External,
-    /// Nothing is sent before: the pause after silence, port unreachable or a network that was down.
+    /// The end of the pause after silence, port unreachable or a network that was down, before which nothing but deletions and
+    /// the check of an announcement is sent.
     quiet_until: Instant,
     unmap_all: [UnmapAll; 2],
     random: Random,
     schedule: Schedule,
     backoff: Backoff,
-    /// When the last round of renewals was, or the next one will be, that lost state or a PCP announcement caused.
+    /// When the last round of renewals was, or the next one will be, that lost state or a PCP announcement caused. The deadline
+    /// itself is `Slot::due` of each mapping.
     round_at: Option<Instant>,
-    /// Of the last answer, if there was one since the gateway or the network changed.
+    /// The gateway's epoch by its last answer, if there was one since the gateway or the network changed.
     epoch: Option<Epoch>,
     slots: heapless::Vec<Slot, N>,
 }
 
-/// What is to be reported of the gateway itself. No deadlines: the next poll reports it.
+/// What is to be reported of the gateway itself. No variant has a deadline: the next poll reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 enum GatewayReport {
@@ -192,7 +198,7 @@ impl Config {
         Self { backoff, ..self }
     }
 
-    /// How often the external address is asked for while changes of it are to be told
+    /// How often the external address is asked for while changes of it are to be reported
     /// ([`watch_external_address`](Client::watch_external_address)); 300 s by default, at least 1 s.
     /// Gateways announce such changes, but not all of them, and announcements get lost.
     #[must_use]
@@ -216,6 +222,7 @@ impl Config {
 
 /// What commands, inputs and outputs share.
 impl<const N: usize> Client<N> {
+    /// Takes a slot for a mapping that has none.
     #[inline(never)]
     fn push(&mut self, key: Key, now: Instant) -> Result<(), MapError> {
         self.slots.push(Slot::new(key, now)).map_err(|_| MapError::TableFull { capacity: N })
@@ -231,7 +238,7 @@ impl<const N: usize> Client<N> {
         self.slots.iter_mut().find(|slot| slot.key == key)
     }
 
-    /// How patiently this is asked for: a deletion that waited behind a silence is sent once (section 3.4), and a question
+    /// How patiently to ask for this: a deletion that waited behind a silence is sent once (section 3.4), and a question
     /// that nobody waits for does not hold up renewals for long.
     fn schedule(&self, ask: Ask) -> Schedule {
         match ask {
@@ -253,17 +260,14 @@ impl<const N: usize> Client<N> {
 impl GatewayReport {
     /// Adds that another gateway was set.
     fn add_change(&mut self) {
-        *self =
-            if *self == Self::Nothing || *self == Self::Changed { Self::Changed } else { Self::ChangedAndRestarted };
+        let is_alone = matches!(self, Self::Nothing | Self::Changed);
+        *self = if is_alone { Self::Changed } else { Self::ChangedAndRestarted };
     }
 
     /// Adds that the gateway lost its state.
     fn add_restart(&mut self) {
-        *self = if *self == Self::Nothing || *self == Self::Restarted {
-            Self::Restarted
-        } else {
-            Self::ChangedAndRestarted
-        };
+        let is_alone = matches!(self, Self::Nothing | Self::Restarted);
+        *self = if is_alone { Self::Restarted } else { Self::ChangedAndRestarted };
     }
 }
 

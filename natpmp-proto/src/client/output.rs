@@ -1,15 +1,15 @@
-//! Outputs: what to send, what to tell, and when to come back.
+//! Outputs: what to send, what to report, and when to come back.
 
 use core::net::SocketAddrV4;
 
-use super::ask::{Ask, Exchange};
 use super::event::Event;
+use super::exchange::{Ask, Exchange};
 use super::external::{CHECK_PAUSE, Inquiry};
 use super::{Client, GatewayReport};
 use crate::time::Instant;
 use crate::wire::{Encoded, Request};
 
-/// What is to be done next, in this order: everything is sent, then everything is told, then there is time to wait.
+/// What is to be done next, in this order: send everything, then take every event, then wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Send this datagram, then poll again.
@@ -33,7 +33,7 @@ pub struct Transmit {
 
 /// Outputs.
 impl<const N: usize> Client<N> {
-    /// The next thing to do at `now`: lets time come to `now` first, then drains what is to be sent, then what is to be told.
+    /// The next thing to do at `now`: lets time come to `now` first, then drains what is to be sent, then the events.
     #[must_use]
     pub fn poll(&mut self, now: Instant) -> Output {
         self.handle_timeout(now);
@@ -53,7 +53,7 @@ impl<const N: usize> Client<N> {
         self.send_or_wait(now).ok()
     }
 
-    /// The next thing to tell, if there is any.
+    /// The next event, if there is one.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
         match self.gateway_report {
@@ -133,7 +133,7 @@ impl<const N: usize> Client<N> {
         if let Some(ask) = self.next_unmap_all() {
             return Some((Instant::ZERO, ask));
         }
-        let mut first = First { due: Instant::ZERO, was_due: Instant::ZERO, ask: None };
+        let mut first = EarliestAsk { due: Instant::ZERO, was_due: Instant::ZERO, ask: None };
         match self.external.inquiry {
             Inquiry::None => {}
             Inquiry::Announcement => first.offer(Instant::ZERO, self.external.check_at, Ask::ExternalAddress),
@@ -153,7 +153,7 @@ impl<const N: usize> Client<N> {
         first.ask.map(|ask| (first.due, ask))
     }
 
-    /// The last slot takes its place.
+    /// Frees a slot, whose place the last one takes.
     fn forget(&mut self, index: usize) {
         if let Some((last, others)) = self.slots.split_last_mut() {
             if let Some(slot) = others.get_mut(index) {
@@ -174,14 +174,14 @@ impl<const N: usize> Client<N> {
 }
 
 /// What is to be asked first, of all that was offered.
-struct First {
+struct EarliestAsk {
     due: Instant,
     /// When it would have been due without the pause.
     was_due: Instant,
     ask: Option<Ask>,
 }
 
-impl First {
+impl EarliestAsk {
     fn offer(&mut self, not_before: Instant, was_due: Instant, ask: Ask) {
         let due = was_due.max(not_before);
         if self.ask.is_none() || (due, was_due) < (self.due, self.was_due) {

@@ -3,19 +3,19 @@
 //! ```text
 //!            ask granted                    lease ends, gateway restarted or changed
 //!  Closed ----------------> Open      Open ----------------> Closed (kept) or Ended (held once)
-//!  Closed, Open --unmap--> Closing --answered, or nothing left to delete--> Ended --told--> (gone)
+//!  Closed, Open --unmap--> Closing --answered, or nothing left to delete--> Ended --reported--> (gone)
 //!  Closed --failed, held once--> Ended
 //! ```
 //!
-//! The state says what the deadlines mean; they lie beside it, in one place whatever it is, which keeps the code small. What
-//! events have told is remembered there too (`told_port`, `news`), so that an event can be derived at any time from what is
-//! and what was told.
+//! [`Life`] says what the deadlines mean. They lie beside it, in one place whatever the state is, which keeps the code small. The slot
+//! also remembers what events have reported (`reported_port`) and what they have not (`pending_report`), so that it can derive the
+//! next event at any time from what is and what was reported.
 
 use core::num::{NonZeroU16, NonZeroU32};
 
-use super::ask::{Ask, Key};
 use super::deletion::Deletion;
 use super::event::{Ending, Event, LossCause, MappingState, MappingStatus, RequestError};
+use super::exchange::{Ask, Key};
 use crate::mapping::{MapRequest, Mapping};
 use crate::time::{Instant, Span};
 use crate::wire::Request;
@@ -71,7 +71,7 @@ pub(super) enum Life {
     Open { lifetime: u32 },
     /// Being deleted. Each variant of [`Deletion`] names its deadline.
     Closing(Deletion),
-    /// Over. No deadline: the next poll reports it and forgets the slot.
+    /// Over. It has no deadline: the next poll reports it and frees the slot.
     Ended(Ending),
 }
 
@@ -84,7 +84,7 @@ enum ExternalPort {
     Assigned(u16),
 }
 
-/// What happened to the mapping since the last event. No deadlines: the next poll reports it.
+/// What happened to the mapping since the last event. No variant has a deadline: the next poll reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 enum PendingReport {
@@ -105,7 +105,8 @@ impl ExternalPort {
 impl PendingReport {
     /// Adds that an attempt failed.
     fn add_failure(&mut self) {
-        *self = if *self == Self::Nothing || *self == Self::Failure { Self::Failure } else { Self::GrantThenFailure };
+        let is_alone = matches!(self, Self::Nothing | Self::Failure);
+        *self = if is_alone { Self::Failure } else { Self::GrantThenFailure };
     }
 
     /// Takes out that it was granted; returns whether it was.
@@ -229,7 +230,7 @@ impl Slot {
         }
     }
 
-    /// The gateway granted it.
+    /// Opens it, since the gateway granted it.
     pub(super) fn granted(&mut self, now: Instant, external_port: u16, lifetime: u32) {
         // A lease longer than asked for is not trusted.
         let lifetime = lifetime.min(self.lifetime);
@@ -253,7 +254,7 @@ impl Slot {
         }
     }
 
-    /// An attempt failed; a kept mapping is tried again after `pause`, or earlier if the lease ends earlier: at half of
+    /// Takes that an attempt failed. A kept mapping is tried again after `pause`, or earlier if the lease ends earlier: at half of
     /// what is left of it, as DHCP does, but never earlier than after `shortest`.
     pub(super) fn refused(&mut self, now: Instant, error: RequestError, pause: Span, shortest: Span) {
         self.failures = self.failures.saturating_add(1);
@@ -266,7 +267,7 @@ impl Slot {
         self.failed(error);
     }
 
-    /// An attempt failed, and with it all that there was to be tried for a mapping held once.
+    /// Takes that an attempt failed, and with it all that there was to be tried for a mapping held once.
     #[inline(never)]
     pub(super) fn failed(&mut self, error: RequestError) {
         self.error = Some(error);
@@ -286,7 +287,7 @@ impl Slot {
         }
     }
 
-    /// The gateway has answered the deletion.
+    /// Takes the gateway's answer to its deletion.
     pub(super) fn unmapped(&mut self, result: Result<(), RequestError>) {
         match result {
             Ok(()) => self.life = Life::Ended(Ending::Unmapped),
@@ -294,7 +295,8 @@ impl Slot {
         }
     }
 
-    /// The gateway does not have it any more: asked for again at `ask_at` if it is kept, over if it was held once.
+    /// Closes it, since the gateway does not have it any more: the machine asks again at `ask_at` if it is kept, and it is over if
+    /// it was held once.
     #[inline(never)]
     pub(super) fn lost(&mut self, ask_at: Instant, cause: LossCause) {
         let Life::Open { .. } = self.life else { return };
@@ -361,7 +363,7 @@ impl Slot {
         })
     }
 
-    /// The next thing to tell, if there is any. What is told counts as told.
+    /// The next event, if there is one. Once returned it counts as reported.
     /// No attempt is made before `quiet_until`, whatever is due.
     pub(super) fn take_event(&mut self, quiet_until: Instant) -> Option<Event> {
         let Key { protocol, internal_port } = self.key;
@@ -422,7 +424,7 @@ impl Slot {
             (Life::Ended(_) | Life::Open { .. }, _) => MappingState::Ended,
         }
     }
-    /// It is over and may be forgotten once that was told.
+    /// Whether it is over, and may be forgotten once that is reported.
     pub(super) fn has_ended(&self) -> bool {
         matches!(self.life, Life::Ended(_))
     }

@@ -31,7 +31,7 @@ fn a_response_from_anybody_else_is_dropped() {
     assert_eq!(is_no_answer(&mut rig, stranger, &bytes), Discard::NotFromGateway);
     let other_port = SocketAddrV4::new(*GATEWAY.ip(), 5350);
     assert_eq!(is_no_answer(&mut rig, other_port, &bytes), Discard::NotAwaited);
-    assert_eq!(rig.hears(mapped(1000, UDP, 4000, 4000, 7200)), Ok(Received::Answer));
+    assert_eq!(rig.receives(mapped(1000, UDP, 4000, 4000, 7200)), Ok(Received::Answer));
 }
 
 /// C16.
@@ -69,7 +69,7 @@ fn bytes_that_are_no_response_are_dropped_with_the_reason() {
     ] {
         assert_eq!(is_no_answer(&mut rig, GATEWAY, bytes), Discard::Undecodable(error));
     }
-    assert_eq!(rig.hears(mapped(1000, UDP, 4000, 4000, 7200)), Ok(Received::Answer));
+    assert_eq!(rig.receives(mapped(1000, UDP, 4000, 4000, 7200)), Ok(Received::Answer));
 }
 
 #[test]
@@ -96,8 +96,8 @@ fn an_answer_that_nobody_waits_for_is_dropped() {
 fn an_answer_that_comes_after_the_next_send_is_taken_and_its_double_dropped() {
     let mut rig = waiting();
     assert_eq!(rig.at(250).request(), asks(UDP, 4000, 4000, 7200));
-    assert_eq!(rig.at(260).hears(mapped(1000, UDP, 4000, 4000, 7200)), Ok(Received::Answer));
-    assert_eq!(rig.hears(mapped(1000, UDP, 4000, 4000, 7200)), Err(Discard::NotAwaited));
+    assert_eq!(rig.at(260).receives(mapped(1000, UDP, 4000, 4000, 7200)), Ok(Received::Answer));
+    assert_eq!(rig.receives(mapped(1000, UDP, 4000, 4000, 7200)), Err(Discard::NotAwaited));
     assert_eq!(rig.event(), Some(Event::Mapped(mapping(UDP, 4000, 4000, 7200))));
     rig.is_quiet();
 }
@@ -116,7 +116,7 @@ fn the_late_answer_to_a_deletion_does_not_unmap_what_is_wanted_again() {
         assert_eq!(rig.client.handle_datagram(Instant::ZERO, GATEWAY, &late), Err(Discard::NotAwaited));
         assert_eq!(rig.sent(), None);
     }
-    assert_eq!(rig.hears(mapped(1000, UDP, 4000, 4000, 7200)), Ok(Received::Answer));
+    assert_eq!(rig.receives(mapped(1000, UDP, 4000, 4000, 7200)), Ok(Received::Answer));
     assert!(matches!(rig.state(UDP, 4000), MappingState::Open { .. }));
 }
 
@@ -127,7 +127,7 @@ fn a_grant_of_nothing_is_believed_when_it_comes_again_after_the_next_send() {
     let nothing = mapped(1000, UDP, 4000, 0, 0);
     assert_eq!(is_no_answer(&mut rig, GATEWAY, &nothing.encode()), Discard::NotAwaited);
     assert_eq!(rig.at(250).request(), asks(UDP, 4000, 4000, 7200));
-    assert_eq!(rig.hears(nothing), Ok(Received::Answer));
+    assert_eq!(rig.receives(nothing), Ok(Received::Answer));
     let Some(Event::Failed { error: RequestError::GrantedNothing, retry_at: Some(at), .. }) = rig.event() else {
         panic!("it is told")
     };
@@ -145,7 +145,7 @@ fn a_grant_of_nothing_is_remembered_when_the_schedule_begins_anew() {
     is_no_answer(&mut rig, GATEWAY, &nothing.encode());
     rig.refresh(UDP, 4000);
     assert_eq!(rig.at(1_000).sent(), Some((asks(UDP, 4000, 4000, 7200), 0)));
-    assert_eq!(rig.hears(nothing), Ok(Received::Answer), "it was sent again since");
+    assert_eq!(rig.receives(nothing), Ok(Received::Answer), "it was sent again since");
 
     let mut rig = waiting();
     rig.at(250).request();
@@ -249,11 +249,11 @@ fn internal_port_0_is_answered_by_0_or_by_the_mapped_port_that_is_no_other_mappi
         let mut rig = Rig::new();
         rig.keep(MapRequest::new(UDP, 0).external_port(1).lifetime(60));
         assert_eq!(rig.request(), asks(UDP, 0, 1, 60));
-        assert_eq!(rig.hears(mapped(1000, UDP, internal, 50_000, 60)), Ok(Received::Answer));
+        assert_eq!(rig.receives(mapped(1000, UDP, internal, 50_000, 60)), Ok(Received::Answer));
         assert_eq!(rig.event(), Some(Event::Mapped(mapping(UDP, 0, 50_000, 60))));
     }
     let mut rig = Rig::keeping(UDP, 4000);
     rig.keep(MapRequest::new(UDP, 0).external_port(1).lifetime(60));
     assert_eq!(rig.request(), asks(UDP, 0, 1, 60));
-    assert_eq!(rig.hears(mapped(1000, UDP, 4000, 4000, 60)), Err(Discard::NotAwaited));
+    assert_eq!(rig.receives(mapped(1000, UDP, 4000, 4000, 60)), Err(Discard::NotAwaited));
 }

@@ -13,7 +13,7 @@ fn told(rig: &mut Rig) -> Option<Result<Ipv4Addr, RequestError>> {
 fn watching() -> Rig {
     let mut rig = Rig::new();
     rig.client.watch_external_address(Instant::ZERO, true);
-    rig.tells_address(ADDRESS);
+    rig.answers_address(ADDRESS);
     assert_eq!(told(&mut rig), Some(Ok(ADDRESS)));
     rig
 }
@@ -25,7 +25,7 @@ fn the_address_is_asked_for_once_and_told_each_time_it_is_asked_for() {
         rig.at(at);
         let now = rig.now();
         rig.client.request_external_address(now);
-        rig.tells_address(ADDRESS);
+        rig.answers_address(ADDRESS);
         assert_eq!(rig.client.external_address(), Some(ADDRESS));
         assert_eq!(told(&mut rig), Some(Ok(ADDRESS)));
         rig.is_quiet();
@@ -38,7 +38,7 @@ fn the_address_is_asked_for_once_and_told_each_time_it_is_asked_for() {
 fn a_refusal_is_told_and_takes_the_address_away() {
     let mut rig = Rig::new();
     rig.client.request_external_address(Instant::ZERO);
-    rig.tells_address(ADDRESS);
+    rig.answers_address(ADDRESS);
     assert_eq!(told(&mut rig), Some(Ok(ADDRESS)));
     rig.client.request_external_address(Instant::ZERO);
     assert_eq!(rig.request(), Request::ExternalAddress);
@@ -47,7 +47,7 @@ fn a_refusal_is_told_and_takes_the_address_away() {
     assert_eq!(told(&mut rig), Some(Err(RequestError::Refused(Refusal::NetworkFailure))));
     assert_eq!(rig.client.external_address(), None);
     rig.client.request_external_address(Instant::ZERO);
-    rig.tells_address(Ipv4Addr::UNSPECIFIED);
+    rig.answers_address(Ipv4Addr::UNSPECIFIED);
     assert_eq!(told(&mut rig), Some(Ok(Ipv4Addr::UNSPECIFIED)));
 }
 
@@ -66,10 +66,10 @@ fn a_watched_address_is_asked_for_now_and_at_the_interval_and_told_when_it_chang
     let mut rig = watching();
     assert_eq!(rig.client.poll_timeout(), Some(secs(300)));
     rig.at(299_999).is_quiet();
-    rig.at(300_000).tells_address(ADDRESS);
+    rig.at(300_000).answers_address(ADDRESS);
     assert_eq!(told(&mut rig), None);
     let other = Ipv4Addr::new(11, 22, 33, 45);
-    rig.at(600_000).tells_address(other);
+    rig.at(600_000).answers_address(other);
     assert_eq!(told(&mut rig), Some(Ok(other)));
     // What goes wrong is told once, and so is the return.
     for at in [900_000, 1_200_000] {
@@ -78,7 +78,7 @@ fn a_watched_address_is_asked_for_now_and_at_the_interval_and_told_when_it_chang
     assert_eq!(told(&mut rig), Some(Err(RequestError::Refused(Refusal::NetworkFailure))));
     rig.at(1_500_000).refuses(Refusal::NetworkFailure);
     assert_eq!(told(&mut rig), None);
-    rig.at(1_800_000).tells_address(other);
+    rig.at(1_800_000).answers_address(other);
     assert_eq!(told(&mut rig), Some(Ok(other)));
     rig.is_quiet();
 }
@@ -91,14 +91,14 @@ fn the_interval_is_the_callers_and_at_least_one_second() {
         let config = Config::for_gateway(GATEWAY).external_address_interval(Duration::from_millis(wanted));
         let mut rig: Rig = Rig::with(config);
         rig.client.watch_external_address(Instant::ZERO, true);
-        rig.tells_address(ADDRESS);
+        rig.answers_address(ADDRESS);
         let expected = Some(Instant::from_millis(milliseconds));
         assert_eq!(rig.client.poll_timeout(), expected, "an interval of {wanted} ms");
     }
     let config = Config::for_gateway(GATEWAY).external_address_interval(Duration::MAX);
     let mut rig: Rig = Rig::with(config);
     rig.client.watch_external_address(Instant::ZERO, true);
-    rig.tells_address(ADDRESS);
+    rig.answers_address(ADDRESS);
     assert!(rig.client.poll_timeout().is_some_and(|at| at > secs(49 * 86_400)));
 }
 
@@ -115,7 +115,7 @@ fn an_address_that_is_not_watched_any_more_is_not_asked_for() {
 fn watching_again_tells_the_address_again() {
     let mut rig = watching();
     rig.client.watch_external_address(Instant::ZERO, true);
-    rig.tells_address(ADDRESS);
+    rig.answers_address(ADDRESS);
     assert_eq!(told(&mut rig), Some(Ok(ADDRESS)));
 }
 
@@ -128,7 +128,7 @@ fn a_watched_address_is_asked_for_after_silence_until_it_is_told() {
     let (sends, _) = rig.silence_until(300_000);
     assert!(!sends.is_empty(), "and pursued");
     let due = rig.client.poll_timeout().unwrap();
-    rig.at(due.as_micros().div_ceil(1000)).tells_address(ADDRESS);
+    rig.at(due.as_micros().div_ceil(1000)).answers_address(ADDRESS);
     assert_eq!(told(&mut rig), Some(Ok(ADDRESS)));
 }
 
@@ -137,7 +137,7 @@ fn a_watched_address_is_asked_for_after_silence_until_it_is_told() {
 fn an_answer_that_was_asked_for_is_not_lost_when_watching_ends() {
     let mut rig = Rig::new();
     rig.client.request_external_address(Instant::ZERO);
-    rig.tells_address(ADDRESS);
+    rig.answers_address(ADDRESS);
     rig.client.watch_external_address(Instant::ZERO, false);
     assert_eq!(told(&mut rig), Some(Ok(ADDRESS)));
 }
@@ -152,7 +152,7 @@ fn the_address_goes_before_mappings_of_the_same_moment_and_after_deletions() {
     rig.client.unmap_all(now, TCP);
     rig.grants(TCP, 0, 0, 0);
     rig.grants(UDP, 1, 0, 0);
-    rig.tells_address(ADDRESS);
+    rig.answers_address(ADDRESS);
     rig.grants(UDP, 2, 2, 7200);
 }
 

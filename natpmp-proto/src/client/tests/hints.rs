@@ -47,7 +47,7 @@ fn an_announcement_is_checked_by_a_question_and_not_believed() {
         assert_eq!(rig.event(), None);
         assert_eq!(rig.client.external_address(), None);
         // The truth is that nothing was lost.
-        rig.tells_address(ADDRESS);
+        rig.answers_address(ADDRESS);
         rig.is_quiet();
         assert!(matches!(rig.state(UDP, 4000), MappingState::Open { .. }));
     }
@@ -58,7 +58,7 @@ fn an_announcement_that_is_true_leads_to_everything_being_asked_for() {
     let mut rig = Rig::keeping(UDP, 4000);
     assert!(rig.at(1_000_000).announce(0).is_ok());
     assert_eq!(rig.request(), Request::ExternalAddress);
-    assert_eq!(rig.hears(announced(0)), Ok(Received::Answer));
+    assert_eq!(rig.receives(announced(0)), Ok(Received::Answer));
     assert_eq!(rig.event(), Some(Event::GatewayRestarted));
     assert_eq!(rig.event(), lost(UDP, 4000, 4000, LossCause::GatewayRestarted));
     let (sends, _) = rig.silence_until(1_005_001);
@@ -70,7 +70,7 @@ fn an_announcement_that_is_true_leads_to_everything_being_asked_for() {
 fn an_announcement_on_the_request_socket_is_one_too() {
     let mut rig = Rig::keeping(UDP, 4000);
     rig.at(10_000);
-    assert_eq!(rig.hears(announced(0)), Ok(Received::Announcement { epoch: 0, address: ADDRESS }));
+    assert_eq!(rig.receives(announced(0)), Ok(Received::Announcement { epoch: 0, address: ADDRESS }));
     assert_eq!(rig.request(), Request::ExternalAddress);
 }
 
@@ -97,7 +97,7 @@ fn a_flood_of_announcements_costs_one_question_a_second() {
             assert_eq!(request, Request::ExternalAddress);
             questions.push(at);
             let answer = announced(epoch);
-            assert_eq!(rig.hears(answer), Ok(Received::Answer));
+            assert_eq!(rig.receives(answer), Ok(Received::Answer));
         }
     }
     assert_eq!(questions.len(), 10, "{questions:?}");
@@ -149,7 +149,7 @@ fn a_pcp_announcement_renews_what_is_kept_within_five_seconds() {
     let mut rig = Rig::keeping(UDP, 4000);
     rig.at(100_000);
     assert_eq!(rig.announce_pcp(), Ok(Received::PcpAnnouncement));
-    rig.tells_address(ADDRESS);
+    rig.answers_address(ADDRESS);
     let (sends, events) = rig.silence_until(105_000);
     assert_eq!(events, []);
     assert_eq!(sends.first().map(|&(_, request)| request), Some(asks(UDP, 4000, 4000, 7200)));
@@ -164,7 +164,7 @@ fn a_seed_that_is_set_at_start_spreads_renewals_as_one_of_the_configuration_does
         assert!(rig.event().is_some());
         rig.at(1000);
         assert_eq!(rig.announce_pcp(), Ok(Received::PcpAnnouncement));
-        rig.tells_address(ADDRESS);
+        rig.answers_address(ADDRESS);
         rig.client.poll_timeout().unwrap().as_micros()
     }
     const IMAGE: Config = Config::for_gateway(GATEWAY);
@@ -188,7 +188,7 @@ fn a_seed_that_is_set_later_leaves_what_is_planned() {
     let mut rig = Rig::keeping(UDP, 4000);
     rig.at(1000);
     assert_eq!(rig.announce_pcp(), Ok(Received::PcpAnnouncement));
-    rig.tells_address(ADDRESS);
+    rig.answers_address(ADDRESS);
     let planned = rig.client.poll_timeout();
     rig.client.set_seed(0x5eed);
     assert_eq!(rig.client.poll_timeout(), planned);
@@ -210,7 +210,7 @@ fn a_flood_of_pcp_announcements_costs_one_round_of_renewals_a_minute() {
                     mapped(epoch, UDP, 4000, 4000, 7200)
                 }
             };
-            assert_eq!(rig.hears(answer), Ok(Received::Answer));
+            assert_eq!(rig.receives(answer), Ok(Received::Answer));
         }
         while let Some(event) = rig.event() {
             assert!(matches!(event, Event::Renewed(_)), "{event:?}");
@@ -225,11 +225,11 @@ impl Rig {
     fn between_rounds() -> Self {
         let mut rig = Self::keeping(UDP, 4000);
         assert!(rig.at(100_000).announce_pcp().is_ok());
-        rig.tells_address(ADDRESS);
+        rig.answers_address(ADDRESS);
         let due = rig.client.poll_timeout().unwrap();
         rig.at(due.as_micros().div_ceil(1000)).grants(UDP, 4000, 4000, 7200);
         assert!(rig.at(107_000).announce_pcp().is_ok());
-        rig.tells_address(ADDRESS);
+        rig.answers_address(ADDRESS);
         assert!(matches!(rig.event(), Some(Event::Renewed(_))));
         rig
     }
@@ -244,7 +244,7 @@ fn what_one_gateway_announced_does_not_keep_the_next_one_waiting() {
     while rig.event().is_some() {}
     rig.at(112_000);
     assert_eq!(rig.client.handle_announcement(secs(112), other, &PCP_ANNOUNCE), Ok(Received::PcpAnnouncement));
-    rig.tells_address(ADDRESS);
+    rig.answers_address(ADDRESS);
     rig.at(117_000).grants(UDP, 4000, 4000, 7200);
 }
 
@@ -254,7 +254,7 @@ fn a_restart_is_healed_in_five_seconds_although_renewals_are_planned_for_later()
     let mut rig = Rig::between_rounds();
     assert!(rig.at(110_000).announce(0).is_ok());
     assert_eq!(rig.request(), Request::ExternalAddress);
-    assert_eq!(rig.hears(announced(0)), Ok(Received::Answer));
+    assert_eq!(rig.receives(announced(0)), Ok(Received::Answer));
     assert_eq!(rig.event(), Some(Event::GatewayRestarted));
     assert_eq!(rig.event(), lost(UDP, 4000, 4000, LossCause::GatewayRestarted));
     assert!(is_for(&rig.at(115_000).request(), UDP, 4000));
@@ -264,15 +264,15 @@ fn a_restart_is_healed_in_five_seconds_although_renewals_are_planned_for_later()
 fn a_second_loss_before_the_round_has_the_address_asked_for_again() {
     let mut rig = Rig::keeping(UDP, 4000);
     rig.client.watch_external_address(Instant::ZERO, true);
-    rig.tells_address(ADDRESS);
-    rig.at(1_000_000).tells_address(ADDRESS);
+    rig.answers_address(ADDRESS);
+    rig.at(1_000_000).answers_address(ADDRESS);
     for epoch in [100, 10] {
         assert!(rig.refresh(UDP, 4000));
         assert!(is_for(&rig.request(), UDP, 4000));
-        assert_eq!(rig.hears(mapped(epoch, UDP, 4000, 4000, 7200)), Ok(Received::Answer));
+        assert_eq!(rig.receives(mapped(epoch, UDP, 4000, 4000, 7200)), Ok(Received::Answer));
         if epoch == 100 {
             assert_eq!(rig.request(), Request::ExternalAddress);
-            assert_eq!(rig.hears(announced(epoch)), Ok(Received::Answer));
+            assert_eq!(rig.receives(announced(epoch)), Ok(Received::Answer));
         }
     }
     assert_eq!(rig.at(1_005_000).request(), Request::ExternalAddress);
@@ -283,18 +283,18 @@ fn a_second_loss_before_the_round_has_the_address_asked_for_again() {
 fn a_pcp_announcement_during_the_pause_between_rounds_is_not_forgotten() {
     let mut rig = Rig::keeping(UDP, 4000);
     assert!(rig.at(100_000).announce_pcp().is_ok());
-    rig.tells_address(ADDRESS);
+    rig.answers_address(ADDRESS);
     let due = rig.client.poll_timeout().unwrap();
     rig.at(due.as_micros().div_ceil(1000)).grants(UDP, 4000, 4000, 7200);
     // The next round is planned for a minute after this one; then the caller has the mapping renewed.
     assert!(rig.at(110_000).announce_pcp().is_ok());
-    rig.tells_address(ADDRESS);
+    rig.answers_address(ADDRESS);
     assert!(rig.at(120_000).refresh(UDP, 4000));
     rig.grants(UDP, 4000, 4000, 7200);
     assert!(matches!(rig.event(), Some(Event::Renewed(_))));
     // A restart that does not show in the epoch.
     assert!(rig.at(130_000).announce_pcp().is_ok());
-    rig.tells_address(ADDRESS);
+    rig.answers_address(ADDRESS);
     let (sends, _) = rig.silence_until(171_000);
     assert_eq!(sends.first().map(|&(_, request)| request), Some(asks(UDP, 4000, 4000, 7200)));
 }

@@ -1,4 +1,6 @@
-//! The life of a mapping: held once and kept.
+//! The life of a mapping, held once and kept, and the words of what reports it.
+
+use std::string::{String, ToString};
 
 use super::*;
 use crate::retry::Backoff;
@@ -73,7 +75,7 @@ fn a_renewal_suggests_the_assigned_port_and_may_bring_another() {
     rig.at(3_600_000);
     assert_eq!(rig.request(), asks(UDP, 4000, 5000, 7200));
     let answer = mapped(rig.epoch(), UDP, 4000, 6000, 7200);
-    assert_eq!(rig.hears(answer), Ok(Received::Answer));
+    assert_eq!(rig.receives(answer), Ok(Received::Answer));
     let changed = Event::PortChanged { mapping: mapping(UDP, 4000, 6000, 7200), previous_port: 5000 };
     assert_eq!(rig.event(), Some(changed));
     rig.at(7_200_000);
@@ -161,7 +163,7 @@ fn a_lease_that_ends_under_its_renewal_is_told_and_comes_back_with_the_answer() 
     let (sends, events) = rig.silence_until(70_000);
     assert_eq!(events, [(60_000, lost(UDP, 4000, 4000, LossCause::Expired).unwrap())]);
     assert_eq!(sends.len(), 8);
-    assert_eq!(rig.hears(mapped(1070, UDP, 4000, 4000, 60)), Ok(Received::Answer));
+    assert_eq!(rig.receives(mapped(1070, UDP, 4000, 4000, 60)), Ok(Received::Answer));
     assert_eq!(rig.event(), Some(Event::Mapped(mapping(UDP, 4000, 4000, 60))));
     rig.is_quiet();
 }
@@ -216,4 +218,47 @@ fn a_thousand_refusals_in_a_row_do_not_overflow() {
         rig.at(at.as_micros().div_ceil(1000));
     }
     rig.grants(UDP, 4000, 4000, 7200);
+}
+
+#[test]
+fn an_event_names_the_mapping_that_it_is_about_and_no_other() {
+    let open = mapping(UDP, 4000, 5000, 7200);
+    let (protocol, internal_port, external_port) = (UDP, 4000, 5000);
+    for event in [
+        Event::Mapped(open),
+        Event::Renewed(open),
+        Event::PortChanged { mapping: open, previous_port: 1 },
+        Event::Failed { protocol, internal_port, error: RequestError::NoAnswer, retry_at: None },
+        Event::Lost { protocol, internal_port, external_port, cause: LossCause::Expired },
+        Event::Ended { protocol, internal_port, external_port, ending: Ending::Expired },
+    ] {
+        assert_eq!(event.mapping_key(), Some((UDP, 4000)), "{event:?}");
+    }
+    for event in [
+        Event::UnmappedAll { protocol, result: Ok(()) },
+        Event::ExternalAddress(Ok(ADDRESS)),
+        Event::GatewayRestarted,
+        Event::GatewayChanged(GATEWAY),
+    ] {
+        assert_eq!(event.mapping_key(), None, "{event:?}");
+    }
+}
+
+#[test]
+fn errors_say_what_happened_and_what_to_do() {
+    let refused = RequestError::Refused(Refusal::OutOfResources);
+    let told: [(String, &str); 9] = [
+        (RequestError::NoAnswer.to_string(), "does not answer"),
+        (RequestError::PortUnreachable.to_string(), "port unreachable"),
+        (RequestError::NetworkDown.to_string(), "on this side"),
+        (refused.to_string(), &Refusal::OutOfResources.to_string()),
+        (RequestError::GrantedNothing.to_string(), "granted nothing"),
+        (RequestError::GatewayChanged.to_string(), "another gateway"),
+        (MapError::TableFull { capacity: 8 }.to_string(), "all 8 mappings"),
+        (MapError::ZeroLifetime.to_string(), "lifetime of 0 s"),
+        (MapError::ZeroRefreshInterval.to_string(), "interval of 0 s"),
+    ];
+    for (text, part) in told {
+        assert!(text.contains(part), "{text:?} does not say {part:?}");
+    }
 }

@@ -9,7 +9,7 @@ fn an_open_mapping_is_deleted_with_lifetime_0_and_port_0_and_its_end_is_told() {
     rig.unmap(TCP, 4000);
     assert_eq!(rig.state(TCP, 4000), MappingState::Closing);
     assert_eq!(rig.request(), asks(TCP, 4000, 0, 0));
-    assert_eq!(rig.hears(mapped(1000, TCP, 4000, 0, 0)), Ok(Received::Answer));
+    assert_eq!(rig.receives(mapped(1000, TCP, 4000, 0, 0)), Ok(Received::Answer));
     assert_eq!(rig.state(TCP, 4000), MappingState::Ended);
     assert_eq!(rig.event(), ended(TCP, 4000, 4000, Ending::Unmapped));
     rig.is_quiet();
@@ -35,9 +35,9 @@ fn a_mapping_whose_request_is_in_flight_is_deleted_at_once() {
     rig.at(100).unmap(UDP, 4000);
     assert_eq!(rig.request(), asks(UDP, 4000, 0, 0));
     // C16: the late answer to the request is none to the deletion.
-    assert_eq!(rig.hears(mapped(1000, UDP, 4000, 4000, 7200)), Err(Discard::NotAwaited));
+    assert_eq!(rig.receives(mapped(1000, UDP, 4000, 4000, 7200)), Err(Discard::NotAwaited));
     assert_eq!(rig.event(), None);
-    assert_eq!(rig.hears(mapped(1000, UDP, 4000, 0, 0)), Ok(Received::Answer));
+    assert_eq!(rig.receives(mapped(1000, UDP, 4000, 0, 0)), Ok(Received::Answer));
     assert_eq!(rig.event(), ended(UDP, 4000, 0, Ending::Unmapped));
     rig.is_quiet();
 }
@@ -69,7 +69,7 @@ fn a_mapping_that_this_machine_never_made_can_be_deleted() {
     let mut rig = Rig::new();
     rig.unmap(TCP, 4000);
     assert_eq!(rig.request(), asks(TCP, 4000, 0, 0));
-    assert_eq!(rig.hears(mapped(1000, TCP, 4000, 0, 0)), Ok(Received::Answer));
+    assert_eq!(rig.receives(mapped(1000, TCP, 4000, 0, 0)), Ok(Received::Answer));
     assert_eq!(rig.event(), ended(TCP, 4000, 0, Ending::Unmapped));
     rig.is_quiet();
 }
@@ -133,7 +133,7 @@ fn a_deletion_is_sent_at_least_once_and_before_what_is_to_be_mapped() {
     rig.keep(MapRequest::new(UDP, 5000));
     rig.unmap(UDP, 4000);
     assert_eq!(rig.request(), Request::delete(UDP, 4000));
-    assert_eq!(rig.hears(mapped(1000, UDP, 4000, 0, 0)), Ok(Received::Answer));
+    assert_eq!(rig.receives(mapped(1000, UDP, 4000, 0, 0)), Ok(Received::Answer));
     assert_eq!(rig.request(), asks(UDP, 5000, 5000, 7200));
 }
 
@@ -153,7 +153,7 @@ fn a_mapping_of_internal_port_0_is_left_to_lapse() {
     let mut rig = Rig::new();
     rig.keep(MapRequest::new(UDP, 0).external_port(1).lifetime(60));
     assert_eq!(rig.request(), asks(UDP, 0, 1, 60));
-    assert_eq!(rig.hears(mapped(1000, UDP, 0, 50_000, 60)), Ok(Received::Answer));
+    assert_eq!(rig.receives(mapped(1000, UDP, 0, 50_000, 60)), Ok(Received::Answer));
     assert_eq!(rig.event(), Some(Event::Mapped(mapping(UDP, 0, 50_000, 60))));
     rig.unmap(UDP, 0);
     assert_eq!(rig.sent(), None);
@@ -197,7 +197,7 @@ fn unmap_all_deletes_all_of_its_protocol_and_tells_each_mapping_held() {
         rig.client.unmap_all(now, protocol);
         assert_eq!(rig.state(protocol, 4000), MappingState::Closing);
         assert_eq!(rig.request(), asks(protocol, 0, 0, 0));
-        assert_eq!(rig.hears(mapped(1000, protocol, 0, 0, 0)), Ok(Received::Answer));
+        assert_eq!(rig.receives(mapped(1000, protocol, 0, 0, 0)), Ok(Received::Answer));
         assert_eq!(rig.event(), ended(protocol, 4000, 4000, Ending::Unmapped));
         assert_eq!(rig.event(), ended(protocol, 0, 50_000, Ending::Unmapped));
         assert_eq!(rig.event(), Some(Event::UnmappedAll { protocol, result: Ok(()) }));
@@ -333,8 +333,8 @@ fn unmap_all_takes_the_place_of_a_request_in_flight_for_the_same_protocol() {
     let now = rig.now();
     rig.client.unmap_all(now, UDP);
     assert_eq!(rig.request(), Request::delete(UDP, 0));
-    assert_eq!(rig.hears(mapped(1000, UDP, 4000, 4000, 7200)), Err(Discard::NotAwaited));
-    assert_eq!(rig.hears(mapped(1000, UDP, 0, 0, 0)), Ok(Received::Answer));
+    assert_eq!(rig.receives(mapped(1000, UDP, 4000, 4000, 7200)), Err(Discard::NotAwaited));
+    assert_eq!(rig.receives(mapped(1000, UDP, 0, 0, 0)), Ok(Received::Answer));
     assert_eq!(rig.event(), ended(UDP, 4000, 0, Ending::Unmapped));
     assert!(matches!(rig.event(), Some(Event::UnmappedAll { .. })));
     rig.is_quiet();
@@ -363,7 +363,7 @@ fn a_deletion_goes_before_a_request_that_finds_no_answer() {
     let now = rig.at(3000).now();
     rig.client.unmap(now, UDP, 4000).unwrap();
     assert_eq!(rig.request(), Request::delete(UDP, 4000));
-    assert_eq!(rig.hears(mapped(rig.epoch(), UDP, 4000, 0, 0)), Ok(Received::Answer));
+    assert_eq!(rig.receives(mapped(rig.epoch(), UDP, 4000, 0, 0)), Ok(Received::Answer));
     assert!(matches!(rig.event(), Some(Event::Ended { ending: Ending::Unmapped, .. })));
     // What made way is asked again.
     assert_eq!(rig.request(), Request::ExternalAddress);
@@ -402,7 +402,7 @@ fn a_deletion_waits_for_a_request_that_was_sent_once_and_for_none_that_was_sent_
         rig.unmap(UDP, 4000);
         if waits {
             assert_eq!(rig.sent(), None);
-            assert_eq!(rig.hears(mapped(1000, UDP, 5000, 5000, 7200)), Ok(Received::Answer));
+            assert_eq!(rig.receives(mapped(1000, UDP, 5000, 5000, 7200)), Ok(Received::Answer));
         }
         assert_eq!(rig.request(), Request::delete(UDP, 4000), "a deletion at {at} ms");
     }
