@@ -74,7 +74,7 @@ impl<const N: usize> Client<N> {
         if asked.is_some_and(|key| self.slot(key).is_none_or(Slot::has_ended)) {
             self.in_flight = None;
         }
-        let Some(ask) = self.in_flight.map(|exchange| exchange.ask) else { return };
+        let Some(Exchange { ask, .. }) = self.in_flight else { return };
         let schedule = self.schedule(ask);
         let Some(exchange) = &mut self.in_flight else { return };
         if !exchange.is_over(now, &schedule) {
@@ -92,7 +92,7 @@ impl<const N: usize> Client<N> {
 impl<const N: usize> Client<N> {
     /// Takes the answer to the request in flight; `false` if it is none.
     fn take_answer(&mut self, now: Instant, bytes: &[u8]) -> bool {
-        let Some(ask) = self.in_flight.map(|exchange| exchange.ask) else { return false };
+        let Some(Exchange { ask, .. }) = self.in_flight else { return false };
         let response = match Response::decode(bytes) {
             Ok(response) => response,
             // A server that speaks PCP only answers in PCP: unsupported version (RFC 6887, section 9).
@@ -151,6 +151,7 @@ impl<const N: usize> Client<N> {
     }
 
     /// Applies the epoch rule (section 3.6), and recreates what is kept if the gateway has lost its state (section 3.7).
+    #[inline(never)] // its only caller is large, and firmware has more time than flash
     fn handle_epoch(&mut self, now: Instant, seconds: u32) {
         let is_lost = self.epoch.is_some_and(|epoch| epoch.is_lost_by(seconds, now));
         self.epoch = Some(Epoch::new(seconds, now));

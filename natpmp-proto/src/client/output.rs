@@ -184,7 +184,7 @@ struct EarliestAsk {
 impl EarliestAsk {
     fn offer(&mut self, not_before: Instant, was_due: Instant, ask: Ask) {
         let due = was_due.max(not_before);
-        if self.ask.is_none() || (due, was_due) < (self.due, self.was_due) {
+        if self.ask.is_none() || due < self.due || (due == self.due && was_due < self.was_due) {
             *self = Self { due, was_due, ask: Some(ask) };
         }
     }
