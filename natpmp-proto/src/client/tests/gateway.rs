@@ -234,3 +234,32 @@ fn a_loss_that_is_heard_at_the_moment_of_a_round_begins_another() {
     assert!(round > secs(1_000));
     assert!(lose(&mut rig, round) > round);
 }
+
+/// A caller that comes late gets both: the restart of the one gateway, and the change to another.
+#[test]
+fn a_restart_and_a_change_of_gateway_are_both_reported_to_a_caller_that_comes_late() {
+    for restarts_first in [false, true] {
+        let mut rig = Rig::keeping(UDP, 4000);
+        rig.at(1_000_000);
+        let now = rig.now();
+        if !restarts_first {
+            rig.client.set_gateway(now, OTHER);
+            rig.grants(UDP, 4000, 4000, 7200);
+            assert_eq!(rig.client.gateway_report, GatewayReport::Changed);
+        }
+        rig.client.request_external_address(now);
+        assert!(rig.sent().is_some());
+        assert_eq!(rig.receives(Response::ExternalAddress { epoch: 5, address: ADDRESS }), Ok(Received::Answer));
+        if restarts_first {
+            rig.client.set_gateway(now, OTHER);
+        }
+        assert_eq!(rig.event(), Some(Event::GatewayChanged(OTHER)));
+        assert_eq!(rig.event(), Some(Event::GatewayRestarted));
+        while let Some(event) = rig.event() {
+            assert!(
+                event.mapping_key().is_some() || matches!(event, Event::ExternalAddress(_)),
+                "{event:?} comes once"
+            );
+        }
+    }
+}

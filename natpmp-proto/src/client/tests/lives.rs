@@ -220,6 +220,19 @@ fn a_thousand_refusals_in_a_row_do_not_overflow() {
     rig.grants(UDP, 4000, 4000, 7200);
 }
 
+/// Events are levels: a caller that comes late gets the grant and the failure after it, each once.
+#[test]
+fn a_grant_and_the_failure_after_it_are_both_reported_to_a_caller_that_comes_late() {
+    let mut rig = Rig::new();
+    rig.keep(MapRequest::new(UDP, 4000));
+    rig.grants(UDP, 4000, 4000, 7200);
+    rig.at(3_600_000).refuses(Refusal::OutOfResources);
+    assert_eq!(rig.event(), Some(Event::Mapped(mapping(UDP, 4000, 4000, 7200))));
+    let error = RequestError::Refused(Refusal::OutOfResources);
+    assert!(matches!(rig.event(), Some(Event::Failed { error: found, retry_at: Some(_), .. }) if found == error));
+    rig.is_quiet();
+}
+
 #[test]
 fn an_event_names_the_mapping_that_it_is_about_and_no_other() {
     let open = mapping(UDP, 4000, 5000, 7200);

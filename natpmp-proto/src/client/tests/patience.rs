@@ -234,6 +234,46 @@ fn a_machine_that_slept_through_the_end_of_a_schedule_begins_it_anew_once() {
     assert!(matches!(events[..], [(_, Event::Ended { ending: Ending::NotMapped(RequestError::NoAnswer), .. })]));
 }
 
+/// A sleep and a hope may each begin the schedule anew once, in either order, so that a silent gateway is given up in the end.
+#[test]
+fn a_schedule_that_a_sleep_and_a_command_began_anew_is_begun_by_neither_again() {
+    let sleep = |rig: &mut Rig, until| {
+        let at = rig.now;
+        rig.silence_until(at + 4_500);
+        assert!(rig.at(until).sent().is_some_and(|(_, resends)| resends == 0), "it was sent for the last time before");
+    };
+    let hope = |rig: &mut Rig| {
+        let at = rig.now;
+        rig.silence_until(at + 2_000);
+        rig.refresh(UDP, 4000);
+        assert!(rig.silence_until(at + 2_100).0.len() == 1, "the next send would have been at 3.75 s");
+    };
+    for begins_with_a_sleep in [false, true] {
+        let mut rig = Rig::with(Config::for_gateway(GATEWAY).schedule(Schedule::QUICK));
+        rig.map(MapRequest::new(UDP, 4000));
+        assert!(rig.sent().is_some());
+        if begins_with_a_sleep {
+            sleep(&mut rig, 100_000);
+            hope(&mut rig);
+        } else {
+            hope(&mut rig);
+            sleep(&mut rig, 100_000);
+        }
+        let at = rig.now;
+        rig.silence_until(at + 2_000);
+        let due = rig.client.poll_timeout();
+        rig.refresh(UDP, 4000);
+        assert_eq!(rig.client.poll_timeout(), due, "another command changes nothing");
+        rig.silence_until(at + 4_500);
+        rig.at(1_000_000);
+        assert_eq!(
+            rig.event(),
+            ended(UDP, 4000, 0, Ending::NotMapped(RequestError::NoAnswer)),
+            "nor does another sleep"
+        );
+    }
+}
+
 /// C27: everything overdue is renewed once, one after the other.
 #[test]
 fn a_machine_that_slept_over_its_leases_renews_each_once() {
