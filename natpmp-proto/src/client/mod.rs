@@ -98,8 +98,9 @@ impl<const N: usize> Client<N> {
     /// static CLIENT: Mutex<Client> = Mutex::new(Client::new(Config::new(core::net::Ipv4Addr::new(192, 168, 1, 1))));
     ///
     /// # let mac = [0x02, 0, 0, 0, 0, 0x01];
-    /// // From the hardware's randomness, or else from what differs between devices, such as the MAC address.
-    /// let seed = mac.iter().fold(0, |seed, byte| seed << 8 | u64::from(*byte));
+    /// // From the hardware's randomness where there is some, or else from what differs between devices, such as the MAC address.
+    /// let [a, b, c, d, e, f] = mac;
+    /// let seed = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
     /// CLIENT.lock().expect("nobody panicked").set_seed(seed);
     /// ```
     #[must_use]
