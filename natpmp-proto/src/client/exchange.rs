@@ -45,7 +45,7 @@ impl Ask {
     }
 
     /// Matches a response by what it says: the opcode, the internal port, and whether it made or deleted.
-    /// `is_taken` tells whether an internal port is that of another mapping.
+    /// `is_taken` says whether an internal port is that of another mapping.
     pub(super) fn meaning(self, response: &Response, is_taken: impl Fn(Protocol, u16) -> bool) -> Meaning {
         match (self, *response) {
             (_, Response::Failure(failure)) => self.meaning_of_failure(failure),
@@ -134,7 +134,7 @@ enum EmptyGrant {
 #[repr(u8)]
 enum Restarts {
     None,
-    /// The machine met the end of the schedule late, as after a sleep: nobody was there to hear.
+    /// The machine met the end of the schedule late, as after a sleep: nobody was there to receive.
     Slept,
     /// A command or an announcement gave reason to hope for an answer.
     Hint,

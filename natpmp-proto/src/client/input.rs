@@ -15,7 +15,7 @@ use crate::wire::{DecodeError, Refusal, Response};
 impl<const N: usize> Client<N> {
     /// A datagram came from `from`, on the socket that requests are sent from or on port 5350.
     ///
-    /// Prefer [`handle_announcement`](Self::handle_announcement) for port 5350 if the two can be told apart: what comes
+    /// Prefer [`handle_announcement`](Self::handle_announcement) for port 5350 if you can distinguish the two: what comes
     /// in there is never taken for an answer.
     ///
     /// # Errors

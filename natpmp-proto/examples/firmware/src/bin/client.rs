@@ -9,7 +9,7 @@ use cortex_m::asm::wfi;
 use cortex_m_rt::entry;
 use natpmp_firmware::board::{self, Ethernet};
 use natpmp_firmware::clock::{Clock, from_smoltcp, to_smoltcp};
-use natpmp_firmware::console::{say, tell};
+use natpmp_firmware::console::{report, say};
 use natpmp_firmware::natpmp_client::{NatPmp, Next, Storage};
 use natpmp_firmware::nic::Nic;
 use natpmp_firmware::settings::LIFETIME;
@@ -59,7 +59,7 @@ fn main() -> ! {
         answer(now, sockets.get_mut(service), own);
         let wake = loop {
             match natpmp.poll(now, &mut sockets) {
-                Next::Event(event) => tell(now, &event),
+                Next::Event(event) => report(now, &event),
                 Next::Wait(until) => break until,
             }
         };
