@@ -15,11 +15,13 @@ use crate::wire::Response;
 /// The external address, and why it is asked for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct External {
-    pub(super) address: Option<Ipv4Addr>,
+    /// As the gateway said it last. Its silence does not take it away, a refusal does.
+    address: Option<Ipv4Addr>,
     /// Why the last question failed, until one succeeds.
-    pub(super) error: Option<RequestError>,
+    error: Option<RequestError>,
     pub(super) inquiry: Inquiry,
-    pub(super) watch: Watch,
+    watch: Watch,
+    /// What the next poll reports.
     pub(super) pending_report: Option<Result<Ipv4Addr, RequestError>>,
     /// In milliseconds, while it is watched.
     interval_ms: u32,
@@ -42,7 +44,7 @@ pub(super) enum Inquiry {
 
 /// Whether changes are to be reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Watch {
+enum Watch {
     /// No, and there is no deadline.
     Off,
     /// Yes, and the next answer in any case. Deadline: `External::ask_at`, but not before the end of the pause.

@@ -24,7 +24,7 @@ use crate::wire::Request;
 #[derive(Clone, Debug)]
 #[repr(C)] // small things first: a small processor has shorter instructions for what is near
 pub(super) struct Slot {
-    pub(super) hold: Hold,
+    hold: Hold,
     /// Refusals in a row.
     pub(super) failures: u8,
     /// The caller changed the wish while it was asked for: the answer will be to the old one.
@@ -37,16 +37,16 @@ pub(super) struct Slot {
     /// The port that events have reported as open.
     reported_port: Option<NonZeroU16>,
     /// Why the last attempt failed, until one succeeds.
-    pub(super) error: Option<RequestError>,
+    error: Option<RequestError>,
     pub(super) life: Life,
     /// In seconds, as asked for.
-    pub(super) lifetime: u32,
+    lifetime: u32,
     /// In seconds; `None`: renewal is left to the lifetime.
     interval: Option<NonZeroU32>,
     /// When the gateway is asked next, while it is `Closed` or `Open`.
-    pub(super) due: Instant,
+    due: Instant,
     /// When the lease ends, while it is `Open`; when its deletion has become pointless, while it is `Closing`.
-    pub(super) ends: Instant,
+    ends: Instant,
 }
 
 /// Who owns a mapping says how it lives.
