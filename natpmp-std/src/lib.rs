@@ -80,8 +80,6 @@ pub use natpmp_engine::os::routes::{
     list_gateways,
 };
 
-pub use natpmp_proto::client::{
-    Ending, Error as MachineError, Event, LossCause, MapError, MappingState, MappingStatus,
-};
+pub use natpmp_proto::client::{Ending, Event, LossCause, MapError, MappingState, MappingStatus, RequestError};
 pub use natpmp_proto::wire::Refusal;
 pub use natpmp_proto::{AddressKind, Backoff, Instant, MapRequest, Mapping, Protocol, Schedule};

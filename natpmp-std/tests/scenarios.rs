@@ -20,7 +20,7 @@ use std::thread;
 use std::time::Duration;
 
 use natpmp_proto::Instant;
-use natpmp_std::{Client, Event, KeptMapping, MachineError, MapRequest, Mapping, Protocol, Subscription};
+use natpmp_std::{Client, Event, KeptMapping, MapRequest, Mapping, Protocol, RequestError, Subscription};
 use natpmp_testkit::gateway::{Gateway, Served};
 use natpmp_testkit::world::{Scale, World, listening, scenarios};
 
@@ -77,19 +77,19 @@ impl World for StdWorld {
         self.served.forge(bytes);
     }
 
-    fn external_address(&mut self) -> Result<Ipv4Addr, MachineError> {
+    fn external_address(&mut self) -> Result<Ipv4Addr, RequestError> {
         self.client.external_address().map_err(machine_error)
     }
 
-    fn map(&mut self, request: &MapRequest) -> Result<Mapping, MachineError> {
+    fn map(&mut self, request: &MapRequest) -> Result<Mapping, RequestError> {
         self.client.map(request).map_err(machine_error)
     }
 
-    fn unmap(&mut self, protocol: Protocol, internal_port: u16) -> Result<(), MachineError> {
+    fn unmap(&mut self, protocol: Protocol, internal_port: u16) -> Result<(), RequestError> {
         self.client.unmap(protocol, internal_port).map(|_| ()).map_err(machine_error)
     }
 
-    fn unmap_all(&mut self, protocol: Protocol) -> Result<(), MachineError> {
+    fn unmap_all(&mut self, protocol: Protocol) -> Result<(), RequestError> {
         self.client.unmap_all(protocol).map_err(machine_error)
     }
 
@@ -107,7 +107,7 @@ impl World for StdWorld {
         let _ = self.kept[&(protocol, internal_port)].refresh();
     }
 
-    fn stop(&mut self, protocol: Protocol, internal_port: u16) -> Result<(), MachineError> {
+    fn stop(&mut self, protocol: Protocol, internal_port: u16) -> Result<(), RequestError> {
         let kept = self.kept.remove(&(protocol, internal_port)).expect("it is kept");
         kept.stop().map(|_| ()).map_err(machine_error)
     }

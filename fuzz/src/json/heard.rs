@@ -8,7 +8,7 @@ use natpmp_cli::keep::Account;
 use natpmp_cli::once::report_mapping;
 use natpmp_cli::report::{self, Line, Report};
 use natpmp_cli::watch;
-use natpmp_proto::client::{Client, Config, Ending, Error as MachineError, Event, Heard, Output};
+use natpmp_proto::client::{Client, Config, Ending, Event, Output, Received, RequestError};
 use natpmp_proto::{Instant, Protocol};
 use natpmp_std::{Announcement, DiscoverError, Error, Refusal};
 
@@ -91,8 +91,8 @@ impl Conversation {
 
     fn announcement(&mut self, bytes: &[u8], once: &mut Report) {
         let said = match self.machine.handle_announcement(self.now, GATEWAY, bytes) {
-            Ok(Heard::Announcement { epoch, address }) => Some((epoch, address)),
-            Ok(Heard::PcpAnnouncement) => None,
+            Ok(Received::Announcement { epoch, address }) => Some((epoch, address)),
+            Ok(Received::PcpAnnouncement) => None,
             _ => return,
         };
         let (epoch, external_address) = said.unzip();
@@ -124,14 +124,14 @@ impl Conversation {
 }
 
 /// As the command fails.
-fn failed(report: &mut Report, error: MachineError, mapping: Option<(Protocol, u16)>) {
+fn failed(report: &mut Report, error: RequestError, mapping: Option<(Protocol, u16)>) {
     let gateway = GATEWAY;
     let error = match error {
-        MachineError::NoAnswer => Error::NoAnswer { gateway, waited: Duration::from_millis(7_750) },
-        MachineError::PortUnreachable => Error::PortUnreachable { gateway },
-        MachineError::Refused(refusal) => Error::Refused { gateway, refusal: Some(refusal) },
-        MachineError::GrantedNothing => Error::Refused { gateway, refusal: None },
-        MachineError::NetworkDown => {
+        RequestError::NoAnswer => Error::NoAnswer { gateway, waited: Duration::from_millis(7_750) },
+        RequestError::PortUnreachable => Error::PortUnreachable { gateway },
+        RequestError::Refused(refusal) => Error::Refused { gateway, refusal: Some(refusal) },
+        RequestError::GrantedNothing => Error::Refused { gateway, refusal: None },
+        RequestError::NetworkDown => {
             Error::NetworkDown { gateway, kind: std::io::ErrorKind::NetworkUnreachable, os_error: Some(101) }
         }
         _ => Error::Interrupted,

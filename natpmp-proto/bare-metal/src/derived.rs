@@ -7,7 +7,7 @@ use core::ops::{Add, Deref};
 use core::time::Duration;
 
 use natpmp_proto::client::{
-    self, Client, Config, Ending, Error, Event, Heard, LossCause, MapError, MappingState, MappingStatus, Output,
+    self, Client, Config, Ending, RequestError, Event, Received, LossCause, MapError, MappingState, MappingStatus, Output,
 };
 use natpmp_proto::gateway::{
     self, Answer, CloseCause, Gateway, GatewayConfig, GatewayEvent, GatewayMapping, NatFailure, NatMapping, NatRequest,
@@ -89,7 +89,7 @@ traits! {
     encoded = Encoded: AsRef Clone Debug Default Deref PartialEq;
     ending = Ending: Clone Debug Hash PartialEq;
     epoch = Epoch: Clone DebugByCore PartialEq;
-    error = Error: Clone Debug Display Hash PartialEq;
+    error = RequestError: Clone Debug Display Hash PartialEq;
     event = Event: Clone DebugByCore PartialEq;
     failure = Failure: Clone Debug Hash PartialEq;
     failure_detail = FailureDetail: Clone Debug Hash PartialEq;
@@ -99,7 +99,7 @@ traits! {
     gateway_event = GatewayEvent: Clone DebugByCore PartialEq;
     gateway_mapping = GatewayMapping: Clone DebugByCore Hash PartialEq;
     gateway_transmit = gateway::Transmit: Clone DebugByCore PartialEq;
-    heard = Heard: Clone DebugByCore PartialEq;
+    heard = Received: Clone DebugByCore PartialEq;
     instant = Instant: Add Clone DebugByCore Default Hash Ord PartialEq PartialOrd;
     loss_cause = LossCause: Clone Debug Hash PartialEq;
     map_error = MapError: Clone Debug Display Hash PartialEq;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use natpmp_smol::{Ending, Event, MachineError, MapRequest, Protocol, Refusal};
+use natpmp_smol::{Ending, Event, MapRequest, Protocol, Refusal, RequestError};
 use natpmp_testkit::gateway::{Announces, Gateway};
 use smol::Timer;
 use smol::future;
@@ -97,7 +97,7 @@ fn a_watched_address_is_told_when_it_changes() {
         client.watch_external_address(true);
         assert_eq!(events.next().await, Some(Event::ExternalAddress(Ok(Gateway::EXTERNAL))));
         gateway.with(|gateway, now| gateway.change_address(now, None));
-        let none = MachineError::Refused(Refusal::NetworkFailure);
+        let none = RequestError::Refused(Refusal::NetworkFailure);
         assert_eq!(events.next().await, Some(Event::ExternalAddress(Err(none))));
         client.watch_external_address(false);
         gateway.with(|gateway, now| gateway.change_address(now, Some(Gateway::EXTERNAL)));

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use natpmp_proto::wire::Request;
-use natpmp_smol::{Backoff, Ending, Error, Event, MachineError, MapRequest, Protocol, Refusal};
+use natpmp_smol::{Backoff, Ending, Error, Event, MapRequest, Protocol, Refusal, RequestError};
 use natpmp_testkit::gateway::{Faults, Gateway, Reach, Vpn};
 use smol::stream::StreamExt;
 
@@ -33,7 +33,7 @@ fn a_mapping_that_is_refused_is_tried_again_until_it_is_open() {
     let gateway = gateway(|faults| faults.refuse_map = Some(4));
     run(builder(&gateway), async |client| {
         let kept = client.keep(&UDP).unwrap();
-        let error = MachineError::Refused(Refusal::OutOfResources);
+        let error = RequestError::Refused(Refusal::OutOfResources);
         eventually("it was refused", || kept.state().last_error == Some(error)).await;
         assert_eq!((kept.state().mapping, kept.state().expires_in), (None, None));
         turn(&gateway, |faults| faults.refuse_map = None);

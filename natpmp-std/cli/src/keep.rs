@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::mpsc;
 use std::time::Instant;
 
-use natpmp_std::{Client, Event, KeptMapping, LossCause, MachineError, Mapping, Protocol};
+use natpmp_std::{Client, Event, KeptMapping, LossCause, Mapping, Protocol, RequestError};
 
 use crate::args::{self, Global};
 use crate::failure::Failure;
@@ -105,7 +105,7 @@ struct Held {
     open: Option<Mapping>,
     /// When it was last granted.
     granted: Instant,
-    told_error: Option<MachineError>,
+    told_error: Option<RequestError>,
     /// Why it is not open any more.
     lost: Option<&'static str>,
 }
@@ -142,7 +142,7 @@ impl<'a> Keeper<'a> {
         match *event {
             Event::Mapped(mapping) => self.keep_next(Some(mapping.external_port))?,
             // Without a network nothing is known of the gateway.
-            Event::Failed { error, .. } if error != MachineError::NetworkDown => self.keep_next(None)?,
+            Event::Failed { error, .. } if error != RequestError::NetworkDown => self.keep_next(None)?,
             Event::GatewayChanged(_) => warn_of_own_address(self.client.local_address()),
             _ => {}
         }
@@ -260,7 +260,7 @@ impl<'a> Account<'a> {
         self.tell_hook("lost", protocol, None);
     }
 
-    fn external_address(&mut self, result: Result<Ipv4Addr, MachineError>) {
+    fn external_address(&mut self, result: Result<Ipv4Addr, RequestError>) {
         let line = Line::new("external-address", self.gateway);
         match result {
             Ok(address) => {
@@ -288,7 +288,7 @@ impl<'a> Account<'a> {
                 }
             }
             // That the gateway does not answer at all is told of the mappings.
-            Err(error @ MachineError::Refused(_)) => {
+            Err(error @ RequestError::Refused(_)) => {
                 self.is_address_refused = true;
                 let line = Line { error: Some(format!("{}: {error}", self.gateway)), ..line };
                 self.report.event(&line, &format!("no external address: {error}"));

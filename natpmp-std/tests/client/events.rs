@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use natpmp_std::{Ending, Event, MachineError, MapRequest, Protocol, Refusal};
+use natpmp_std::{Ending, Event, MapRequest, Protocol, Refusal, RequestError};
 use natpmp_testkit::gateway::{Announces, Gateway};
 
 use super::{SOON, UDP, begin, builder, client, gateway, in_time, keep, listening, turn};
@@ -89,7 +89,7 @@ fn a_watched_address_is_told_when_it_changes() {
     client.watch_external_address(true);
     assert_eq!(events.next_timeout(SOON), Some(Event::ExternalAddress(Ok(Gateway::EXTERNAL))));
     gateway.with(|gateway, now| gateway.change_address(now, None));
-    let none = MachineError::Refused(Refusal::NetworkFailure);
+    let none = RequestError::Refused(Refusal::NetworkFailure);
     assert_eq!(events.next_timeout(SOON), Some(Event::ExternalAddress(Err(none))));
 }
 

@@ -1,13 +1,13 @@
-use natpmp_std::{Error, MachineError};
+use natpmp_std::{Error, RequestError};
 
 /// The machine's error that a call's error was made of.
-pub(crate) fn machine_error(error: Error) -> MachineError {
+pub(crate) fn machine_error(error: Error) -> RequestError {
     match error {
-        Error::NoAnswer { .. } => MachineError::NoAnswer,
-        Error::PortUnreachable { .. } => MachineError::PortUnreachable,
-        Error::NetworkDown { .. } => MachineError::NetworkDown,
-        Error::Refused { refusal: Some(refusal), .. } => MachineError::Refused(refusal),
-        Error::Refused { refusal: None, .. } => MachineError::GrantedNothing,
+        Error::NoAnswer { .. } => RequestError::NoAnswer,
+        Error::PortUnreachable { .. } => RequestError::PortUnreachable,
+        Error::NetworkDown { .. } => RequestError::NetworkDown,
+        Error::Refused { refusal: Some(refusal), .. } => RequestError::Refused(refusal),
+        Error::Refused { refusal: None, .. } => RequestError::GrantedNothing,
         other => panic!("a call to the gateway failed for another reason: {other}"),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use natpmp_proto::client::MapError;
 use natpmp_std::{
-    CLIENT_CAPACITY, Client, Error, KeptMapping, MachineError, MapRequest, Mapping, Protocol, Refusal, Schedule,
+    CLIENT_CAPACITY, Client, Error, KeptMapping, MapRequest, Mapping, Protocol, Refusal, RequestError, Schedule,
 };
 use natpmp_testkit::gateway::{Grant, Reach};
 
@@ -118,7 +118,7 @@ fn a_kept_mapping_outlives_a_network_that_is_down() {
     let gateway = gateway(|_| {});
     let client = builder(&gateway).local_address(NOBODY).build().unwrap();
     let kept = client.keep(&UDP).unwrap();
-    eventually("it failed", || kept.state().last_error == Some(MachineError::NetworkDown));
+    eventually("it failed", || kept.state().last_error == Some(RequestError::NetworkDown));
     assert!(matches!(kept.refresh(), Err(Error::NetworkDown { .. })));
     assert!(kept.state().next_attempt_in.is_some(), "it is tried again");
 }

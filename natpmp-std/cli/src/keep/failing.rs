@@ -1,18 +1,18 @@
 //! What `keep` says of a request that failed.
 
-use natpmp_std::{MachineError, Protocol};
+use natpmp_std::{Protocol, RequestError};
 
 use super::Account;
 use crate::report::{Line, name};
 
 impl Account<'_> {
-    pub(super) fn failed(&mut self, protocol: Protocol, internal_port: u16, error: MachineError) {
+    pub(super) fn failed(&mut self, protocol: Protocol, internal_port: u16, error: RequestError) {
         // That there is none was said.
         if !self.has_gateway() {
             return;
         }
         self.tell_failure(protocol, internal_port, error);
-        if error == MachineError::NetworkDown {
+        if error == RequestError::NetworkDown {
             // It is why the other protocol is not asked for either.
             let waits = self.held.iter().find(|held| held.protocol != protocol && held.kept.is_none());
             if let Some(other) = waits.map(|held| held.protocol) {
@@ -21,7 +21,7 @@ impl Account<'_> {
         }
     }
 
-    fn tell_failure(&mut self, protocol: Protocol, internal_port: u16, error: MachineError) {
+    fn tell_failure(&mut self, protocol: Protocol, internal_port: u16, error: RequestError) {
         let Some(held) = self.held.iter_mut().find(|held| held.protocol == protocol) else { return };
         let is_new = held.told_error != Some(error);
         held.told_error = Some(error);

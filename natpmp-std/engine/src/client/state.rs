@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use log::debug;
 use natpmp_proto::Instant;
-use natpmp_proto::client::{Client as Machine, Config, Ending, Error, Event, Heard, MappingState, Output, Transmit};
+use natpmp_proto::client::{
+    Client as Machine, Config, Ending, Event, MappingState, Output, Received, RequestError, Transmit,
+};
 
 use super::callbacks::Callbacks;
 use super::owners::Owners;
@@ -166,8 +168,8 @@ impl Core {
         };
         debug!("from {from}: {bytes:02x?}: {heard:?}");
         match heard {
-            Ok(Heard::Announcement { epoch, address }) => self.announce(from, Some(epoch), Some(address)),
-            Ok(Heard::PcpAnnouncement) => self.announce(from, None, None),
+            Ok(Received::Announcement { epoch, address }) => self.announce(from, Some(epoch), Some(address)),
+            Ok(Received::PcpAnnouncement) => self.announce(from, None, None),
             Ok(_) | Err(_) => {}
         }
     }
@@ -191,7 +193,7 @@ impl Core {
 
     fn tell(&mut self, now: Instant, event: Event) {
         debug!("{event:?}");
-        let is_silence = matches!(event, Event::Ended { ending: Ending::NotUnmapped(Error::NoAnswer), .. });
+        let is_silence = matches!(event, Event::Ended { ending: Ending::NotUnmapped(RequestError::NoAnswer), .. });
         if let (Event::Ended { .. }, false, Some(goodbye)) = (event, is_silence, &mut self.goodbye) {
             // It goes on, and may as long as it does.
             goodbye.end = now + goodbye.bound;

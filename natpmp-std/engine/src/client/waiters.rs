@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::task::Waker;
 
-use natpmp_proto::client::{Ending, Error, Event};
+use natpmp_proto::client::{Ending, Event, RequestError};
 use natpmp_proto::{Instant, Mapping, Protocol};
 
 /// What a call waits for.
@@ -30,7 +30,7 @@ pub(crate) enum Answer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Answered(Answer),
-    Failed(Error),
+    Failed(RequestError),
     /// Something else was done with the mapping meanwhile.
     Interrupted,
     /// The call waits no longer.
@@ -145,7 +145,7 @@ fn outcome_of_mapping(event: Event) -> Option<Outcome> {
             Some(Outcome::Failed(error))
         }
         // It was to be renewed, and no answer came in time.
-        Event::Ended { ending: Ending::Expired, .. } => Some(Outcome::Failed(Error::NoAnswer)),
+        Event::Ended { ending: Ending::Expired, .. } => Some(Outcome::Failed(RequestError::NoAnswer)),
         Event::Ended { .. } => Some(Outcome::Interrupted),
         _ => None,
     }
@@ -160,6 +160,6 @@ fn outcome_of_ending(event: Event) -> Option<Outcome> {
     }
 }
 
-fn outcome(result: Result<Answer, Error>) -> Outcome {
+fn outcome(result: Result<Answer, RequestError>) -> Outcome {
     result.map_or_else(Outcome::Failed, Outcome::Answered)
 }

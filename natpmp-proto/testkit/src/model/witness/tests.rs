@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use natpmp_proto::client::{Discard, Heard, Transmit};
+use natpmp_proto::client::{Discard, Received, Transmit};
 use natpmp_proto::wire::{Encoded, Request, Response};
 use natpmp_proto::{Event, Instant, MapRequest, Mapping, Protocol};
 
@@ -48,7 +48,7 @@ fn sends(witness: &mut Witness, millis: u64, request: Request, resends: u8) {
 }
 
 fn receives(witness: &mut Witness, millis: u64, bytes: Encoded) {
-    witness.check_datagram(at(millis), GATEWAY, &bytes, false, &Ok(Heard::Answer));
+    witness.check_datagram(at(millis), GATEWAY, &bytes, false, &Ok(Received::Answer));
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn an_answer_from_somebody_else_that_is_taken() {
     let mut witness = keeping();
     sends(&mut witness, 0, asks(4_000), 0);
     let stranger = "192.168.1.66:5351".parse().expect("an address");
-    witness.check_datagram(at(1), stranger, &grant(77, 5_000, 100), false, &Ok(Heard::Answer));
+    witness.check_datagram(at(1), stranger, &grant(77, 5_000, 100), false, &Ok(Received::Answer));
 }
 
 #[test]

@@ -45,7 +45,7 @@ impl Ask {
     }
 
     /// Matches a response by what it says: the opcode, the internal port, and whether it made or deleted.
-    /// `is_taken` tells whether an internal port is that of another mapping.
+    /// `is_taken` says whether an internal port is that of another mapping.
     pub(super) fn meaning(self, response: &Response, is_taken: impl Fn(Protocol, u16) -> bool) -> Meaning {
         match (self, *response) {
             (_, Response::Failure(failure)) => self.meaning_of_failure(failure),
@@ -107,35 +107,46 @@ impl Ask {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Exchange {
     pub(super) ask: Ask,
-    /// How often it was sent.
+    /// How often it was sent in the present run of the schedule; 0 while the first send of the run is still to come.
     sends: u8,
-    /// A grant of nothing came that may be the late answer to a deletion.
-    heard_nothing: bool,
-    /// It was sent again since.
-    asked_since: bool,
-    /// The end of the schedule was met late once, as after a sleep, and the schedule began anew.
-    is_forgiven: bool,
-    /// A command or an announcement began the schedule anew, which may happen once: a silent gateway is to be given up,
-    /// however often it is hoped for.
-    is_hurried: bool,
+    empty_grant: EmptyGrant,
+    restarts: Restarts,
     /// When it is sent again, or given up if it was sent for the last time.
     pub(super) deadline: Instant,
 }
 
+/// Whether the gateway granted nothing (port 0, lifetime 0), which may also be the late answer to a deletion. The request
+/// goes on in each of these states, so that `Exchange::deadline` stays the only deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EmptyGrant {
+    /// No such answer came. `Exchange::deadline`: as for any request.
+    NotSeen,
+    /// One came, and the request was not sent again since. `Exchange::deadline`: the next send, after which another such
+    /// answer cannot be late, or the end, which then reports that the gateway granted nothing.
+    Seen,
+    /// One came, and the request was sent again since: another one is the gateway's answer. `Exchange::deadline`: as in `Seen`.
+    SeenBeforeResend,
+}
+
+/// What has begun the schedule anew so far. Each reason counts once: a silent gateway is given up, however often somebody hopes for
+/// it. `Exchange::deadline` in each: that of the schedule as it was begun last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Restarts {
+    None,
+    /// The machine met the end of the schedule late, as after a sleep: nobody was there to receive.
+    Slept,
+    /// A command or an announcement gave reason to hope for an answer.
+    Hint,
+    SleptAndHint,
+}
+
 impl Exchange {
-    pub(super) fn new(now: Instant, ask: Ask) -> Self {
-        Self {
-            ask,
-            sends: 0,
-            heard_nothing: false,
-            asked_since: false,
-            is_forgiven: false,
-            is_hurried: false,
-            deadline: now,
-        }
+    pub(super) const fn new(now: Instant, ask: Ask) -> Self {
+        Self { ask, sends: 0, empty_grant: EmptyGrant::NotSeen, restarts: Restarts::None, deadline: now }
     }
 
-    /// Counts a send if one is due, and says how many there were before.
+    /// Counts a send if one is due, and returns how many there were before.
     pub(super) fn send(&mut self, now: Instant, schedule: &Schedule) -> Option<u8> {
         if now < self.deadline {
             return None;
@@ -144,72 +155,84 @@ impl Exchange {
         let send = resends.saturating_add(1);
         self.deadline = now + schedule.span_after(send)?;
         self.sends = send;
-        self.asked_since = self.heard_nothing;
+        if self.empty_grant == EmptyGrant::Seen {
+            self.empty_grant = EmptyGrant::SeenBeforeResend;
+        }
         Some(resends)
     }
 
     /// Whether the schedule has come to its end without an answer. A machine that slept through the end is given a
-    /// second schedule, once: nobody was there to hear.
+    /// second schedule, once.
     pub(super) fn is_over(&mut self, now: Instant, schedule: &Schedule) -> bool {
         if now < self.deadline || schedule.span_after(self.sends.saturating_add(1)).is_some() {
             return false;
         }
-        if self.is_forgiven || now.span_since(self.deadline) < SLEPT {
+        if now.span_since(self.deadline) < SLEPT {
             return true;
         }
-        self.start_over(now);
-        self.is_forgiven = true;
+        self.restarts = match self.restarts {
+            Restarts::None => Restarts::Slept,
+            Restarts::Hint => Restarts::SleptAndHint,
+            Restarts::Slept | Restarts::SleptAndHint => return true,
+        };
+        self.restart(now);
         false
     }
 
-    /// Begins the schedule anew, the first send at once.
-    fn start_over(&mut self, now: Instant) {
+    /// Begins the schedule anew, the first send at `first_send`.
+    fn restart(&mut self, first_send: Instant) {
         self.sends = 0;
-        self.deadline = now;
+        self.deadline = first_send;
     }
 
-    /// It was sent more than once: the gateway is slow to answer, or silent.
-    pub(super) fn is_waiting_long(&self) -> bool {
+    /// Whether it was sent more than once: the gateway is slow to answer, or silent.
+    pub(super) const fn is_waiting_long(&self) -> bool {
         self.sends > 1
     }
 
-    /// It was sent once only.
-    pub(super) fn is_fresh(&self) -> bool {
+    /// Whether it was sent once only.
+    pub(super) const fn is_fresh(&self) -> bool {
         self.sends == 1
     }
 
-    /// There is reason to hope for an answer: begins the schedule anew, once, the first send no earlier than the first wait
-    /// after the last one.
-    pub(super) fn hurry(&mut self, now: Instant, schedule: &Schedule) {
+    /// Begins the schedule anew, once, because there is reason to hope for an answer: the first send no earlier than the
+    /// first wait after the last one.
+    pub(super) fn restart_on_hint(&mut self, now: Instant, schedule: &Schedule) {
         let wait = schedule.span_after(self.sends).unwrap_or(Span::ZERO);
         let first = schedule.span_after(1).unwrap_or(Span::ZERO);
         let left = self.deadline.span_since(now);
         let since_send = wait.saturating_sub(left);
         let soonest = now + first.saturating_sub(since_send);
-        if !self.is_hurried && self.sends > 1 && soonest < self.deadline {
-            self.is_hurried = true;
-            self.sends = 0;
-            self.deadline = soonest;
+        if self.sends > 1 && soonest < self.deadline {
+            self.restarts = match self.restarts {
+                Restarts::None => Restarts::Hint,
+                Restarts::Slept => Restarts::SleptAndHint,
+                Restarts::Hint | Restarts::SleptAndHint => return,
+            };
+            self.restart(soonest);
         }
     }
 
-    /// The gateway seems to be there: as [`hurry`](Self::hurry), but only out of a long wait. Anybody can send announcements.
-    pub(super) fn nudge(&mut self, now: Instant, schedule: &Schedule) {
+    /// As [`restart_on_hint`](Self::restart_on_hint), but only out of a long wait: anybody can send announcements.
+    pub(super) fn restart_on_announcement(&mut self, now: Instant, schedule: &Schedule) {
         if self.deadline.span_since(now) > SHORT_WAIT {
-            self.hurry(now, schedule);
+            self.restart_on_hint(now, schedule);
         }
     }
 
-    /// Notes a grant of nothing that may be the late answer to a deletion. A second one, after the request was sent
-    /// again, settles it.
-    pub(super) fn settles_as_nothing(&mut self) -> bool {
-        self.heard_nothing = true;
-        self.asked_since
+    /// Notes a grant of nothing that may be the late answer to a deletion. Returns whether it is the gateway's answer: the
+    /// second one, after the request was sent again.
+    pub(super) fn is_settled_by_empty_grant(&mut self) -> bool {
+        if self.empty_grant == EmptyGrant::SeenBeforeResend {
+            return true;
+        }
+        self.empty_grant = EmptyGrant::Seen;
+        false
     }
 
-    /// Whether all that was heard is a grant of nothing.
-    pub(super) fn heard_nothing_only(&self) -> bool {
-        self.heard_nothing
+    /// Whether the only answer was a grant of nothing.
+    pub(super) fn has_empty_grant(&self) -> bool {
+        self.empty_grant != EmptyGrant::NotSeen
     }
 }
 
