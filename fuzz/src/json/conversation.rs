@@ -1,13 +1,9 @@
-//! The machine of a client that hears bytes, and what the command says to it.
+//! The machine of a client that is sent bytes, and what the command reports of it.
 
 use std::time::Duration;
 
 use natpmp_cli::args::Keep;
-use natpmp_cli::failure::Failure;
-use natpmp_cli::keep::Account;
-use natpmp_cli::once::report_mapping;
-use natpmp_cli::report::{self, Line, Report};
-use natpmp_cli::watch;
+use natpmp_cli::{Failure, KeepReporter, Report};
 use natpmp_proto::client::{Client, Config, Ending, Error as MachineError, Event, Heard, Output};
 use natpmp_proto::{Instant, Protocol};
 use natpmp_std::{Announcement, DiscoverError, Error, Refusal};
@@ -33,8 +29,8 @@ impl Conversation {
         Self { machine, now: Instant::ZERO, key: (protocol, keep.mapping.internal_port), asked: Vec::new() }
     }
 
-    /// One thing happens, and all that comes of it is told.
-    pub(super) fn step(&mut self, choices: &mut Reader<'_>, account: &mut Account<'_>, once: &mut Report) {
+    /// One thing happens, and all that comes of it is reported.
+    pub(super) fn step(&mut self, choices: &mut Reader<'_>, keeper: &mut KeepReporter<'_>, once: &mut Report) {
         let (protocol, port) = self.key;
         match choices.u8() % 16 {
             0..=5 => {
@@ -65,7 +61,7 @@ impl Conversation {
         for _ in 0..MOST_OUTPUTS {
             match self.machine.poll(self.now) {
                 Output::Transmit(transmit) => self.asked = transmit.payload.to_vec(),
-                Output::Event(event) => self.tell(&event, account, once),
+                Output::Event(event) => self.report_event(&event, keeper, once),
                 Output::Wait(_) => break,
             }
         }
@@ -90,33 +86,27 @@ impl Conversation {
     }
 
     fn announcement(&mut self, bytes: &[u8], once: &mut Report) {
-        let said = match self.machine.handle_announcement(self.now, GATEWAY, bytes) {
+        let content = match self.machine.handle_announcement(self.now, GATEWAY, bytes) {
             Ok(Heard::Announcement { epoch, address }) => Some((epoch, address)),
             Ok(Heard::PcpAnnouncement) => None,
             _ => return,
         };
-        let (epoch, external_address) = said.unzip();
-        let announcement = Announcement::new(GATEWAY, epoch, external_address);
-        watch::tell(once, &announcement);
+        let (epoch, external_address) = content.unzip();
+        once.announcement(&Announcement::new(GATEWAY, epoch, external_address));
     }
 
-    /// As `keep` tells it, and as the commands do that ask once.
-    fn tell(&self, event: &Event, account: &mut Account<'_>, once: &mut Report) {
-        account.tell(event);
+    /// As `keep` reports it, and as the commands do that ask once.
+    fn report_event(&self, event: &Event, keeper: &mut KeepReporter<'_>, once: &mut Report) {
+        keeper.report_event(event);
         match *event {
-            Event::Mapped(mapping) => report_mapping(once, GATEWAY, &mapping, self.machine.external_address()),
-            Event::ExternalAddress(Ok(address)) => {
-                once.result(&Line::new("external-address", GATEWAY).of_address(address), "");
-            }
+            Event::Mapped(mapping) => once.mapping(GATEWAY, &mapping, self.machine.external_address()),
+            Event::ExternalAddress(Ok(address)) => once.external_address(GATEWAY, address),
             Event::ExternalAddress(Err(error)) => failed(once, error, None),
             Event::Failed { error, .. } | Event::Ended { ending: Ending::NotMapped(error), .. } => {
                 failed(once, error, event.mapping_key());
             }
-            Event::Ended { protocol, ending, .. } => account.ended(protocol, None, ending),
-            Event::UnmappedAll { protocol, result: Ok(()) } => {
-                let line = Line { protocol: Some(report::name(protocol)), ..Line::new("unmapped-all", GATEWAY) };
-                once.result(&line, "");
-            }
+            Event::Ended { protocol, ending, .. } => keeper.report_ending(protocol, None, ending),
+            Event::UnmappedAll { protocol, result: Ok(()) } => once.unmapped_all(GATEWAY, protocol),
             Event::UnmappedAll { result: Err(error), .. } => failed(once, error, None),
             _ => {}
         }
@@ -137,7 +127,7 @@ fn failed(report: &mut Report, error: MachineError, mapping: Option<(Protocol, u
         _ => Error::Interrupted,
     };
     let failure = Failure::new("cannot", &error).at(Some(gateway));
-    report.failed(&match mapping {
+    report.failure(&match mapping {
         Some((protocol, internal_port)) => failure.of_mapping(protocol, internal_port),
         None => failure,
     });
@@ -153,7 +143,7 @@ fn failures(choices: &mut Reader<'_>, report: &mut Report) {
         Error::NetworkDown { gateway: GATEWAY, kind: std::io::ErrorKind::Other, os_error: Some(code.into()) },
         Error::Stopped,
     ] {
-        report.failed(&Failure::new("cannot", &error));
+        report.failure(&Failure::new("cannot", &error));
     }
 }
 
