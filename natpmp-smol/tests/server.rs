@@ -348,12 +348,12 @@ fn what_cannot_be_served_is_said_at_the_start_and_no_nat_is_started() {
 #[cfg(target_os = "linux")]
 #[test]
 fn an_internal_interface_that_is_made_anew_is_heard_again() {
-    let Some(lab) = natpmp_testkit::lab::Lab::or_skip() else { return };
+    let Some(lab) = natpmp_lab::Lab::or_skip() else { return };
     let router = lab.router().host();
     let is_answered = || {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-        let _ = socket.send_to(&Request::ExternalAddress.encode(), natpmp_testkit::lab::GATEWAY);
+        let _ = socket.send_to(&Request::ExternalAddress.encode(), natpmp_lab::GATEWAY);
         socket.recv(&mut [0; 64]).is_ok()
     };
     let is_answered = || lab.client().within(is_answered);
@@ -364,7 +364,7 @@ fn an_internal_interface_that_is_made_anew_is_heard_again() {
             builder.external(External::Interface("wan0".into())).start().unwrap()
         });
         scope.spawn(|| router.within(|| smol::block_on(within_limits(driver))));
-        let heard = || natpmp_testkit::lab::wait_until(SOON / 2, is_answered);
+        let heard = || natpmp_lab::wait_until(SOON / 2, is_answered);
         let was_heard = heard();
         router.ip(&["link", "delete", "lan0"]);
         router.ip(&["link", "add", "lan0", "type", "bridge", "stp_state", "0", "forward_delay", "0"]);

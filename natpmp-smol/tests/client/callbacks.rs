@@ -11,7 +11,7 @@ use super::{TCP, UDP, builder, eventually, gateway, in_time, keep, leases, liste
 
 #[test]
 fn it_is_told_of_the_first_port_and_of_every_other_one() {
-    let gateway = gateway(|knobs| knobs.moves_ports = true);
+    let gateway = gateway(|faults| faults.moves_ports = true);
     let (told, other) = (Told::default(), Told::default());
     run(builder(&gateway), async |client| {
         let kept = client.keep_with(&UDP, told.callback()).unwrap();
@@ -19,7 +19,7 @@ fn it_is_told_of_the_first_port_and_of_every_other_one() {
         eventually("both are open", || told.all().len() + other.all().len() == 2).await;
         kept.refresh().await.unwrap();
         kept.refresh().await.unwrap();
-        turn(&gateway, |knobs| knobs.moves_ports = false);
+        turn(&gateway, |faults| faults.moves_ports = false);
         // What is renewed as it was is no change.
         kept.refresh().await.unwrap();
     });
@@ -29,7 +29,7 @@ fn it_is_told_of_the_first_port_and_of_every_other_one() {
 
 #[test]
 fn it_is_told_of_another_address() {
-    let gateway = gateway(|knobs| knobs.announces = Announces::NatPmp);
+    let gateway = gateway(|faults| faults.announces = Announces::NatPmp);
     let (both, address) = listening(&builder(&gateway));
     gateway.announce_to(address);
     let told = Told::default();
@@ -38,7 +38,7 @@ fn it_is_told_of_another_address() {
         eventually("it is open", || told.all().len() == 1).await;
         gateway.with(|gateway, now| gateway.change_address(now, Some(ELSEWHERE)));
         eventually("it is told", || told.all().len() == 2).await;
-        turn(&gateway, |knobs| knobs.announces = Announces::Nothing);
+        turn(&gateway, |faults| faults.announces = Announces::Nothing);
     });
     assert_eq!(told.all(), [(Some(4_000), HERE), (Some(4_000), Some(ELSEWHERE))]);
 }
@@ -51,9 +51,9 @@ fn it_is_told_of_a_loss_and_of_the_return() {
     run(builder(&gateway), async |client| {
         let _kept = client.keep_with(&UDP.lifetime(2), told.callback()).unwrap();
         eventually("it is open", || told.all().len() == 1).await;
-        turn(&gateway, |knobs| knobs.refuse_map = Some(4));
+        turn(&gateway, |faults| faults.refuse_map = Some(4));
         eventually("it is lost", || told.all().len() == 2).await;
-        turn(&gateway, |knobs| knobs.refuse_map = None);
+        turn(&gateway, |faults| faults.refuse_map = None);
         eventually("it is back", || told.all().len() == 3).await;
     });
     assert_eq!(told.all(), [(Some(4_000), HERE), (None, HERE), (Some(4_000), HERE)]);
@@ -61,7 +61,7 @@ fn it_is_told_of_a_loss_and_of_the_return() {
 
 #[test]
 fn one_that_panics_is_called_again_and_the_driver_lives() {
-    let gateway = gateway(|knobs| knobs.moves_ports = true);
+    let gateway = gateway(|faults| faults.moves_ports = true);
     let (told, other) = (Told::default(), Told::default());
     run(builder(&gateway), async |client| {
         let mut tell = told.callback();

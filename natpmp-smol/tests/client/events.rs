@@ -108,7 +108,7 @@ fn a_watched_address_is_told_when_it_changes() {
 /// C10
 #[test]
 fn announcements_are_told_as_they_come() {
-    let gateway = gateway(|knobs| knobs.announces = Announces::NatPmp);
+    let gateway = gateway(|faults| faults.announces = Announces::NatPmp);
     let (both, address) = listening(&builder(&gateway));
     gateway.announce_to(address);
     let announcements = run_both(both, async |client| {
@@ -124,7 +124,7 @@ fn announcements_are_told_as_they_come() {
             assert_eq!((heard.gateway, heard.external_address), (gateway.address(), Some(Gateway::EXTERNAL)));
             assert!(heard.epoch.is_some_and(|heard| (epoch..epoch + 10).contains(&heard)), "{heard:?}");
         }
-        turn(&gateway, |knobs| knobs.announces = Announces::Nothing);
+        turn(&gateway, |faults| faults.announces = Announces::Nothing);
         announcements
     });
     smol::block_on(soon(announcements.count()));
@@ -133,7 +133,7 @@ fn announcements_are_told_as_they_come() {
 /// C10, C18, C19: heard on a socket of its own, while nothing else is to be done.
 #[test]
 fn an_announced_restart_is_told_and_healed() {
-    let gateway = gateway(|knobs| knobs.announces = Announces::NatPmp);
+    let gateway = gateway(|faults| faults.announces = Announces::NatPmp);
     let (both, address) = listening(&builder(&gateway));
     gateway.announce_to(address);
     run_both(both, async |client| {
@@ -149,7 +149,7 @@ fn an_announced_restart_is_told_and_healed() {
                 if mapping.external_port == 4_000
         ));
         assert!(requests(&gateway).len() > 1);
-        turn(&gateway, |knobs| knobs.announces = Announces::Nothing);
+        turn(&gateway, |faults| faults.announces = Announces::Nothing);
     });
 }
 

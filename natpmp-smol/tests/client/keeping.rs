@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use natpmp_proto::wire::Request;
 use natpmp_smol::{Backoff, Ending, Error, Event, MachineError, MapRequest, Protocol, Refusal};
-use natpmp_testkit::gateway::{Gateway, Knobs, Reach, Vpn};
+use natpmp_testkit::gateway::{Faults, Gateway, Reach, Vpn};
 use smol::stream::StreamExt;
 
 use super::{
@@ -30,13 +30,13 @@ fn the_state_tells_of_an_open_mapping_its_end_and_its_renewal() {
 
 #[test]
 fn a_mapping_that_is_refused_is_tried_again_until_it_is_open() {
-    let gateway = gateway(|knobs| knobs.refuse_map = Some(4));
+    let gateway = gateway(|faults| faults.refuse_map = Some(4));
     run(builder(&gateway), async |client| {
         let kept = client.keep(&UDP).unwrap();
         let error = MachineError::Refused(Refusal::OutOfResources);
         eventually("it was refused", || kept.state().last_error == Some(error)).await;
         assert_eq!((kept.state().mapping, kept.state().expires_in), (None, None));
-        turn(&gateway, |knobs| knobs.refuse_map = None);
+        turn(&gateway, |faults| faults.refuse_map = None);
         assert!(kept.wait_open(SOON).await.is_some());
         assert_eq!(kept.state().last_error, None);
     });
@@ -55,7 +55,7 @@ fn it_is_renewed_without_being_asked() {
 
 #[test]
 fn waiting_for_a_mapping_to_open_ends_when_it_is_open_or_the_time_is_over() {
-    let gateway = gateway(|knobs| knobs.reach = Reach::Silent);
+    let gateway = gateway(|faults| faults.reach = Reach::Silent);
     run(builder(&gateway), async |client| {
         let kept = client.keep(&UDP).unwrap();
         let (began, bound) = (Instant::now(), Duration::from_millis(30));
@@ -70,7 +70,7 @@ fn waiting_for_a_mapping_to_open_ends_when_it_is_open_or_the_time_is_over() {
 /// Nothing else is due for an hour.
 #[test]
 fn the_end_of_a_wait_is_a_reason_to_wake_up() {
-    let gateway = gateway(|knobs| knobs.refuse_map = Some(4));
+    let gateway = gateway(|faults| faults.refuse_map = Some(4));
     let hour = Duration::from_secs(3_600);
     run(builder(&gateway).backoff(Backoff::new(hour, hour)), async |client| {
         let kept = client.keep(&UDP).unwrap();
@@ -88,11 +88,11 @@ fn a_refresh_asks_now_and_says_what_came_of_it() {
         forget(&gateway);
         assert_eq!(kept.refresh().await.unwrap().external_port, 4_000);
         assert_eq!(requests(&gateway).len(), 1);
-        turn(&gateway, |knobs| knobs.refuse_map = Some(2));
+        turn(&gateway, |faults| faults.refuse_map = Some(2));
         let error = kept.refresh().await.expect_err("it is refused");
         assert!(matches!(error, Error::Refused { refusal: Some(Refusal::NotAuthorized), .. }), "{error:?}");
         assert!(kept.state().mapping.is_some(), "its lease goes on");
-        turn(&gateway, |knobs| (knobs.refuse_map, knobs.moves_ports) = (None, true));
+        turn(&gateway, |faults| (faults.refuse_map, faults.moves_ports) = (None, true));
         assert_eq!(kept.refresh().await.unwrap().external_port, 4_001);
     });
 }
@@ -161,7 +161,7 @@ fn a_handle_of_a_mapping_that_another_call_took_back_is_harmless() {
 /// C23
 #[test]
 fn a_mapping_of_internal_port_0_is_left_to_lapse() {
-    let gateway = gateway(|knobs| *knobs = Knobs::vpn(Vpn::AnswersMapped));
+    let gateway = gateway(|faults| *faults = Faults::vpn(Vpn::AnswersMapped));
     let request = MapRequest::new(Protocol::Tcp, 0).external_port(1);
     run(builder(&gateway), async |client| {
         let kept = keep(&client, &request).await;

@@ -28,15 +28,15 @@ use std::time::Duration;
 
 use natpmp_proto::wire::Request;
 use natpmp_smol::{Backoff, Builder, Client, Driver, KeptMapping, MapRequest, Protocol, Schedule};
-use natpmp_testkit::gateway::{Gateway, Knobs, Reach, Served};
+use natpmp_testkit::gateway::{Faults, Gateway, Reach, Served};
 use natpmp_testkit::world;
 use smol::future::{self, FutureExt};
 use smol::{Timer, block_on};
 
 /// A gateway that behaves, but for what `change` turns.
-fn gateway(change: impl FnOnce(&mut Knobs)) -> Served {
+fn gateway(change: impl FnOnce(&mut Faults)) -> Served {
     let mut gateway = Gateway::new();
-    change(&mut gateway.knobs);
+    change(&mut gateway.faults);
     Served::start(gateway)
 }
 
@@ -107,12 +107,12 @@ async fn keep(client: &Client, request: &MapRequest) -> KeptMapping {
     kept
 }
 
-fn turn(gateway: &Served, change: impl FnOnce(&mut Knobs)) {
-    gateway.with(|gateway, _| change(&mut gateway.knobs));
+fn turn(gateway: &Served, change: impl FnOnce(&mut Faults)) {
+    gateway.with(|gateway, _| change(&mut gateway.faults));
 }
 
 fn reach(gateway: &Served, reach: Reach) {
-    turn(gateway, |knobs| knobs.reach = reach);
+    turn(gateway, |faults| faults.reach = reach);
 }
 
 /// The external port that an internal one has at the gateway.

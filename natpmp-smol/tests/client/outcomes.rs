@@ -14,7 +14,7 @@ use super::{SHORT, TCP, UDP, builder, eventually, forget, gateway, keep, reach, 
 /// C03, C20: every call waits for the whole schedule, and says for how long it did.
 #[test]
 fn a_silent_gateway_is_no_answer_when_the_schedule_is_used_up() {
-    let gateway = gateway(|knobs| knobs.reach = Reach::Silent);
+    let gateway = gateway(|faults| faults.reach = Reach::Silent);
     run(builder(&gateway).schedule(SHORT), async |client| {
         for call in CALLS {
             forget(&gateway);
@@ -54,8 +54,8 @@ fn a_result_other_than_0_is_a_refusal_with_that_code() {
     let gateway = gateway(|_| {});
     run(builder(&gateway), async |client| {
         for code in [1, 2, 3, 4, 5, 6, 65_535] {
-            turn(&gateway, |knobs| {
-                (knobs.refuse_map, knobs.refuse_unmap, knobs.refuse_address) = (Some(code), Some(code), Some(code));
+            turn(&gateway, |faults| {
+                (faults.refuse_map, faults.refuse_unmap, faults.refuse_address) = (Some(code), Some(code), Some(code));
             });
             for call in CALLS {
                 let error = call.on(&client).await.expect_err("it is refused");
@@ -69,7 +69,7 @@ fn a_result_other_than_0_is_a_refusal_with_that_code() {
 /// C26
 #[test]
 fn a_grant_of_no_time_is_refused_without_a_code() {
-    let gateway = gateway(|knobs| knobs.grant = Grant::Exactly(0));
+    let gateway = gateway(|faults| faults.grant = Grant::Exactly(0));
     let error = run(builder(&gateway), async |client| client.map(&UDP).await.expect_err("it is no mapping"));
     assert!(matches!(error, Error::Refused { refusal: None, .. }), "{error:?}");
 }
@@ -125,7 +125,7 @@ fn a_mapping_that_is_kept_is_already_kept() {
 
 #[test]
 fn what_another_call_takes_back_is_interrupted() {
-    let gateway = gateway(|knobs| knobs.reach = Reach::Silent);
+    let gateway = gateway(|faults| faults.reach = Reach::Silent);
     run(builder(&gateway), async |client| {
         let unmapping = async {
             eventually("it is asked for", || !requests(&gateway).is_empty()).await;

@@ -12,7 +12,7 @@ use super::{SOON, UDP, builder, client, eventually, forget, gateway, keep, lease
 /// C10
 #[test]
 fn they_are_told_as_they_come() {
-    let gateway = gateway(|knobs| knobs.announces = Announces::NatPmp);
+    let gateway = gateway(|faults| faults.announces = Announces::NatPmp);
     let (client, address) = listening(&builder(&gateway));
     gateway.announce_to(address);
     let mut announcements = client.announcements();
@@ -31,7 +31,7 @@ fn they_are_told_as_they_come() {
 /// The epoch goes on as if nothing had happened; the announcement is one of PCP.
 #[test]
 fn one_of_pcp_is_told_and_renews_what_is_kept() {
-    let gateway = gateway(|knobs| (knobs.announces, knobs.epoch_is_uptime) = (Announces::Pcp, true));
+    let gateway = gateway(|faults| (faults.announces, faults.epoch_is_uptime) = (Announces::Pcp, true));
     let (client, address) = listening(&builder(&gateway));
     gateway.announce_to(address);
     let _kept = keep(&client, &UDP);
@@ -80,7 +80,7 @@ fn forged_ones_change_nothing() {
 /// C07, C16: from whatever port, and whatever they say.
 #[test]
 fn what_comes_to_the_socket_of_announcements_is_never_taken_for_an_answer() {
-    let gateway = gateway(|knobs| knobs.delay = Duration::from_millis(100));
+    let gateway = gateway(|faults| faults.delay = Duration::from_millis(100));
     let (client, address) = listening(&builder(&gateway));
     let mut events = client.events();
     let kept = client.keep(&UDP).unwrap();

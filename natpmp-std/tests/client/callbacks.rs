@@ -31,12 +31,12 @@ fn it_is_told_the_first_time_and_once() {
 
 #[test]
 fn it_is_told_of_a_mapping_whose_address_is_not_known() {
-    let gateway = gateway(|knobs| knobs.refuse_address = Some(3));
+    let gateway = gateway(|faults| faults.refuse_address = Some(3));
     let client = client(&gateway);
     let told = Told::default();
     let _kept = client.keep_with(&UDP, told.callback()).unwrap();
     assert_eq!(told.next(1), [(Some(4_000), None)]);
-    turn(&gateway, |knobs| knobs.refuse_address = None);
+    turn(&gateway, |faults| faults.refuse_address = None);
     client.external_address().unwrap();
     settle(&client);
     assert_eq!(told.all(), [(Some(4_000), None), (Some(4_000), HERE)]);
@@ -56,7 +56,7 @@ fn it_is_told_of_a_mapping_at_a_gateway_that_never_says_its_address() {
 /// C24
 #[test]
 fn it_is_told_of_every_change_of_the_port_once() {
-    let gateway = gateway(|knobs| knobs.moves_ports = true);
+    let gateway = gateway(|faults| faults.moves_ports = true);
     let client = client(&gateway);
     let (told, other) = (Told::default(), Told::default());
     let kept = client.keep_with(&UDP, told.callback()).unwrap();
@@ -73,7 +73,7 @@ fn it_is_told_of_every_change_of_the_port_once() {
 /// The gateway says so many times over, and it is asked each time.
 #[test]
 fn it_is_told_of_an_announced_change_of_the_address_once() {
-    let gateway = gateway(|knobs| knobs.announces = Announces::NatPmp);
+    let gateway = gateway(|faults| faults.announces = Announces::NatPmp);
     let (client, announcements) = listening(&builder(&gateway));
     gateway.announce_to(announcements);
     let told = Told::default();
@@ -112,15 +112,15 @@ fn it_is_told_of_a_loss_and_of_the_return() {
     let told = Told::default();
     let _kept = client.keep_with(&UDP.lifetime(2), told.callback()).unwrap();
     told.next(1);
-    turn(&gateway, |knobs| knobs.refuse_map = Some(4));
+    turn(&gateway, |faults| faults.refuse_map = Some(4));
     assert_eq!(told.next(2), [(Some(4_000), HERE), (None, HERE)]);
-    turn(&gateway, |knobs| knobs.refuse_map = None);
+    turn(&gateway, |faults| faults.refuse_map = None);
     assert_eq!(told.next(3)[2], (Some(4_000), HERE));
 }
 
 #[test]
 fn one_that_panics_harms_nothing_else_and_is_called_again() {
-    let gateway = gateway(|knobs| knobs.moves_ports = true);
+    let gateway = gateway(|faults| faults.moves_ports = true);
     let client = client(&gateway);
     let (told, other) = (Told::default(), Told::default());
     let mut tell = told.callback();
@@ -201,7 +201,7 @@ fn one_that_blocks_delays_no_renewal_and_no_call() {
 
 #[test]
 fn changes_wait_for_one_that_blocks_and_come_in_order() {
-    let gateway = gateway(|knobs| knobs.moves_ports = true);
+    let gateway = gateway(|faults| faults.moves_ports = true);
     let client = client(&gateway);
     let (release, released) = mpsc::channel::<()>();
     let told = Told::default();
@@ -244,7 +244,7 @@ fn a_mapping_that_is_stopped_is_told_of_no_more() {
 
 #[test]
 fn a_second_keep_of_the_same_mapping_does_not_replace_the_callback() {
-    let gateway = gateway(|knobs| knobs.moves_ports = true);
+    let gateway = gateway(|faults| faults.moves_ports = true);
     let client = client(&gateway);
     let (told, other) = (Told::default(), Told::default());
     let kept = client.keep_with(&UDP, told.callback()).unwrap();
@@ -264,7 +264,7 @@ fn another_callback_is_no_change_to_the_first() {
     let kept = client.keep_with(&UDP, told.callback()).unwrap();
     told.next(1);
     // The answer to this renewal comes when the second callback is there already.
-    turn(&gateway, |knobs| knobs.delay = Duration::from_millis(100));
+    turn(&gateway, |faults| faults.delay = Duration::from_millis(100));
     forget(&gateway);
     let refreshing = begin(move || (kept.refresh().unwrap(), kept));
     eventually("it is asked for", || !requests(&gateway).is_empty());

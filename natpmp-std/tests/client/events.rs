@@ -96,7 +96,7 @@ fn a_watched_address_is_told_when_it_changes() {
 /// C10, C18, C19: heard on a socket of its own.
 #[test]
 fn an_announced_restart_is_told_and_healed() {
-    let gateway = gateway(|knobs| knobs.announces = Announces::NatPmp);
+    let gateway = gateway(|faults| faults.announces = Announces::NatPmp);
     let (client, address) = listening(&builder(&gateway));
     gateway.announce_to(address);
     let _kept = keep(&client, &UDP);
@@ -107,5 +107,5 @@ fn an_announced_restart_is_told_and_healed() {
     assert!(matches!(events.next_timeout(SOON), Some(Event::Lost { external_port: 4_000, .. })));
     assert!(matches!(events.next_timeout(SOON), Some(Event::Mapped(mapping)) if mapping.external_port == 4_000));
     assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
-    turn(&gateway, |knobs| knobs.announces = Announces::Nothing);
+    turn(&gateway, |faults| faults.announces = Announces::Nothing);
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use natpmp_proto::wire::Request;
 use natpmp_std::{Backoff, Client, Ending, Error, Event, LossCause, MachineError, MapRequest, Protocol, Refusal};
-use natpmp_testkit::gateway::{Gateway, Grant, Knobs, Reach, Vpn};
+use natpmp_testkit::gateway::{Faults, Gateway, Grant, Reach, Vpn};
 
 use super::{
     SHORT, SOON, TCP, UDP, begin, builder, client, deletions, eventually, forget, gateway, in_time, keep, lease,
@@ -15,7 +15,7 @@ use natpmp_testkit::scripted::{Scripted, granted};
 /// C12: half of what was granted, not of what was asked.
 #[test]
 fn the_state_tells_of_an_open_mapping_its_end_and_its_renewal() {
-    let gateway = gateway(|knobs| knobs.grant = Grant::AtMost(100));
+    let gateway = gateway(|faults| faults.grant = Grant::AtMost(100));
     let client = client(&gateway);
     let kept = keep(&client, &UDP);
     let state = kept.state();
@@ -33,7 +33,7 @@ fn the_state_tells_of_an_open_mapping_its_end_and_its_renewal() {
 /// C25
 #[test]
 fn the_state_tells_why_a_mapping_is_not_open_and_when_it_is_tried_again() {
-    let gateway = gateway(|knobs| knobs.refuse_map = Some(4));
+    let gateway = gateway(|faults| faults.refuse_map = Some(4));
     let client = client(&gateway);
     let kept = client.keep(&UDP).unwrap();
     let error = MachineError::Refused(Refusal::OutOfResources);
@@ -41,14 +41,14 @@ fn the_state_tells_why_a_mapping_is_not_open_and_when_it_is_tried_again() {
     let state = kept.state();
     assert_eq!((state.mapping, state.expires_in), (None, None));
     assert!(state.next_attempt_in.is_some_and(|pause| pause <= Duration::from_millis(400)), "{state:?}");
-    turn(&gateway, |knobs| knobs.refuse_map = None);
+    turn(&gateway, |faults| faults.refuse_map = None);
     assert!(kept.wait_open(SOON).is_some());
     assert_eq!(kept.state().last_error, None);
 }
 
 #[test]
 fn waiting_for_a_mapping_to_open_ends_when_it_is_open_or_the_time_is_over() {
-    let gateway = gateway(|knobs| knobs.reach = Reach::Silent);
+    let gateway = gateway(|faults| faults.reach = Reach::Silent);
     let client = client(&gateway);
     let kept = client.keep(&UDP).unwrap();
     let (began, bound) = (Instant::now(), Duration::from_millis(30));
@@ -62,7 +62,7 @@ fn waiting_for_a_mapping_to_open_ends_when_it_is_open_or_the_time_is_over() {
 
 #[test]
 fn waiting_for_a_mapping_to_open_ends_when_another_call_unmaps_it() {
-    let gateway = gateway(|knobs| knobs.refuse_map = Some(2));
+    let gateway = gateway(|faults| faults.refuse_map = Some(2));
     let client = client(&gateway);
     let kept = client.keep(&UDP).unwrap();
     let waiting = begin(move || (kept.wait_open(Duration::MAX), kept));
@@ -81,11 +81,11 @@ fn a_refresh_asks_now_and_a_refusal_leaves_the_mapping_kept() {
     forget(&gateway);
     assert_eq!(kept.refresh().unwrap().external_port, 4_000);
     assert_eq!(requests(&gateway).len(), 1);
-    turn(&gateway, |knobs| knobs.refuse_map = Some(2));
+    turn(&gateway, |faults| faults.refuse_map = Some(2));
     let error = kept.refresh().expect_err("it is refused");
     assert!(matches!(error, Error::Refused { refusal: Some(Refusal::NotAuthorized), .. }), "{error:?}");
     assert!(kept.state().mapping.is_some(), "its lease goes on");
-    turn(&gateway, |knobs| knobs.refuse_map = None);
+    turn(&gateway, |faults| faults.refuse_map = None);
     assert_eq!(kept.refresh().unwrap().external_port, 4_000);
 }
 
@@ -95,7 +95,7 @@ fn a_refresh_that_brings_another_port_is_a_success() {
     let gateway = gateway(|_| {});
     let client = client(&gateway);
     let kept = keep(&client, &UDP);
-    turn(&gateway, |knobs| knobs.moves_ports = true);
+    turn(&gateway, |faults| faults.moves_ports = true);
     assert_eq!(kept.refresh().unwrap().external_port, 4_001);
     assert_eq!(kept.state().mapping.map(|mapping| mapping.external_port), Some(4_001));
 }
@@ -147,11 +147,11 @@ fn stopping_says_what_the_gateway_said() {
     let gateway = gateway(|_| {});
     let client = client(&gateway);
     let kept = keep(&client, &UDP);
-    turn(&gateway, |knobs| knobs.refuse_unmap = Some(2));
+    turn(&gateway, |faults| faults.refuse_unmap = Some(2));
     let error = kept.stop().expect_err("it is refused");
     assert!(matches!(error, Error::Refused { refusal: Some(Refusal::NotAuthorized), .. }), "{error:?}");
 
-    turn(&gateway, |knobs| knobs.refuse_unmap = None);
+    turn(&gateway, |faults| faults.refuse_unmap = None);
     let kept = keep(&client, &TCP);
     reach(&gateway, Reach::Closed);
     let error = kept.stop().expect_err("there is nobody");
@@ -162,7 +162,7 @@ fn stopping_says_what_the_gateway_said() {
 /// The request may have been granted although no answer was heard.
 #[test]
 fn a_mapping_that_was_asked_for_in_vain_is_deleted_all_the_same() {
-    let gateway = gateway(|knobs| knobs.reach = Reach::Silent);
+    let gateway = gateway(|faults| faults.reach = Reach::Silent);
     let client = client(&gateway);
     let kept = client.keep(&UDP).unwrap();
     eventually("it is asked for", || !requests(&gateway).is_empty());
@@ -232,7 +232,7 @@ fn a_mapping_made_once_can_be_kept_and_one_that_is_kept_stays_so_when_mapped() {
 /// C23
 #[test]
 fn a_mapping_of_internal_port_0_is_left_to_lapse() {
-    let gateway = gateway(|knobs| *knobs = Knobs::vpn(Vpn::AnswersMapped));
+    let gateway = gateway(|faults| *faults = Faults::vpn(Vpn::AnswersMapped));
     let client = client(&gateway);
     let request = MapRequest::new(Protocol::Tcp, 0).external_port(1);
     let kept = keep(&client, &request);

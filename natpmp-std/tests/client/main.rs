@@ -25,13 +25,13 @@ use std::time::{Duration, Instant};
 
 use natpmp_proto::wire::Request;
 use natpmp_std::{Backoff, Builder, Client, KeptMapping, MapRequest, Protocol, Schedule};
-use natpmp_testkit::gateway::{Gateway, Knobs, Reach, Served};
+use natpmp_testkit::gateway::{Faults, Gateway, Reach, Served};
 use natpmp_testkit::world;
 
 /// A gateway that behaves, but for what `change` turns.
-fn gateway(change: impl FnOnce(&mut Knobs)) -> Served {
+fn gateway(change: impl FnOnce(&mut Faults)) -> Served {
     let mut gateway = Gateway::new();
-    change(&mut gateway.knobs);
+    change(&mut gateway.faults);
     Served::start(gateway)
 }
 
@@ -62,12 +62,12 @@ fn listening(builder: &Builder) -> (Client, SocketAddrV4) {
     })
 }
 
-fn turn(gateway: &Served, change: impl FnOnce(&mut Knobs)) {
-    gateway.with(|gateway, _| change(&mut gateway.knobs));
+fn turn(gateway: &Served, change: impl FnOnce(&mut Faults)) {
+    gateway.with(|gateway, _| change(&mut gateway.faults));
 }
 
 fn reach(gateway: &Served, reach: Reach) {
-    turn(gateway, |knobs| knobs.reach = reach);
+    turn(gateway, |faults| faults.reach = reach);
 }
 
 /// The external port that an internal one has at the gateway.

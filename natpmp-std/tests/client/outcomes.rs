@@ -16,7 +16,7 @@ use super::{SHORT, TCP, UDP, builder, client, eventually, forget, gateway, in_ti
 /// C03, C20: every call waits for the whole schedule, and says for how long it did.
 #[test]
 fn a_silent_gateway_is_no_answer_when_the_schedule_is_used_up() {
-    let gateway = gateway(|knobs| knobs.reach = Reach::Silent);
+    let gateway = gateway(|faults| faults.reach = Reach::Silent);
     let client = builder(&gateway).schedule(SHORT).build().unwrap();
     let sends = (1..).map_while(|send| SHORT.wait_after(send)).count();
     for (name, call) in CALLS {
@@ -37,7 +37,7 @@ fn a_silent_gateway_is_no_answer_when_the_schedule_is_used_up() {
 /// C04, C20: the RFC's schedule would take two minutes.
 #[test]
 fn a_closed_port_is_port_unreachable_at_once() {
-    let gateway = gateway(|knobs| knobs.reach = Reach::Closed);
+    let gateway = gateway(|faults| faults.reach = Reach::Closed);
     // Has the socket closed by now.
     reach(&gateway, Reach::Closed);
     let client = builder(&gateway).schedule(Schedule::RFC).build().unwrap();
@@ -62,8 +62,8 @@ fn every_result_code_is_its_own_refusal() {
     let gateway = gateway(|_| {});
     let client = client(&gateway);
     for code in [1, 2, 3, 4, 5, 6, 255, 256, 65_535] {
-        turn(&gateway, |knobs| {
-            (knobs.refuse_map, knobs.refuse_unmap, knobs.refuse_address) = (Some(code), Some(code), Some(code));
+        turn(&gateway, |faults| {
+            (faults.refuse_map, faults.refuse_unmap, faults.refuse_address) = (Some(code), Some(code), Some(code));
         });
         for (name, call) in CALLS {
             let error = call(&client).expect_err(name);
@@ -79,8 +79,8 @@ fn every_result_code_is_its_own_refusal() {
 #[test]
 fn a_grant_of_no_port_or_no_time_is_refused_without_a_code() {
     for no_port in [true, false] {
-        let gateway = gateway(|knobs| {
-            (knobs.grants_port_zero, knobs.grant) =
+        let gateway = gateway(|faults| {
+            (faults.grants_port_zero, faults.grant) =
                 if no_port { (true, Grant::Asked) } else { (false, Grant::Exactly(0)) };
         });
         let error = client(&gateway).map(&UDP).expect_err("it is no mapping");

@@ -23,7 +23,7 @@ fn clients_handles_and_subscriptions_can_be_sent_and_shared() {
 #[test]
 fn several_threads_map_different_ports_side_by_side() {
     let delay = Duration::from_millis(3);
-    let gateway = gateway(|knobs| knobs.delay = delay);
+    let gateway = gateway(|faults| faults.delay = delay);
     let client = client(&gateway);
     let together = Arc::new(Barrier::new(8));
     let threads: Vec<_> = (0..8)
@@ -47,7 +47,7 @@ fn several_threads_map_different_ports_side_by_side() {
 
 #[test]
 fn several_threads_that_ask_for_the_same_all_get_the_answer() {
-    let gateway = gateway(|knobs| knobs.delay = Duration::from_millis(20));
+    let gateway = gateway(|faults| faults.delay = Duration::from_millis(20));
     let client = client(&gateway);
     let waiting: Vec<_> = (0..8)
         .map(|_| {
@@ -63,7 +63,7 @@ fn several_threads_that_ask_for_the_same_all_get_the_answer() {
 
 #[test]
 fn a_call_that_maps_is_interrupted_by_one_that_unmaps() {
-    let gateway = gateway(|knobs| knobs.reach = Reach::Silent);
+    let gateway = gateway(|faults| faults.reach = Reach::Silent);
     let client = client(&gateway);
     let mapping = calling(&client, |client| client.map(&UDP).map(drop));
     await_request(&gateway, |request| matches!(request, Request::Map { lifetime: 1.., .. }));
@@ -77,7 +77,7 @@ fn a_call_that_maps_is_interrupted_by_one_that_unmaps() {
 
 #[test]
 fn a_call_that_maps_is_interrupted_by_one_that_unmaps_all() {
-    let gateway = gateway(|knobs| knobs.reach = Reach::Silent);
+    let gateway = gateway(|faults| faults.reach = Reach::Silent);
     let client = client(&gateway);
     let mapping = calling(&client, |client| client.map(&UDP).map(drop));
     await_request(&gateway, |request| matches!(request, Request::Map { lifetime: 1.., .. }));

@@ -88,11 +88,11 @@ impl Served {
         self.shared.lock().client
     }
 
-    /// Looks at the gateway or changes it; when this returns, the socket is as its knobs say.
+    /// Looks at the gateway or changes it; when this returns, the socket is as its faults say.
     pub fn with<T>(&self, work: impl FnOnce(&mut Gateway, Instant) -> T) -> T {
         let mut state = self.shared.lock();
         let result = work(&mut state.gateway, self.shared.now());
-        let wants_open = state.gateway.knobs.reach != Reach::Closed;
+        let wants_open = state.gateway.faults.reach != Reach::Closed;
         while state.is_open != wants_open && self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
             let waited = self.shared.changed.wait_timeout(state, GLANCE);
             state = waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
@@ -137,7 +137,7 @@ impl Shared {
             if state.is_stopping {
                 return;
             }
-            if state.gateway.knobs.reach == Reach::Closed {
+            if state.gateway.faults.reach == Reach::Closed {
                 socket = None;
             } else if socket.is_none() {
                 socket = UdpSocket::bind(address).ok();
