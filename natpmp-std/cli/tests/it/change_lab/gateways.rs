@@ -40,7 +40,7 @@ fn a_mapping_moves_with_the_default_route(what: &str, prepare: fn(&Lab), change:
 
     let is_there = || !other.router().mappings().is_empty();
     back_within(AT_ONCE, what, || change(&lab), is_there);
-    assert!(wait_until(AT_ONCE, || lab.router().mappings().is_empty()), "the one that was left is told");
+    assert!(wait_until(AT_ONCE, || lab.router().mappings().is_empty()), "the previous gateway has none left");
     kept.event("mapped");
     assert!(other.internet().reaches(Protocol::Udp, (other.external_address(), 4000)));
     let asked = (lab.router().requests(), other.router().requests());

@@ -1,4 +1,4 @@
-//! A `natpmp keep` with all its outlets watched.
+//! A `natpmp keep` with all its outputs watched.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -30,7 +30,7 @@ fn faulty(lab: &Lab, gateway: Gateway) -> Served {
     lab.router().host().within(|| Served::start_at(gateway, GATEWAY))
 }
 
-/// News of a change are looked at after 200 ms; the rest is what a busy machine takes.
+/// Changes are looked at after 200 ms; the rest is what a busy machine takes.
 const AT_ONCE: Duration = Duration::from_millis(1_500);
 /// How every story begins that begins with a mapping of UDP or TCP 4000.
 const OPENED: [&str; 2] = ["external-address 11.22.33.44", "mapped 4000 11.22.33.44"];

@@ -1,4 +1,4 @@
-//! What a `natpmp keep` told.
+//! What a `natpmp keep` reported.
 
 use natpmp_lab::{Finished, Value};
 
@@ -17,13 +17,13 @@ impl Story {
 
     /// Its changes, in the words of a test: `mapped 4000 11.22.33.44`. Renewals and failures are no changes.
     pub(crate) fn changes(&self) -> Vec<String> {
-        let told = self.events.iter().filter(|event| !["renewed", "retrying"].contains(&name(event)));
+        let reported = self.events.iter().filter(|event| !["renewed", "retrying"].contains(&name(event)));
         let fields = |event| match name(event) {
             "gateway" => &["event", "gateway"][..],
             "lost" => &["event"],
             _ => &["event", "external_port", "external_address"],
         };
-        told.map(|event| text(event, fields(event))).collect()
+        reported.map(|event| text(event, fields(event))).collect()
     }
 
     /// Whether these are its changes from its beginning to its end, at which all is unmapped.
@@ -32,14 +32,17 @@ impl Story {
         assert_eq!(self.changes(), expected, "{}", self.finished);
     }
 
-    /// How often it told this event.
+    /// How often it reported this event.
     pub(crate) fn count(&self, event: &str) -> usize {
-        self.events.iter().filter(|told| name(told) == event).count()
+        self.events.iter().filter(|reported| name(reported) == event).count()
     }
 
     /// The first of them.
     pub(crate) fn first(&self, event: &str) -> &Value {
-        self.events.iter().find(|told| name(told) == event).unwrap_or_else(|| panic!("no {event}\n{}", self.finished))
+        self.events
+            .iter()
+            .find(|reported| name(reported) == event)
+            .unwrap_or_else(|| panic!("no {event}\n{}", self.finished))
     }
 
     /// The notes for a person.

@@ -23,11 +23,11 @@ fn routes_to_the_halves_of_all_addresses_are_followed_and_so_is_their_end() {
     [&lab, &other].into_iter().for_each(|lab| lab.router().count_requests());
     back_within(AT_ONCE, "halves of a VPN appear", || halves("add"), || !other.router().mappings().is_empty());
     assert!(other.internet().reaches(Protocol::Udp, (other.external_address(), 4000)));
-    assert!(wait_until(AT_ONCE, || lab.router().mappings().is_empty()), "the one that was left is told");
+    assert!(wait_until(AT_ONCE, || lab.router().mappings().is_empty()), "the previous gateway has none left");
     kept.event("mapped");
     // A change may be followed 2 s after the one before.
     back_within(2 * AT_ONCE, "halves of a VPN vanish", || halves("delete"), || !lab.router().mappings().is_empty());
-    assert!(wait_until(AT_ONCE, || other.router().mappings().is_empty()), "the one that was left is told");
+    assert!(wait_until(AT_ONCE, || other.router().mappings().is_empty()), "the previous gateway has none left");
     kept.event("mapped");
     let asked = (lab.router().requests(), other.router().requests());
     assert!(asked.0.all() <= 3 && asked.1.all() <= 3, "{asked:?}");

@@ -33,8 +33,8 @@ fn without_a_gateway_it_waits_for_one_and_says_so_once() {
     let mut command = Command::new(NATPMP);
     command.args(["keep", "udp", "4000", "--interface", "no-such-if", "--json"]);
     let mut running = Running::spawn(command);
-    let told = running.event(SOON, "retrying");
-    assert!(told["error"].as_str().is_some_and(|error| error.contains("no-such-if")), "{told}");
+    let reported = running.event(SOON, "retrying");
+    assert!(reported["error"].as_str().is_some_and(|error| error.contains("no-such-if")), "{reported}");
     assert!(running.is_running());
     running.interrupt();
     let finished = running.finish(SOON);
@@ -44,7 +44,7 @@ fn without_a_gateway_it_waits_for_one_and_says_so_once() {
     let mut command = Command::new(NATPMP);
     command.args(["keep", "udp", "4000", "--interface", "no-such-if"]);
     let running = Running::spawn(command);
-    eventually("a person is told", || !running.complaints().is_empty());
+    eventually("a person reads it", || !running.complaints().is_empty());
     running.terminate();
     let finished = running.finish(SOON);
     assert_eq!(finished.code, Some(0), "{finished}");
@@ -79,13 +79,13 @@ fn what_was_never_granted_is_not_said_to_lapse() {
     // An address for documentation, which no host has: the network is down for both, though one alone was asked for.
     let gateway = gateway(|_| {});
     let running = start(&gateway, &["keep", "both", "0", "--bind", "192.0.2.77"]);
-    eventually("both are told of", || tried_on(&running.complaints()) == ["tcp 0", "udp 0"]);
+    eventually("both are reported", || tried_on(&running.complaints()) == ["tcp 0", "udp 0"]);
     running.interrupt();
     let finished = running.finish(SOON);
     assert_eq!(finished.code, Some(0), "{finished}");
     assert!(finished.stdout.is_empty(), "{finished}");
     for line in ["udp 0 was not open", "tcp 0 was not open"] {
-        assert_eq!(finished.stderr.iter().filter(|told| *told == line).count(), 1, "{line}\n{finished}");
+        assert_eq!(finished.stderr.iter().filter(|reported| *reported == line).count(), 1, "{line}\n{finished}");
     }
 }
 

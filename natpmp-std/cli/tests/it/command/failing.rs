@@ -109,7 +109,7 @@ fn a_failure_in_json_is_an_object_too() {
     let expected =
         json!({ "event": "failed", "protocol": "tcp", "internal_port": 4000, "gateway": asked, "error": error });
     assert_eq!(lines, [expected]);
-    assert!(finished.stderr[0].starts_with("natpmp: cannot map tcp 4000: "), "a person is told as well\n{finished}");
+    assert!(finished.stderr[0].starts_with("natpmp: cannot map tcp 4000: "), "a person reads it as well\n{finished}");
 
     let (_, lines) = json(&gateway, &["external-address"]);
     let keys: Vec<_> = lines[0].as_object().unwrap().keys().map(String::as_str).collect();

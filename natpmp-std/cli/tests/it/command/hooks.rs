@@ -39,7 +39,7 @@ fn the_hook_and_the_port_file_follow_the_mapping() {
     let finished = running.finish(SOON);
     assert_eq!(finished.code, Some(0), "{finished}");
     assert_eq!(fs::read(&port_file).unwrap(), b"", "it stays, and is empty");
-    let told: Vec<_> = read(&log).lines().map(str::to_owned).collect();
+    let reported: Vec<_> = read(&log).lines().map(str::to_owned).collect();
     let expected = [
         "mapped,tcp,4000,4000,11.22.33.44,127.0.0.1",
         "changed,tcp,4000,4001,11.22.33.44,127.0.0.1",
@@ -47,7 +47,7 @@ fn the_hook_and_the_port_file_follow_the_mapping() {
         "mapped,tcp,4000,4001,11.22.33.44,127.0.0.1",
         "unmapped,tcp,4000,,11.22.33.44,127.0.0.1",
     ];
-    assert_eq!(told, expected);
+    assert_eq!(reported, expected);
     assert_eq!(finished.stderr.iter().filter(|line| line.contains("on-change")).count(), 0, "{finished}");
     // What it was replaced from is gone.
     assert_eq!(fs::read_dir(&directory.0).unwrap().count(), 2);
@@ -63,7 +63,7 @@ fn a_new_address_is_a_change_for_the_hook() {
     gateway.with(|gateway, now| gateway.change_address(now, Some([11, 99, 0, 7].into())));
     // A restart is heard at the next renewal, and the address is asked for anew.
     gateway.with(|gateway, now| gateway.restart(now));
-    running.event_where(SOON, "external-address", |told| told["external_address"] == "11.99.0.7");
+    running.event_where(SOON, "external-address", |reported| reported["external_address"] == "11.99.0.7");
     running.interrupt();
     assert_eq!(running.finish(SOON).code, Some(0));
     assert_eq!(read(&log), "mapped 4000 11.22.33.44\nchanged 4000 11.99.0.7\nunmapped  11.99.0.7\n");

@@ -156,8 +156,8 @@ fn an_address_that_is_learned_after_the_mapping_is_told_with_it() {
     turn(&gateway, |faults| faults.refuse_address = None);
     // After a restart the address is asked for anew.
     gateway.with(|gateway, now| gateway.restart(now));
-    let told = "udp 4000 is open at 11.22.33.44:4000";
-    eventually("the endpoint is told", || running.complaints().iter().any(|line| line == told));
+    let reported = "udp 4000 is open at 11.22.33.44:4000";
+    eventually("the endpoint is reported", || running.complaints().iter().any(|line| line == reported));
 }
 
 /// C23
@@ -247,8 +247,8 @@ fn a_second_signal_ends_it_at_once() {
 fn a_silent_gateway_is_tried_for_the_timeout_and_again() {
     let gateway = gateway(|faults| faults.reach = Reach::Silent);
     let mut running = start(&gateway, &["keep", "udp", "4000", "--timeout", "0.2", "--json"]);
-    let told = running.event(SOON, "retrying");
-    assert!(told["error"].as_str().is_some_and(|error| error.contains("does not answer")), "{told}");
+    let reported = running.event(SOON, "retrying");
+    assert!(reported["error"].as_str().is_some_and(|error| error.contains("does not answer")), "{reported}");
     turn(&gateway, |faults| faults.reach = Reach::Open);
     running.event(SOON, "mapped");
     running.interrupt();

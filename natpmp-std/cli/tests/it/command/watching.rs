@@ -32,12 +32,12 @@ fn announcements_are_printed_as_they_come_and_those_of_others_are_not() {
         "gateway": from.to_string(),
     });
     let by_pcp = json!({ "event": "announcement", "gateway": from.to_string() });
-    running.event_where(SOON, "announcement", |heard| *heard == by_nat_pmp);
-    running.event_where(SOON, "announcement", |heard| *heard == by_pcp);
+    running.event_where(SOON, "announcement", |received| *received == by_nat_pmp);
+    running.event_where(SOON, "announcement", |received| *received == by_pcp);
     running.interrupt();
     let finished = running.finish(SOON);
     assert_eq!(finished.code, Some(0), "{finished}");
-    assert!(finished.events("announcement").all(|heard| heard == by_nat_pmp || heard == by_pcp), "{finished}");
+    assert!(finished.events("announcement").all(|received| received == by_nat_pmp || received == by_pcp), "{finished}");
     assert_eq!(finished.stderr, ["listening for announcements of 127.53.50.2"]);
 
     let mut running = Running::spawn(command(GATEWAY, &["watch"]));

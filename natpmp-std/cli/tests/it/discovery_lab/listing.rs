@@ -1,7 +1,5 @@
 //! `natpmp gateway` and `natpmp gateway --all`.
 
-use std::time::Duration;
-
 use natpmp_lab::{Finished, Host, Lab, Value};
 
 use super::{NATPMP, SOON, ip, network, two_networks};
@@ -101,4 +99,3 @@ fn natpmp(host: &Host, arguments: &[&str]) -> Finished {
     let arguments: Vec<&str> = ["gateway"].into_iter().chain(arguments.iter().copied()).collect();
     host.spawn(NATPMP, &arguments).finish(SOON)
 }
-

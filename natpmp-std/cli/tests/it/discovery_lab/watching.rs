@@ -1,4 +1,4 @@
-//! News of links, addresses, routes and rules.
+//! Changes of links, addresses, routes and rules.
 
 use std::time::Duration;
 
@@ -62,7 +62,7 @@ fn another_host_is_not_watched() {
     assert!(lab.internet().within(|| watch.take_news()));
 }
 
-/// What comes late, of a change that was told.
+/// What comes late, of a change that was reported.
 fn quiet(watch: &RouteWatch) {
     assert!(wait_until(SOON, || {
         std::thread::sleep(Duration::from_millis(20));

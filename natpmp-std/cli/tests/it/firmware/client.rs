@@ -82,8 +82,8 @@ fn firmware_whose_cable_is_plugged_in_late_asks_for_what_it_wants_by_then() {
     let mut board = firmware.boot("client-static", lab.client());
     board.line(SOON, said("external address: none: the gateway does not answer"));
     // After a pause of 2 s at most it is the mapping's turn.
-    let told = board.age();
-    assert!(wait_until(SOON, || board.age() > told + Duration::from_secs(3)));
+    let since = board.age();
+    assert!(wait_until(SOON, || board.age() > since + Duration::from_secs(3)));
     // Questions that come before any request to map.
     lab.router().nft(
         "table inet order {

@@ -110,8 +110,8 @@ fn gateway_firmware_that_restarts_gets_its_mappings_back_from_keep() {
     assert_eq!(kept.event(SOON, "mapped")["external_address"], "11.22.33.44");
     board.line(SOON, said("install: udp 4000 to 192.168.1.11:4000 (1 installed)"));
     // Old enough for a client to notice that it begins anew (RFC 6886, section 3.6: 2 s are not).
-    let heard = board.age();
-    assert!(wait_until(SOON, || board.age() > heard + Duration::from_secs(4)));
+    let since = board.age();
+    assert!(wait_until(SOON, || board.age() > since + Duration::from_secs(4)));
 
     drop(board);
     let mut board = boot_again(&firmware, &lab);

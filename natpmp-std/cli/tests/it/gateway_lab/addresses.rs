@@ -1,4 +1,4 @@
-//! The two sides of the gateway: whom it hears, what it tells, and an external address that changes.
+//! The two sides of the gateway: whom it answers, what it announces, and an external address that changes.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
@@ -53,20 +53,20 @@ fn a_start_is_announced_several_times_with_growing_gaps() {
     let Some(mut setup) = Setup::empty_or_skip(Nat::Relay, 1, &[]) else { return };
     let mut watch = setup.watch();
     setup.start(&[]);
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     for _ in 0..5 {
-        let told = watch.event(SOON, "announcement");
-        assert_eq!(told["external_address"], setup.lab.external_address().to_string(), "{told}");
-        assert!(told["gateway"].as_str().is_some_and(|gateway| gateway.starts_with("192.168.1.1")), "{told}");
-        heard.push((Instant::now(), told["epoch"].as_u64().unwrap()));
+        let reported = watch.event(SOON, "announcement");
+        assert_eq!(reported["external_address"], setup.lab.external_address().to_string(), "{reported}");
+        assert!(reported["gateway"].as_str().is_some_and(|gateway| gateway.starts_with("192.168.1.1")), "{reported}");
+        received.push((Instant::now(), reported["epoch"].as_u64().unwrap()));
     }
-    let gaps = heard.windows(2).map(|pair| pair[1].0 - pair[0].0);
+    let gaps = received.windows(2).map(|pair| pair[1].0 - pair[0].0);
     for (gap, expected) in gaps.zip([250, 500, 1_000, 2_000]) {
         let late = gap.abs_diff(Duration::from_millis(expected));
         assert!(late < Duration::from_millis(200), "{gap:?} instead of {expected} ms");
     }
-    assert_eq!(heard[0].1, 0);
-    assert!((3..=4).contains(&heard[4].1), "{heard:?}");
+    assert_eq!(received[0].1, 0);
+    assert!((3..=4).contains(&received[4].1), "{received:?}");
 }
 
 /// G06, G18: within 3 s, and nothing is left at the old address.
@@ -80,9 +80,9 @@ fn a_changed_external_address_is_announced_and_mappings_move_with_it(nat: Nat) {
     let new: Ipv4Addr = "11.99.0.7".parse().unwrap();
     let changed = Instant::now();
     setup.lab.router().change_external_address(new);
-    watch.event_where(SOON, "announcement", |told| told["external_address"] == new.to_string());
+    watch.event_where(SOON, "announcement", |reported| reported["external_address"] == new.to_string());
     assert!(changed.elapsed() < Duration::from_secs(4), "{:?}", changed.elapsed());
-    kept.event_where(SOON, "external-address", |told| told["external_address"] == new.to_string());
+    kept.event_where(SOON, "external-address", |reported| reported["external_address"] == new.to_string());
     assert!(wait_until(SOON, || setup.leads_to(0, Protocol::Udp, 4000)), "the mapping is at the new address");
     assert!(kept.try_event(Duration::ZERO, "lost").is_none());
 }
@@ -96,7 +96,7 @@ fn without_an_external_address_requests_fail_until_there_is_one_again(nat: Nat) 
     setup.lab.router().host().ip(&["address", "flush", "dev", "wan0"]);
     assert!(wait_until(SOON, || Peer::Natpmpc.external_address(client) == Err(3)));
     let answer = ask(client, GATEWAY, EXTERNAL_ADDRESS).unwrap();
-    assert_eq!((&answer[..4], &answer[8..]), (&[0, 128, 0, 3][..], &[0; 4][..]), "no address is told");
+    assert_eq!((&answer[..4], &answer[8..]), (&[0, 128, 0, 3][..], &[0; 4][..]), "no address is reported");
     // natpmpc itself asks for the address first.
     let answer = ask(client, GATEWAY, &map_udp(4001, 5001, 600)).unwrap();
     assert_eq!((&answer[..4], &answer[8..]), (&[0, 129, 0, 3][..], &[15, 161, 0, 0, 0, 0, 0, 0][..]), "{answer:?}");

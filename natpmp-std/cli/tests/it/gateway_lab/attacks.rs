@@ -74,9 +74,9 @@ fn let_all_in(router: &Host) {
 fn opened(setup: &mut Setup, last: u16) -> BTreeSet<String> {
     let mut clients = BTreeSet::new();
     loop {
-        let told = setup.serving().event(SOON, "mapped");
-        clients.insert(told["internal_address"].as_str().unwrap().to_owned());
-        if told["external_port"] == last {
+        let reported = setup.serving().event(SOON, "mapped");
+        clients.insert(reported["internal_address"].as_str().unwrap().to_owned());
+        if reported["external_port"] == last {
             return clients;
         }
     }

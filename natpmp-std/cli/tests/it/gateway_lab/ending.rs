@@ -89,13 +89,13 @@ fn its_json_is_an_object_a_line_and_tells_what_happened(nat: Nat) {
         .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
         .collect();
     assert!(events.iter().all(|event| event.is_object() && event["event"].is_string()), "{finished}");
-    let told = |protocol: &str, internal: u16| -> Vec<&str> {
+    let reported = |protocol: &str, internal: u16| -> Vec<&str> {
         let of = events.iter().filter(|event| event["protocol"] == protocol && event["internal_port"] == internal);
         of.map(|event| event["event"].as_str().unwrap()).collect()
     };
-    assert_eq!(told("udp", 4000), ["mapped", "renewed", "unmapped"], "{finished}");
-    assert_eq!(told("tcp", 4001), ["mapped", "unmapped"], "{finished}");
-    assert_eq!(told("tcp", 4002), ["refused"], "{finished}");
+    assert_eq!(reported("udp", 4000), ["mapped", "renewed", "unmapped"], "{finished}");
+    assert_eq!(reported("tcp", 4001), ["mapped", "unmapped"], "{finished}");
+    assert_eq!(reported("tcp", 4002), ["refused"], "{finished}");
     for event in events.iter().filter(|event| event["internal_port"].is_u64()) {
         assert_eq!(event["internal_address"], client, "{event}");
         if event["event"] == "refused" {

@@ -63,7 +63,7 @@ impl Peer {
         };
         let (external, lifetime) = (external_port.to_string(), lifetime.to_string());
         let internal = internal_port.to_string();
-        let (external_port, lifetime, told): (u16, u32, u16) = match self {
+        let (external_port, lifetime, reported): (u16, u32, u16) = match self {
             Self::Natpmpc => {
                 let said = natpmpc(host, &["-a", &external, &internal, protocol, &lifetime])?;
                 // It writes "liftime".
@@ -75,7 +75,7 @@ impl Peer {
                 (words[1].parse().unwrap(), words[2].parse().unwrap(), words[0].parse().unwrap())
             }
         };
-        assert_eq!(internal_port, told, "the answer is about the port that was asked for");
+        assert_eq!(internal_port, reported, "the answer is about the port that was asked for");
         Ok(Granted { external_port, lifetime })
     }
 

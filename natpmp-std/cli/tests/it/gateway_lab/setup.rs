@@ -64,7 +64,7 @@ impl Setup {
         finished
     }
 
-    /// Waits for the end of one that was told to.
+    /// Waits for the end of one that was asked to end.
     pub(crate) fn finish(&mut self) -> Finished {
         self.serve.take().expect("it runs").finish(SOON)
     }
@@ -105,14 +105,14 @@ impl Setup {
         (kept, mapped)
     }
 
-    /// Starts a `natpmp watch` and waits until it hears.
+    /// Starts a `natpmp watch` and waits until it listens.
     pub(crate) fn watch(&self) -> Running {
         let watch = self.natpmp(&["watch"]);
-        let hears = || {
+        let listens = || {
             let sockets = self.client(0).within(|| std::fs::read_to_string("/proc/thread-self/net/udp").unwrap());
             sockets.lines().any(|line| line.contains(":14E6 "))
         };
-        assert!(wait_until(SOON, hears), "port 5350");
+        assert!(wait_until(SOON, listens), "port 5350");
         watch
     }
 

@@ -44,8 +44,8 @@ fn announcements_of_the_internet_side_are_not_heard() {
         }
     }
     gateway.announce();
-    let told = watch.event(SOON, "announcement");
-    assert_ne!(told["external_address"], "6.6.6.6", "the gateway's is the first that is heard");
+    let reported = watch.event(SOON, "announcement");
+    assert_ne!(reported["external_address"], "6.6.6.6", "the gateway's is the first that is heard");
 }
 
 /// A host of the link may say that nobody listens at the gateway, and hit the port. A mapping that is open stays, and is renewed.

@@ -107,8 +107,8 @@ fn keep_outlives_a_refusal() {
     let Some(lab) = Lab::or_skip() else { return };
     let mut refusing = lab.miniupnpd().deny_all().start();
     let mut kept = start(lab.client(), &["keep", "udp", "4000"]);
-    let told = kept.event(SOON, "retrying");
-    assert!(told["error"].as_str().is_some_and(|error| error.contains("result 2")), "{told}");
+    let reported = kept.event(SOON, "retrying");
+    assert!(reported["error"].as_str().is_some_and(|error| error.contains("result 2")), "{reported}");
     refusing.stop();
     let _gateway = lab.miniupnpd().start();
     kept.event(SOON, "mapped");

@@ -21,9 +21,9 @@ fn external_address_tells_the_routers_address_as_it_is_now() {
     let _gateway = lab.miniupnpd().start();
     for address in [lab.external_address(), "11.99.0.7".parse().unwrap()] {
         lab.router().change_external_address(address);
-        let told = succeed(lab.client(), &["external-address"]).event("external-address");
-        assert_eq!(told["external_address"], address.to_string());
-        assert_eq!(told["gateway"], "192.168.1.1:5351");
+        let reported = succeed(lab.client(), &["external-address"]).event("external-address");
+        assert_eq!(reported["external_address"], address.to_string());
+        assert_eq!(reported["gateway"], "192.168.1.1:5351");
         let plain = lab.client().spawn(NATPMP, &["external-address"]).finish(SOON);
         assert!(plain.stdout.iter().any(|line| line.contains(&address.to_string())), "{plain}");
     }
@@ -74,10 +74,13 @@ fn both_maps_the_same_external_port_for_udp_and_tcp() {
     let protocols = [Protocol::Udp, Protocol::Tcp];
     let _echoes = protocols.map(|protocol| echo(lab.client(), protocol, 4000));
     let mapped = succeed(lab.client(), &["map", "both", "4000", "--external", "5000"]);
-    let told: Vec<_> =
+    let reported: Vec<_> =
         mapped.events("mapped").map(|event| (event["protocol"].clone(), event["external_port"].clone())).collect();
-    assert_eq!(told.len(), 2, "{mapped}");
-    assert!(told.contains(&("udp".into(), 5000.into())) && told.contains(&("tcp".into(), 5000.into())), "{mapped}");
+    assert_eq!(reported.len(), 2, "{mapped}");
+    assert!(
+        reported.contains(&("udp".into(), 5000.into())) && reported.contains(&("tcp".into(), 5000.into())),
+        "{mapped}"
+    );
     assert!(protocols.iter().all(|&protocol| lab.leads_to_client(protocol, 5000)));
 
     succeed(lab.client(), &["unmap", "both", "4000"]);

@@ -66,8 +66,8 @@ fn watch_tells_of_announcements_as_they_come() {
     };
     assert!(wait_until(SOON, listens), "port 5350");
     gateway.announce();
-    let told = watch.event(SOON, "announcement");
-    assert!(told["gateway"].as_str().is_some_and(|gateway| gateway.starts_with("192.168.1.1")), "{told}");
+    let reported = watch.event(SOON, "announcement");
+    assert!(reported["gateway"].as_str().is_some_and(|gateway| gateway.starts_with("192.168.1.1")), "{reported}");
     watch.interrupt();
     assert_eq!(watch.finish(SOON).code, Some(0));
 }

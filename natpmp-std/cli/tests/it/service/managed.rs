@@ -62,7 +62,7 @@ fn under_systemd_the_keeper_has_no_privilege() {
     }
     assert_eq!(writes("/run/natpmp/vpn/new"), (true, String::new()));
     // The hook may do as much: it was started as one command, and has left its word.
-    eventually("the hook has run", || machine.run(&["cat", "/run/natpmp/vpn/told"]).1 == "4000 is at 5000");
+    eventually("the hook has run", || machine.run(&["cat", "/run/natpmp/vpn/reported"]).1 == "4000 is at 5000");
 }
 
 /// A VPN that is down is no reason for a machine not to come up.
@@ -118,7 +118,7 @@ fn the_services_of_the_readme_get_the_port() {
     assert_eq!(machine.property("my-server.service", "ActiveState"), "inactive", "it waits");
     let _gateway = lab.miniupnpd().start();
     eventually("it is started with the port", || read("my-server") == "5000");
-    eventually("the other one is told", || read("set-port").lines().any(|line| line == "5000"));
+    eventually("the other one runs with the port", || read("set-port").lines().any(|line| line == "5000"));
 }
 
 #[test]
@@ -152,5 +152,5 @@ fn systemd_runs_the_gateway_with_one_privilege_and_it_keeps_its_mappings() {
 const UNIT: &str = "natpmp-keep@vpn.service";
 const PORT_FILE: &str = "/run/natpmp/vpn/port";
 const WITH_HOOK: &str = "ARGS=\"udp 4000 --external 5000 --interface eth0 \
-    --on-change 'echo $NATPMP_INTERNAL_PORT is at $NATPMP_EXTERNAL_PORT > /run/natpmp/vpn/told'\"\n";
+    --on-change 'echo $NATPMP_INTERNAL_PORT is at $NATPMP_EXTERNAL_PORT > /run/natpmp/vpn/reported'\"\n";
 const CONFIGURATION: &str = "ARGS=udp 4000 --external 5000 --interface eth0\n";

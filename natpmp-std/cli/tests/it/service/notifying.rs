@@ -1,4 +1,4 @@
-//! What the service manager is told.
+//! What the service manager is notified of.
 
 use std::process::Command;
 use std::time::Duration;
@@ -40,9 +40,9 @@ fn it_is_ready_when_the_port_is_open_and_not_before() {
     manager.receives_status("udp 4000: the gateway refused: ");
     assert_eq!(manager.count("READY=1"), 0);
     turn(&gateway, |faults| faults.refuse_map = None);
-    let told = manager.receives(|line| line == "READY=1");
+    let reported = manager.receives(|line| line == "READY=1");
     assert!(is_open(&gateway, Protocol::Udp));
-    assert!(told[1].starts_with("STATUS=udp 4000 is open at "), "{told:?}");
+    assert!(reported[1].starts_with("STATUS=udp 4000 is open at "), "{reported:?}");
     running.terminate();
     manager.receives(|line| line == "STOPPING=1");
     assert_eq!(running.finish(SOON).code, Some(0));
@@ -54,9 +54,12 @@ fn with_both_it_is_ready_when_both_are_open() {
     let directory = Directory::new();
     let mut manager = Manager::at(directory.file("notify"));
     let running = keep(&gateway, &manager.name, &["both", "4000"]);
-    let told = manager.receives(|line| line == "READY=1");
+    let reported = manager.receives(|line| line == "READY=1");
     assert!(is_open(&gateway, Protocol::Udp) && is_open(&gateway, Protocol::Tcp));
-    assert!(told[1].contains("udp 4000 is open at ") && told[1].contains("; tcp 4000 is open at "), "{told:?}");
+    assert!(
+        reported[1].contains("udp 4000 is open at ") && reported[1].contains("; tcp 4000 is open at "),
+        "{reported:?}"
+    );
     running.terminate();
     assert_eq!(running.finish(SOON).code, Some(0));
 }
@@ -202,8 +205,8 @@ fn a_gateway_is_ready_when_it_serves_and_tells_of_its_end() {
         command.env("NOTIFY_SOCKET", &manager.name);
         command
     });
-    let told = manager.receives(|line| line == "READY=1");
-    assert_eq!(told[1], "STATUS=serving NAT-PMP on 127.53.51.7:5351");
+    let reported = manager.receives(|line| line == "READY=1");
+    assert_eq!(reported[1], "STATUS=serving NAT-PMP on 127.53.51.7:5351");
     let mut client = Command::new(NATPMP);
     client.args(["external-address", "--gateway", "127.53.51.7"]);
     assert!(client.output().unwrap().status.success(), "it serves by then");
