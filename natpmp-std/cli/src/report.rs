@@ -93,7 +93,7 @@ impl Report {
     /// A result: the JSON object, or `text`.
     pub(crate) fn result(&mut self, line: &impl Serialize, text: &str) {
         let written = self.results.write(line, text);
-        self.note_delivery(written);
+        self.record_delivery(written);
     }
 
     /// What is a result in JSON, and a note for a person.
@@ -107,7 +107,7 @@ impl Report {
     /// A result that is a document, and the same in each format.
     pub(crate) fn document(&mut self, document: &[u8]) {
         let written = self.results.sink.write(document);
-        self.note_delivery(written);
+        self.record_delivery(written);
     }
 
     /// For the person who reads the notes.
@@ -115,7 +115,7 @@ impl Report {
         self.notes.note(text);
     }
 
-    fn note_delivery(&mut self, written: io::Result<()>) {
+    fn record_delivery(&mut self, written: io::Result<()>) {
         let Err(error) = written else { return };
         match (&self.delivery, self.purpose) {
             // The first failure is what an answer fails for, whatever follows.
