@@ -422,3 +422,62 @@ impl ExternalAddress {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Args, Command};
+    use crate::report::Buffer;
+
+    #[test]
+    fn what_is_lost_by_a_change_of_the_gateway_was_at_the_previous_one() {
+        let [before, after] = [1, 2].map(|last| SocketAddrV4::new([192, 168, 1, last].into(), 5351));
+        let lines = reported(before, |mapping| {
+            [
+                Event::Mapped(mapping),
+                Event::GatewayChanged(after),
+                Event::Lost {
+                    protocol: Protocol::Udp,
+                    internal_port: 4000,
+                    external_port: 4000,
+                    cause: LossCause::GatewayChanged,
+                },
+                Event::Mapped(mapping),
+            ]
+        });
+        let found: Vec<_> = lines.iter().map(|line| (text(&line["event"]), text(&line["gateway"]))).collect();
+        let [before, after] = [before, after].map(|gateway| gateway.to_string());
+        assert_eq!(
+            found,
+            [
+                ("mapped".to_owned(), before.clone()),
+                ("gateway".to_owned(), after.clone()),
+                ("lost".to_owned(), before),
+                ("mapped".to_owned(), after)
+            ]
+        );
+    }
+
+    /// What a reporter makes of events of a `keep udp 4000 --json`.
+    fn reported<const N: usize>(
+        gateway: SocketAddrV4,
+        events: impl FnOnce(Mapping) -> [Event; N],
+    ) -> Vec<serde_json::Value> {
+        let args = Args::parse_from(["natpmp", "keep", "udp", "4000", "--json"]);
+        let Command::Keep(keep) = &args.command else { panic!("keep") };
+        let output = Buffer::default();
+        let mut report = Report::new(Format::Json, output.clone(), io::sink());
+        let mut reporter = KeepReporter::new(&args.global, keep, &mut report, gateway);
+        let mapping = Mapping { protocol: Protocol::Udp, internal_port: 4000, external_port: 4000, lifetime: 60 };
+        events(mapping).iter().for_each(|event| reporter.report_event(event));
+        output.lines().iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    fn text(value: &serde_json::Value) -> String {
+        value.as_str().unwrap_or_default().to_owned()
+    }
+}

@@ -244,6 +244,30 @@ impl Log for Stderr {
 
 const CANNOT_WRITE: &str = "cannot write to standard output";
 
+/// A sink whose lines a test reads. Clones are the same sink.
+#[cfg(test)]
+#[derive(Clone, Default)]
+pub(crate) struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+#[cfg(test)]
+impl Buffer {
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect()
+    }
+}
+
+#[cfg(test)]
+impl Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -273,8 +297,7 @@ mod tests {
         report.document(b"2\n");
         report.note("a note");
         assert!(!report.is_closed() && report.delivered().is_ok());
-        let notes = String::from_utf8(notes.0.lock().unwrap().clone()).unwrap();
-        let lines: Vec<&str> = notes.lines().collect();
+        let lines = notes.lines();
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert!(lines[0].starts_with("warning: cannot write to standard output: "), "{lines:?}");
         assert_eq!(lines[1], "a note");
@@ -286,19 +309,6 @@ mod tests {
     impl Write for Broken {
         fn write(&mut self, _: &[u8]) -> io::Result<usize> {
             Err(self.0.into())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[derive(Clone, Default)]
-    struct Buffer(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Buffer {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
         }
 
         fn flush(&mut self) -> io::Result<()> {
