@@ -4,6 +4,7 @@
 //! - [`net`]: a virtual network in virtual time, and the run of clients against gateways on it.
 //! - [`model`]: models of a correct client and a correct gateway, and the machines beside them.
 //! - [`world`]: scenarios, written once, for every adapter.
+//! - [`waiting`]: in real time, for what is to happen soon.
 //! - `lab`: network namespaces with the real peers (Linux).
 #![forbid(unsafe_code)]
 #![allow(
@@ -26,6 +27,7 @@ pub mod net;
 mod random;
 pub mod recorded;
 pub mod scripted;
+pub mod waiting;
 pub mod world;
 
 pub use random::Random;
