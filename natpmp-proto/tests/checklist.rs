@@ -99,6 +99,31 @@ fn third<W: World>(world: &mut W) {
     let expected = [("it is so", "C01 C02"), ("it is otherwise, and at some length", "C03")];
     let found: Vec<_> = tests_in(scenarios).into_iter().map(|(name, ids)| (name, joined(&ids, " "))).collect();
     assert_eq!(found, expected.map(|(name, ids)| (name.to_owned(), ids.to_owned())));
+
+    let behaviours = "\
+on_each_adapter!(
+    first,
+    #[cfg(unix)]
+    second,
+);
+
+/// C01
+fn first<A: Adapter>() {
+    // C02
+}
+
+/// C03
+#[cfg(unix)]
+fn second<A: Adapter>() {
+}
+
+/// C04
+fn helper<A: Adapter>() {
+}
+";
+    let expected = [("first", "C01 C02"), ("second", "C03")];
+    let found: Vec<_> = tests_in(behaviours).into_iter().map(|(name, ids)| (name, joined(&ids, " "))).collect();
+    assert_eq!(found, expected.map(|(name, ids)| (name.to_owned(), ids.to_owned())));
 }
 
 /// The workspace that this crate is developed in. A crate that was packaged comes without the tests of the others.
@@ -156,10 +181,11 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// The tests and scenarios of a file that name ids. The file is formatted as rustfmt does it: a function ends with a
+/// The tests, behaviours and scenarios of a file that name ids. The file is formatted as rustfmt does it: a function ends with a
 /// brace on the level on which it began.
 fn tests_in(text: &str) -> Vec<(String, BTreeSet<String>)> {
     let lines: Vec<&str> = text.lines().collect();
+    let behaviours = behaviours(text);
     let mut found = Vec::new();
     let (mut ids, mut is_test) = (BTreeSet::new(), false);
     for (index, line) in lines.iter().enumerate() {
@@ -172,7 +198,7 @@ fn tests_in(text: &str) -> Vec<(String, BTreeSet<String>)> {
             let (mut ids, is_test) = (std::mem::take(&mut ids), std::mem::take(&mut is_test));
             let Some(function) = function_name(trimmed) else { continue };
             let sentence = scenario(trimmed, function, text);
-            if !is_test && sentence.is_none() {
+            if !is_test && !behaviours.contains(function) && sentence.is_none() {
                 continue;
             }
             ids.extend(ids_in(&function.replace('_', " ").to_uppercase()));
@@ -194,6 +220,13 @@ fn function_name(line: &str) -> Option<&str> {
         before.split_whitespace().all(|word| word.starts_with("pub") || word == "async" || word == "const");
     let name = words.next()?.split(['(', '<']).next()?;
     is_signature.then_some(name)
+}
+
+/// The functions that are made tests of for each adapter.
+fn behaviours(text: &str) -> BTreeSet<&str> {
+    let lists = text.split("on_each_adapter!(").skip(1).filter_map(|list| list.split(");").next());
+    // An attribute may come before a name.
+    lists.flat_map(|list| list.split(',')).filter_map(|name| name.split_whitespace().last()).collect()
 }
 
 /// The sentence that a scenario of the testkit is listed with; `None` for any other function.

@@ -53,8 +53,10 @@ fn tests_are_told_from_other_words_and_from_what_only_looks_like_one() {
 fn one() {
 fn a_helper() {}
 with_each_nat!(two, three);
-    with_each_nat!(
+    on_each_adapter!(
         four,
+        #[cfg(unix)]
+        four_too,
     );
 fn four(nat: Nat) {}
 /// #[test]
@@ -64,7 +66,7 @@ fn not_one() {}
         fn five(value in any::<u8>()) {}
     }
 ";
-    assert_eq!(tests_in(text), ["one", "five", "two", "three", "four"]);
+    assert_eq!(tests_in(text), ["one", "five", "two", "three", "four", "four_too"]);
 }
 
 /// The names between backquotes that have the form of a test's: a sentence.
@@ -103,9 +105,10 @@ fn tests_in(text: &str) -> Vec<&str> {
             is_test = false;
         }
     }
-    for list in text.split("with_each_nat!(").skip(1) {
-        let names = list.split(')').next().unwrap();
-        tests.extend(names.split(',').map(str::trim).filter(|name| !name.is_empty()));
+    for list in ["with_each_nat!(", "on_each_adapter!("].iter().flat_map(|name| text.split(name).skip(1)) {
+        let names = list.split(");").next().unwrap();
+        // An attribute may come before a name.
+        tests.extend(names.split(',').filter_map(|name| name.split_whitespace().last()));
     }
     tests
 }
