@@ -102,12 +102,9 @@
 //! - `defmt`: events, errors and discard reasons can be logged by firmware.
 //!
 //! # Security
-//! What an attacker can and cannot do, and the tests that prove it: [`security`].
+//! What an attacker can and cannot do is written in `natpmp-proto/SECURITY.md` of the repository, with the tests that prove it.
 //!
 //! Rust 1.85 or later.
-//!
-//! # Dependencies
-#![doc = include_str!("../DEPENDENCIES.md")]
 #![no_std]
 #![cfg_attr(
     test,
@@ -134,10 +131,6 @@ mod random;
 mod retry;
 mod time;
 pub mod wire;
-
-#[cfg(doc)]
-#[doc = include_str!("../SECURITY.md")]
-pub mod security {}
 
 pub use address::AddressKind;
 pub use client::{Client, Config, Event, Output};

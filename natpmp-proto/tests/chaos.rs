@@ -8,7 +8,7 @@
     reason = "a test that panics has failed, as it should"
 )]
 
-use natpmp_testkit::chaos::{Setup, Tally, run};
+use natpmp_testkit::chaos::{Setup, Statistics, run};
 
 /// C02, C07, C10, C12, C16, C18, C19, C25, C27, G06, G09, G16, G19, G20, G23, G24
 #[test]
@@ -24,8 +24,8 @@ fn a_table_that_is_too_small_for_all_serves_as_many_as_it_can() {
     let _ = each(CROWDED..=CROWDED, 1, 40);
 }
 
-fn each(seeds: std::ops::RangeInclusive<u64>, days: u32, most_hosts: u16) -> Tally {
-    let mut sum = Tally::default();
+fn each(seeds: std::ops::RangeInclusive<u64>, days: u32, most_hosts: u16) -> Statistics {
+    let mut sum = Statistics::default();
     for seed in seeds {
         println!(
             "again: cargo run --release -p natpmp-testkit --example chaos -- --seed {seed} --days {days} --hosts {most_hosts}"

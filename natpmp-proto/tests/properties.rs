@@ -14,7 +14,7 @@
 use std::time::Duration;
 
 use natpmp_proto::{Event, MapRequest, Protocol};
-use natpmp_testkit::gateway::{Announces, FailureForm, Gateway, Grant, Knobs, Reach, VersionError};
+use natpmp_testkit::gateway::{Announces, FailureForm, Faults, Gateway, Grant, Reach, VersionError};
 use natpmp_testkit::model::client::{Fault, Key, Run, Sender, Setup, Step, run_steps};
 use natpmp_testkit::net::{Link, Sim};
 use proptest::collection::vec;
@@ -27,11 +27,11 @@ proptest! {
     #[test]
     fn a_kept_mapping_comes_back_after_any_finite_sequence_of_faults(
         seed: u64,
-        hears_apart: bool,
+        separate_announcements: bool,
         is_unpunctual: bool,
         steps in vec(step(), 1..60),
     ) {
-        run_steps(Setup { seed, hears_apart, is_unpunctual }, &steps);
+        run_steps(Setup { seed, separate_announcements, is_unpunctual }, &steps);
     }
 
     /// C15, C16
@@ -40,7 +40,7 @@ proptest! {
         seed: u64,
         packets in vec((any::<bool>(), packet(), 0u64..3_000), 1..100),
     ) {
-        let mut run = Run::new(Setup { seed, hears_apart: true, is_unpunctual: false });
+        let mut run = Run::new(Setup { seed, separate_announcements: true, is_unpunctual: false });
         run.take(&Step::Keep((Protocol::Udp, 4_000), 4_000, 7_200));
         run.take(&Step::Turn(Fault::Reach(Reach::Silent)));
         run.take(&Step::Refresh((Protocol::Udp, 4_000)));
@@ -57,7 +57,7 @@ proptest! {
     /// C03, C16, C25
     #[test]
     fn a_bad_network_keeps_no_mapping_from_being_made_and_kept(seed: u64) {
-        let mut run = Run::new(Setup { seed, hears_apart: true, is_unpunctual: false });
+        let mut run = Run::new(Setup { seed, separate_announcements: true, is_unpunctual: false });
         run.take(&Step::Link(Link::bad()));
         for port in 4_000..4_003 {
             run.take(&Step::Keep((Protocol::Tcp, port), 0, 600));
@@ -89,12 +89,12 @@ fn years_go_by_without_a_renewal_too_many_or_too_few() {
 /// C25, C28
 #[test]
 fn years_of_failure_do_not_end_the_tries() {
-    for knobs in [
-        Knobs { reach: Reach::Silent, ..Knobs::default() },
-        Knobs { reach: Reach::Closed, ..Knobs::default() },
-        Knobs { refuse_map: Some(2), ..Knobs::default() },
+    for faults in [
+        Faults { reach: Reach::Silent, ..Faults::default() },
+        Faults { reach: Reach::Closed, ..Faults::default() },
+        Faults { refuse_map: Some(2), ..Faults::default() },
     ] {
-        let mut sim = Sim::new(Gateway::with(knobs));
+        let mut sim = Sim::new(Gateway::with(faults));
         sim.command(|client, now| client.keep(now, &MapRequest::new(Protocol::Udp, 4_000))).unwrap();
         for _ in 0..10 {
             sim.run_for(Duration::from_secs(86_400));
@@ -102,7 +102,7 @@ fn years_of_failure_do_not_end_the_tries() {
             // A machine that was off for half a year.
             sim.sleep(Duration::from_secs(182 * 86_400));
         }
-        sim.gateway().knobs = Knobs::default();
+        sim.gateway().faults = Faults::default();
         sim.run_for(Duration::from_secs(64 + 64));
         assert!(matches!(sim.events().last(), Some(Event::Mapped(_))));
     }

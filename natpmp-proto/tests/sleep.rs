@@ -14,11 +14,11 @@ use std::time::Duration;
 use natpmp_proto::client::LossCause;
 use natpmp_proto::wire::Request;
 use natpmp_proto::{Event, MapRequest, Protocol};
-use natpmp_testkit::gateway::{Announces, Gateway, Knobs, Reach};
+use natpmp_testkit::gateway::{Announces, Faults, Gateway, Reach};
 use natpmp_testkit::net::Sim;
 
-fn keeping(knobs: Knobs) -> Sim {
-    let mut sim = Sim::new(Gateway::with(knobs));
+fn keeping(faults: Faults) -> Sim {
+    let mut sim = Sim::new(Gateway::with(faults));
     for port in 4_000..4_008 {
         sim.command(|client, now| client.keep(now, &MapRequest::new(Protocol::Udp, port))).unwrap();
     }
@@ -44,7 +44,7 @@ fn asked_ports(sim: &Sim) -> Vec<u16> {
 fn what_is_overdue_after_a_sleep_is_renewed_once_and_without_a_burst() {
     // Up to half of the lease, to its end, and to many leases later.
     for slept in [3_600, 5_000, 7_199, 7_200, 7_201, 100_000, 40_000_000] {
-        let mut sim = keeping(Knobs { delay: Duration::from_millis(10), ..Knobs::default() });
+        let mut sim = keeping(Faults { delay: Duration::from_millis(10), ..Faults::default() });
         sim.run_for(Duration::from_millis(100));
         sim.forget();
         sim.sleep(Duration::from_secs(slept));
@@ -62,7 +62,7 @@ fn what_is_overdue_after_a_sleep_is_renewed_once_and_without_a_burst() {
 /// C27
 #[test]
 fn a_lease_that_ended_during_a_sleep_is_told_as_lost_and_comes_back() {
-    let mut sim = keeping(Knobs::default());
+    let mut sim = keeping(Faults::default());
     sim.sleep(Duration::from_secs(100_000));
     let lost = |event: &&Event| matches!(event, Event::Lost { cause: LossCause::Expired, .. });
     let mapped = |event: &&Event| matches!(event, Event::Mapped(_));
@@ -75,7 +75,7 @@ fn a_lease_that_ended_during_a_sleep_is_told_as_lost_and_comes_back() {
 /// C27
 #[test]
 fn a_sleep_shorter_than_half_of_the_lease_costs_nothing() {
-    let mut sim = keeping(Knobs::default());
+    let mut sim = keeping(Faults::default());
     sim.sleep(Duration::from_secs(3_599));
     assert_eq!(sim.sent(), []);
 }
@@ -83,10 +83,10 @@ fn a_sleep_shorter_than_half_of_the_lease_costs_nothing() {
 /// C27
 #[test]
 fn a_request_that_slept_through_the_end_of_its_schedule_is_given_another() {
-    let mut sim = Sim::new(Gateway::with(Knobs { reach: Reach::Silent, ..Knobs::default() }));
+    let mut sim = Sim::new(Gateway::with(Faults { reach: Reach::Silent, ..Faults::default() }));
     sim.command(|client, now| client.map(now, &MapRequest::new(Protocol::Udp, 4_000))).unwrap();
     sim.run_for(Duration::from_secs(100));
-    sim.gateway().knobs.reach = Reach::Open;
+    sim.gateway().faults.reach = Reach::Open;
     sim.sleep(Duration::from_secs(10_000));
     assert!(matches!(sim.events()[..], [Event::Mapped(_)]), "{:?}", sim.events());
 }
@@ -94,7 +94,7 @@ fn a_request_that_slept_through_the_end_of_its_schedule_is_given_another() {
 /// C27
 #[test]
 fn sleeping_through_every_deadline_still_ends_in_an_error() {
-    let mut sim = Sim::new(Gateway::with(Knobs { reach: Reach::Silent, ..Knobs::default() }));
+    let mut sim = Sim::new(Gateway::with(Faults { reach: Reach::Silent, ..Faults::default() }));
     sim.command(|client, now| client.request_external_address(now));
     for _ in 0..30 {
         sim.sleep(Duration::from_secs(10_000));
@@ -106,7 +106,7 @@ fn sleeping_through_every_deadline_still_ends_in_an_error() {
 /// C18, C27
 #[test]
 fn a_restart_during_a_sleep_is_seen_by_the_first_answer() {
-    let mut sim = keeping(Knobs { announces: Announces::NatPmp, ..Knobs::default() });
+    let mut sim = keeping(Faults { announces: Announces::NatPmp, ..Faults::default() });
     sim.run_for(Duration::from_secs(1_000));
     sim.with_gateway(|gateway, now| gateway.restart(now));
     sim.sleep(Duration::from_secs(5_000));

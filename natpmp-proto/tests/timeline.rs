@@ -14,13 +14,13 @@ use std::time::Duration;
 use natpmp_proto::client::{Error, MappingState};
 use natpmp_proto::wire::Request;
 use natpmp_proto::{Backoff, Event, Instant, MapRequest, Protocol, Schedule};
-use natpmp_testkit::gateway::{Gateway, Grant, Knobs, Reach};
+use natpmp_testkit::gateway::{Faults, Gateway, Grant, Reach};
 use natpmp_testkit::net::{Link, Sim};
 
 const UDP: MapRequest = MapRequest::new(Protocol::Udp, 4_000);
 
 fn silent() -> Gateway {
-    Gateway::with(Knobs { reach: Reach::Silent, ..Knobs::default() })
+    Gateway::with(Faults { reach: Reach::Silent, ..Faults::default() })
 }
 
 /// When a question is sent at a gateway that is silent, and when it is given up, in milliseconds.
@@ -31,7 +31,7 @@ fn question_in_silence(schedule: Schedule) -> (Vec<u64>, u64) {
     sim.run_for(Duration::from_secs(400 * 86_400));
     assert_eq!(sim.events(), [Event::ExternalAddress(Err(Error::NoAnswer))]);
     assert_eq!(sim.client().poll_timeout(), None);
-    let given_up = sim.told()[0].at.saturating_since(start).as_millis();
+    let given_up = sim.timed_events()[0].at.saturating_since(start).as_millis();
     (sim.send_times(start), u64::try_from(given_up).unwrap())
 }
 
@@ -83,15 +83,15 @@ fn neither_foreign_nor_bad_nor_unwanted_datagrams_move_a_send() {
     sim.inject(Sim::<8>::GATEWAY, &deletion);
     sim.run_for(Duration::from_secs(600));
     assert_eq!(sim.send_times(start), [0, 250, 750, 1_750, 3_750, 7_750, 15_750, 31_750, 63_750]);
-    assert_eq!(sim.told().len(), 1);
-    assert_eq!(sim.told()[0].at, start + Schedule::RFC.total());
+    assert_eq!(sim.timed_events().len(), 1);
+    assert_eq!(sim.timed_events()[0].at, start + Schedule::RFC.total());
 }
 
 /// C12
 #[test]
 fn a_kept_mapping_is_asked_for_once_at_half_of_each_lease_and_at_no_other_time() {
     for (granted, half) in [(7_200, 3_600_000), (60, 30_000), (3, 1_500), (1, 500)] {
-        let mut sim = Sim::new(Gateway::with(Knobs { grant: Grant::AtMost(granted), ..Knobs::default() }));
+        let mut sim = Sim::new(Gateway::with(Faults { grant: Grant::AtMost(granted), ..Faults::default() }));
         let start = sim.now();
         sim.command(|client, now| client.keep(now, &UDP)).unwrap();
         sim.run_for(Duration::from_millis(half * 10));
@@ -106,7 +106,7 @@ fn a_kept_mapping_is_asked_for_once_at_half_of_each_lease_and_at_no_other_time()
 #[test]
 fn an_interval_of_ones_own_replaces_half_of_the_lease_unless_the_lease_is_shorter() {
     for (interval, granted, expected) in [(45, 7_200, 45_000), (45, 60, 45_000), (60, 60, 30_000), (600, 60, 30_000)] {
-        let mut sim = Sim::new(Gateway::with(Knobs { grant: Grant::AtMost(granted), ..Knobs::default() }));
+        let mut sim = Sim::new(Gateway::with(Faults { grant: Grant::AtMost(granted), ..Faults::default() }));
         let start = sim.now();
         sim.command(|client, now| client.keep(now, &UDP.refresh_interval(interval))).unwrap();
         sim.run_for(Duration::from_millis(expected * 2));
@@ -121,8 +121,8 @@ fn a_mapping_held_once_is_never_renewed_and_its_end_is_told_to_the_second() {
     sim.command(|client, now| client.map(now, &UDP)).unwrap();
     sim.run_for(Duration::from_secs(86_400));
     assert_eq!(sim.send_times(start), [0]);
-    assert_eq!(sim.told().len(), 2);
-    assert_eq!(sim.told()[1].at, start + Duration::from_secs(7_200));
+    assert_eq!(sim.timed_events().len(), 2);
+    assert_eq!(sim.timed_events()[1].at, start + Duration::from_secs(7_200));
     assert_eq!(sim.client().poll_timeout(), None);
     assert_eq!(sim.client().mappings().count(), 0);
 }
@@ -133,7 +133,7 @@ fn refusals_are_met_by_a_growing_pause_with_a_ceiling_and_a_random_part() {
     let backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(64));
     let mut first_pauses = Vec::new();
     for seed in 0..20 {
-        let gateway = Gateway::with(Knobs { refuse_map: Some(2), ..Knobs::default() });
+        let gateway = Gateway::with(Faults { refuse_map: Some(2), ..Faults::default() });
         let mut sim: Sim = Sim::with_rules(gateway, |rules| rules.backoff(backoff), seed);
         sim.command(|client, now| client.keep(now, &UDP)).unwrap();
         sim.run_for(Duration::from_secs(3_600));
@@ -156,7 +156,7 @@ fn refusals_are_met_by_a_growing_pause_with_a_ceiling_and_a_random_part() {
 #[test]
 fn port_unreachable_and_silence_are_met_by_the_same_growing_pause() {
     for (reach, spent) in [(Reach::Closed, Duration::ZERO), (Reach::Silent, Duration::from_millis(7_750))] {
-        let gateway = Gateway::with(Knobs { reach, ..Knobs::default() });
+        let gateway = Gateway::with(Faults { reach, ..Faults::default() });
         let mut sim: Sim = Sim::with_rules(gateway, |rules| rules.schedule(Schedule::QUICK), 3);
         sim.command(|client, now| client.keep(now, &UDP)).unwrap();
         sim.run_for(Duration::from_secs(3_600));
@@ -173,13 +173,13 @@ fn port_unreachable_and_silence_are_met_by_the_same_growing_pause() {
 /// C25
 #[test]
 fn a_pause_is_forgotten_once_an_answer_comes() {
-    let mut sim = Sim::new(Gateway::with(Knobs { refuse_map: Some(4), ..Knobs::default() }));
+    let mut sim = Sim::new(Gateway::with(Faults { refuse_map: Some(4), ..Faults::default() }));
     sim.command(|client, now| client.keep(now, &UDP)).unwrap();
     sim.run_for(Duration::from_secs(1_000));
-    sim.gateway().knobs.refuse_map = None;
+    sim.gateway().faults.refuse_map = None;
     sim.run_for(Duration::from_secs(64));
     assert!(matches!(sim.events().last(), Some(Event::Mapped(_))));
-    sim.gateway().knobs.refuse_map = Some(4);
+    sim.gateway().faults.refuse_map = Some(4);
     sim.forget();
     sim.run_for(Duration::from_secs(3_610));
     let pauses = gaps(&sim);
@@ -189,13 +189,13 @@ fn a_pause_is_forgotten_once_an_answer_comes() {
 /// C25
 #[test]
 fn the_pauses_after_silence_begin_anew_once_the_gateway_has_answered() {
-    let mut sim = Sim::new(Gateway::with(Knobs { reach: Reach::Closed, ..Knobs::default() }));
+    let mut sim = Sim::new(Gateway::with(Faults { reach: Reach::Closed, ..Faults::default() }));
     sim.command(|client, now| client.keep(now, &UDP)).unwrap();
     sim.run_for(Duration::from_secs(600));
-    sim.gateway().knobs.reach = Reach::Open;
+    sim.gateway().faults.reach = Reach::Open;
     sim.run_for(Duration::from_secs(64));
     assert!(matches!(sim.events().last(), Some(Event::Mapped(_))));
-    sim.gateway().knobs.reach = Reach::Closed;
+    sim.gateway().faults.reach = Reach::Closed;
     sim.forget();
     sim.run_for(Duration::from_secs(3_700));
     let pauses = gaps(&sim);
@@ -206,11 +206,11 @@ fn the_pauses_after_silence_begin_anew_once_the_gateway_has_answered() {
 /// C12
 #[test]
 fn a_refused_renewal_is_tried_at_ever_later_points_of_what_is_left_until_the_lease_ends() {
-    let mut sim = Sim::new(Gateway::with(Knobs { grant: Grant::AtMost(60), ..Knobs::default() }));
+    let mut sim = Sim::new(Gateway::with(Faults { grant: Grant::AtMost(60), ..Faults::default() }));
     sim.command(|client, now| client.keep(now, &UDP)).unwrap();
     let granted = sim.now();
     sim.forget();
-    sim.gateway().knobs.refuse_map = Some(4);
+    sim.gateway().faults.refuse_map = Some(4);
     sim.run_until(granted + Duration::from_millis(59_999));
     assert!(matches!(sim.client().mapping(Protocol::Udp, 4_000).unwrap().state, MappingState::Open { .. }));
     let expires = granted + Duration::from_secs(60);
@@ -252,7 +252,7 @@ fn all_that_waits_for_a_silent_gateway_shares_the_verdict_of_one_request() {
     assert_eq!(sim.send_times(start), [0, 250, 750, 1_750, 3_750]);
     let failed = sim.events().iter().filter(|event| matches!(event, Event::Failed { .. })).count();
     assert_eq!(failed, 8);
-    sim.gateway().knobs.reach = Reach::Open;
+    sim.gateway().faults.reach = Reach::Open;
     sim.forget();
     sim.run_for(Duration::from_secs(2));
     assert_eq!(sim.sent().len(), 8, "the first answer releases the rest");

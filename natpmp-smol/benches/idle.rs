@@ -25,7 +25,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use natpmp_smol::{MapRequest, Protocol};
-use natpmp_testkit::gateway::{Gateway, Knobs, Served};
+use natpmp_testkit::gateway::{Faults, Gateway, Served};
 use smol::LocalExecutor;
 
 fn main() {
@@ -118,7 +118,7 @@ fn park() -> ! {
 /// Runs them all, and prints the table.
 fn measure() {
     // As on a network, an answer is not there yet when the client looks for it.
-    let served = Served::start(Gateway::with(Knobs { delay: Duration::from_millis(1), ..Knobs::default() }));
+    let served = Served::start(Gateway::with(Faults { delay: Duration::from_millis(1), ..Faults::default() }));
     let mut free_port = 1_024;
     let mut start = |program: &str, count: u16, lifetime: u32| {
         let job = Job { gateway: served.address(), count, first_port: free_port, lifetime };

@@ -52,13 +52,10 @@
 //! - `server`: a gateway on real sockets, for a NAT of your own; with `relay` or `nftables` a NAT comes along.
 //!
 //! # Security
-//! What an attacker can and cannot do to a client and to a gateway is written in
-//! [natpmp-proto](https://docs.rs/natpmp-proto/latest/natpmp_proto/security/), with the tests that prove it.
+//! What an attacker can and cannot do to a client and to a gateway is written in `natpmp-proto/SECURITY.md` of the repository, with the
+//! tests that prove it.
 //!
 //! Rust 1.85 or later.
-//!
-//! # Dependencies
-#![doc = include_str!("../DEPENDENCIES.md")]
 
 mod client;
 mod driver;

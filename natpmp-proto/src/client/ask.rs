@@ -186,7 +186,6 @@ impl Exchange {
         let left = self.deadline.span_since(now);
         let since_send = wait.saturating_sub(left);
         let soonest = now + first.saturating_sub(since_send);
-        // `>= 1` would do as well: after one send, the soonest is the deadline.
         if !self.is_hurried && self.sends > 1 && soonest < self.deadline {
             self.is_hurried = true;
             self.sends = 0;

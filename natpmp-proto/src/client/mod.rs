@@ -435,7 +435,6 @@ impl UnmapAll {
 
 /// Milliseconds, a second of them at least.
 const fn clamp(millis: u32) -> u32 {
-    // `<=` would do as well: a second is a second.
     if millis < 1_000 { 1_000 } else { millis }
 }
 

@@ -132,7 +132,7 @@ impl<const N: usize> Gateway<N> {
         let expires = at.seconds.saturating_add(lifetime).saturating_add(1);
         let Some(entry) = self.table.get_mut(index) else { return };
         entry.expires = expires;
-        // A later end is found when the heap looks next; an earlier one must not be missed. `<=` would move a look to where it is.
+        // A later end is found when the heap looks next; an earlier one must not be missed.
         if expires < entry.term {
             self.table.move_look(index, expires);
         }

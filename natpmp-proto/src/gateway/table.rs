@@ -252,7 +252,6 @@ impl<const N: usize> Table<N> {
 
     #[inline(never)]
     fn key_bucket(&self, key: &Key) -> usize {
-        // They do not overlap, so that `^` would join them as well.
         let port = u32::from(key.internal_port) << 8 | u32::from(key.protocol.opcode());
         self.bucket(self.hash(key.client.to_bits()).wrapping_add(port))
     }
@@ -323,7 +322,6 @@ impl Entry {
     }
 
     pub(super) const fn owe(&mut self, owed: Owed, reply_port: u16) {
-        // `^` would do as well: its bits are cleared before they are set.
         self.marks = self.marks & !OWED
             | match owed {
                 Owed::Nothing => 0,
@@ -383,7 +381,6 @@ const WANTED: u8 = 2;
 const STATIC: u8 = 4;
 const OWED_MAPPING: u8 = 8;
 const OWED_DELETION: u8 = 16;
-// One bit each, so that `^` would join them as well.
 const OWED: u8 = OWED_MAPPING | OWED_DELETION;
 const STANDING: u8 = 32;
 const OUTDATED: u8 = 64;

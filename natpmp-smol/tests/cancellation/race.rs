@@ -11,7 +11,7 @@ use smol::{Timer, block_on};
 #[test]
 fn a_mapping_that_comes_too_late_for_a_timer_is_deleted_at_the_end() {
     let mut gateway = Gateway::new();
-    gateway.knobs.delay = Duration::from_millis(4);
+    gateway.faults.delay = Duration::from_millis(4);
     let served = Served::start(gateway);
     let (client, driver) = Client::builder().gateway(served.address()).announcements(false).build().unwrap();
     let work = async {
@@ -37,7 +37,7 @@ fn a_mapping_that_comes_too_late_for_a_timer_is_deleted_at_the_end() {
 #[test]
 fn a_kept_mapping_whose_stop_loses_a_race_is_deleted() {
     let mut gateway = Gateway::new();
-    gateway.knobs.delay = Duration::from_millis(4);
+    gateway.faults.delay = Duration::from_millis(4);
     let served = Served::start(gateway);
     let (client, driver) = Client::builder().gateway(served.address()).announcements(false).build().unwrap();
     let work = async {

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use natpmp_testkit::lab::{Lab, Protocol, back_within, echo, wait_until};
+use natpmp_lab::{Lab, Protocol, back_within, echo, wait_until};
 
 use super::{AT_ONCE, Programs, ip};
 
@@ -38,7 +38,7 @@ fn mappings_move(what: &str, change: impl FnOnce(&Lab), back: Option<&dyn Fn(&La
     programs.tell(|port| format!("udp {port} is not open at present"));
     programs.tell(|port| format!("udp {port} is open at 11.99.0.7:{port}"));
     assert!(programs.are_reached_by(&other));
-    let asked = (lab.router().asked(), other.router().asked());
+    let asked = (lab.router().requests(), other.router().requests());
     assert!(asked.0.deletions == 2 && asked.0.all() == 2, "{asked:?}");
     assert!(asked.1.mappings == 2 && asked.1.all() == 4, "{asked:?}");
 

@@ -18,7 +18,7 @@ mod interfaces;
 
 use std::time::Duration;
 
-use natpmp_testkit::lab::{Host, Lab, Protocol, Running};
+use natpmp_lab::{Host, Lab, Protocol, Running};
 
 /// Programs that keep UDP 4000 and 4001 on the first client, the one on smol and the other on tokio.
 #[derive(Debug)]

@@ -21,7 +21,7 @@ mod several;
 
 use std::time::Duration;
 
-use natpmp_testkit::lab::{Host, Running};
+use natpmp_lab::{Host, Running};
 
 /// Starts an example on a host. It runs until its input has a line, or ends.
 fn start(host: &Host, example: &str, arguments: &[&str]) -> Running {

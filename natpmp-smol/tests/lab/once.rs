@@ -4,8 +4,8 @@ use std::future::Future;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use natpmp_lab::{GATEWAY, Host, Lab, echo, wait_until};
 use natpmp_smol::{Client, Ending, Error, MapRequest, MappingState, Protocol, Refusal};
-use natpmp_testkit::lab::{GATEWAY, Host, Lab, echo, wait_until};
 use smol::future::{FutureExt, poll_once};
 use smol::{LocalExecutor, Timer, block_on};
 
@@ -174,5 +174,5 @@ fn run<T: Send, F: Future<Output = T>>(host: &Host, work: impl FnOnce(Client) ->
     })
 }
 
-const PROTOCOLS: [(Protocol, natpmp_testkit::lab::Protocol); 2] =
-    [(Protocol::Udp, natpmp_testkit::lab::Protocol::Udp), (Protocol::Tcp, natpmp_testkit::lab::Protocol::Tcp)];
+const PROTOCOLS: [(Protocol, natpmp_lab::Protocol); 2] =
+    [(Protocol::Udp, natpmp_lab::Protocol::Udp), (Protocol::Tcp, natpmp_lab::Protocol::Tcp)];

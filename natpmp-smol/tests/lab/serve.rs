@@ -1,6 +1,6 @@
 //! A gateway and its client in one program.
 
-use natpmp_testkit::lab::Lab;
+use natpmp_lab::Lab;
 
 use super::{SOON, start};
 

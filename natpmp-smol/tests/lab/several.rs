@@ -1,6 +1,6 @@
 //! Several gateways at once.
 
-use natpmp_testkit::lab::{Lab, Protocol, echo};
+use natpmp_lab::{Lab, Protocol, echo};
 
 use super::{SOON, start};
 

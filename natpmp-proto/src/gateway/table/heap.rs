@@ -63,7 +63,6 @@ impl<const N: usize> Table<N> {
         loop {
             let left = place.saturating_mul(2).saturating_add(1);
             let right = left.saturating_add(1);
-            // `<=` would do as well: of two that are looked at at the same time, either may be the first.
             let smaller = if self.look_at(right) < self.look_at(left) { right } else { left };
             if self.look_at(place) <= self.look_at(smaller) {
                 return;

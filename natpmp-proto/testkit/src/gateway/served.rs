@@ -9,7 +9,7 @@ use std::time::Duration;
 use natpmp_proto::wire::Request;
 use natpmp_proto::{Instant, Protocol};
 
-use super::{Destination, Gateway, Knobs, Reach};
+use super::{Destination, Faults, Gateway, Reach};
 
 /// A gateway on a UDP socket: of 127.0.0.1, with a port of its own, unless another address is said. It ends when it is dropped.
 ///
@@ -89,11 +89,11 @@ impl Served {
         self.shared.lock().client
     }
 
-    /// Looks at the gateway or changes it; when this returns, the socket is as its knobs say.
+    /// Looks at the gateway or changes it; when this returns, the socket is as its faults say.
     pub fn with<T>(&self, work: impl FnOnce(&mut Gateway, Instant) -> T) -> T {
         let mut state = self.shared.lock();
         let result = work(&mut state.gateway, self.shared.now());
-        let wants_open = state.gateway.knobs.reach != Reach::Closed;
+        let wants_open = state.gateway.faults.reach != Reach::Closed;
         while state.is_open != wants_open && self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
             let waited = self.shared.changed.wait_timeout(state, GLANCE);
             state = waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
@@ -102,13 +102,13 @@ impl Served {
     }
 
     /// Changes what the gateway does wrong.
-    pub fn turn(&self, change: impl FnOnce(&mut Knobs)) {
-        self.with(|gateway, _| change(&mut gateway.knobs));
+    pub fn turn(&self, change: impl FnOnce(&mut Faults)) {
+        self.with(|gateway, _| change(&mut gateway.faults));
     }
 
     /// Has it answer, keep silent, or close its port.
     pub fn reach(&self, reach: Reach) {
-        self.turn(|knobs| knobs.reach = reach);
+        self.turn(|faults| faults.reach = reach);
     }
 
     /// The external port that an internal one has.
@@ -182,7 +182,7 @@ impl Shared {
             if state.is_stopping {
                 return;
             }
-            if state.gateway.knobs.reach == Reach::Closed {
+            if state.gateway.faults.reach == Reach::Closed {
                 socket = None;
             } else if socket.is_none() {
                 socket = UdpSocket::bind(address).ok();

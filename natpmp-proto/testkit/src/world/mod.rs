@@ -12,11 +12,12 @@
 //! }
 //! ```
 
-mod listening;
 pub mod scenarios;
 mod virtual_world;
 
-use std::net::Ipv4Addr;
+use std::collections::HashSet;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use natpmp_proto::client::Error;
@@ -24,10 +25,9 @@ use natpmp_proto::{Backoff, Event, Instant, MapRequest, Mapping, Protocol, Sched
 
 use crate::gateway::Gateway;
 
-pub use listening::listening;
 pub use virtual_world::VirtualWorld;
 
-/// One client at one gateway, fresh for each scenario. The gateway's faults are turned by its knobs.
+/// One client at one gateway, fresh for each scenario. The gateway's faults are turned on by [`World::gateway`].
 ///
 /// Announcements of the gateway reach the client, on whatever socket.
 pub trait World {
@@ -126,5 +126,36 @@ impl Scale {
             patience: Duration::from_secs(30),
             is_exact: false,
         }
+    }
+}
+
+/// Builds a client that hears announcements on a port of the loopback interface that nobody else has, and returns that
+/// address too. `build` is `None` if the client cannot listen there.
+///
+/// The port is found by letting the system choose one. Should somebody else get it in the moment before the client opens
+/// it, another is tried.
+///
+/// # Panics
+/// If there is none.
+pub fn listening<C>(mut build: impl FnMut(SocketAddrV4) -> Option<C>) -> (C, SocketAddrV4) {
+    static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
+    for _ in 0..100 {
+        let address = free_address();
+        // A client shares its port with whoever allows it, so that another client of these tests would not be noticed.
+        if !GIVEN.lock().unwrap().get_or_insert_default().insert(address.port()) {
+            continue;
+        }
+        if let Some(client) = build(address) {
+            return (client, address);
+        }
+    }
+    panic!("no port for announcements could be had");
+}
+
+fn free_address() -> SocketAddrV4 {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    match socket.local_addr().unwrap() {
+        SocketAddr::V4(address) => address,
+        SocketAddr::V6(address) => panic!("{address} is not of IPv4"),
     }
 }

@@ -29,10 +29,10 @@ impl VirtualWorld {
     /// Waits for the answer to a call. Other events stay to be read.
     fn wait<T>(&mut self, answer: impl Fn(&Event) -> Option<T>) -> T {
         loop {
-            let told = self.sim.next_event(Scale::exact().patience).expect("an answer comes");
-            match answer(&told.event) {
+            let timed = self.sim.next_event(Scale::exact().patience).expect("an answer comes");
+            match answer(&timed.event) {
                 Some(result) => return result,
-                None => self.unread.push_back(told.event),
+                None => self.unread.push_back(timed.event),
             }
         }
     }
@@ -122,6 +122,6 @@ impl World for VirtualWorld {
     }
 
     fn next_event(&mut self, limit: Duration) -> Option<Event> {
-        self.unread.pop_front().or_else(|| self.sim.next_event(limit).map(|told| told.event))
+        self.unread.pop_front().or_else(|| self.sim.next_event(limit).map(|timed| timed.event))
     }
 }

@@ -3,8 +3,8 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use natpmp_lab::{Lab, Protocol, back_within, echo, wait_until};
 use natpmp_testkit::gateway::Gateway;
-use natpmp_testkit::lab::{Lab, Protocol, back_within, echo, wait_until};
 
 use super::keeping::succeed;
 use super::{AT_ONCE, Keep, NATPMP, OPENED, SOON, faulty, ip};
@@ -28,7 +28,7 @@ fn a_router_that_returns_with_another_external_address_is_told_of_once() {
     kept.event("mapped");
     assert!(lab.leads_to_client(Protocol::Udp, 4000));
     std::thread::sleep(AT_ONCE);
-    let asked = lab.router().asked();
+    let asked = lab.router().requests();
     assert!(asked.all() <= 8, "{asked:?}");
     let again = ["gateway-restarted", "lost", "external-address 11.99.0.7", "mapped 4000 11.99.0.7"];
     kept.end().is(&[&OPENED, &again]);

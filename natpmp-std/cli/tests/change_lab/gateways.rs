@@ -1,6 +1,6 @@
 //! The default route moves to another router.
 
-use natpmp_testkit::lab::{Lab, Protocol, back_within, echo, wait_until};
+use natpmp_lab::{Lab, Protocol, back_within, echo, wait_until};
 
 use super::{AT_ONCE, Keep, OPENED, SOON, ip};
 
@@ -43,7 +43,7 @@ fn a_mapping_moves_with_the_default_route(what: &str, prepare: fn(&Lab), change:
     assert!(wait_until(AT_ONCE, || lab.router().mappings().is_empty()), "the one that was left is told");
     kept.event("mapped");
     assert!(other.internet().reaches(Protocol::Udp, (other.external_address(), 4000)));
-    let asked = (lab.router().asked(), other.router().asked());
+    let asked = (lab.router().requests(), other.router().requests());
     assert!(asked.0.deletions == 1 && asked.0.all() == 1, "{asked:?}");
     assert!(asked.1.mappings == 1 && asked.1.all() == 2, "{asked:?}");
 
@@ -67,7 +67,7 @@ fn a_default_route_that_flaps_causes_no_flood_and_ends_at_the_right_gateway() {
     ip(lab.client(), "route replace default via 192.168.2.1 dev eth1");
     let is_there = || lab.router().mappings().is_empty() && other.router().mappings().len() == 1;
     assert!(wait_until(SOON, is_there));
-    let asked = lab.router().asked().all() + other.router().asked().all();
+    let asked = lab.router().requests().all() + other.router().requests().all();
     assert!(asked <= 12, "{asked}");
     assert_eq!(kept.port(), "4000");
     let story = kept.end();
@@ -83,7 +83,7 @@ fn a_gateway_that_was_given_stays_wherever_the_default_route_goes() {
     [&lab, &other].into_iter().for_each(|lab| lab.router().count_requests());
     ip(lab.client(), "route replace default via 192.168.2.1 dev eth1");
     std::thread::sleep(AT_ONCE);
-    assert_eq!(lab.router().asked().all() + other.router().asked().all(), 0, "nothing has changed");
+    assert_eq!(lab.router().requests().all() + other.router().requests().all(), 0, "nothing has changed");
     assert_eq!(lab.router().mappings().len(), 1);
     kept.end().is(&[&OPENED]);
     assert!(lab.router().mappings().is_empty());

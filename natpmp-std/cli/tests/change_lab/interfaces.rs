@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use natpmp_testkit::lab::{Lab, Protocol, back_within, echo, wait_until};
+use natpmp_lab::{Lab, Protocol, back_within, echo, wait_until};
 
 use super::{AT_ONCE, Keep, OPENED, SOON, ip};
 
@@ -88,7 +88,7 @@ fn a_lease_of_these_is_back_at_once(arguments: &str, what: &str, break_it: fn(&L
     back_within(AT_ONCE, what, || mend(&lab), || !lab.router().mappings().is_empty());
     assert!(wait_until(SOON, || kept.port() == "4000"));
     assert!(lab.leads_to_client(Protocol::Udp, 4000), "what is open leads here");
-    let asked = lab.router().asked();
+    let asked = lab.router().requests();
     assert!(asked.all() <= 8, "{asked:?}");
     kept.end().is(&[&OPENED, &["lost", "mapped 4000 11.22.33.44"]]);
 }
@@ -106,7 +106,7 @@ fn an_interface_that_is_away_for_a_moment_is_no_news_to_anybody() {
     ip(lab.client(), "address add 192.168.1.12/24 dev eth0");
     ip(lab.client(), "address delete 192.168.1.12/24 dev eth0");
     let _ = kept.program.try_event(AT_ONCE, "renewed");
-    let asked = lab.router().asked();
+    let asked = lab.router().requests();
     assert!(asked.mappings <= 1 && asked.questions <= 1, "{asked:?}");
     kept.end().is(&[&OPENED]);
 }
@@ -131,7 +131,7 @@ fn a_mapping_follows_the_own_address() {
     let target = (lab.external_address(), u16::try_from(port).unwrap());
     assert!(lab.internet().reaches(Protocol::Udp, target), "packets come to the new address");
     assert_eq!(kept.port(), port.to_string());
-    let asked = lab.router().asked();
+    let asked = lab.router().requests();
     assert!(asked.all() <= 3, "{asked:?}");
     kept.end().is(&[&OPENED, &[&format!("changed {port} 11.22.33.44")]]);
 }

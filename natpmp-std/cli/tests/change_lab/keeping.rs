@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use natpmp_testkit::lab::{Lab, Running, Value};
+use natpmp_lab::{Lab, Running, Value};
 
 use super::story::Story;
 use super::{NATPMP, SOON};

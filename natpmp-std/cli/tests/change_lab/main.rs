@@ -28,8 +28,8 @@ mod waiting;
 
 use std::time::Duration;
 
+use natpmp_lab::{GATEWAY, Host, Lab};
 use natpmp_testkit::gateway::{Gateway, Served};
-use natpmp_testkit::lab::{GATEWAY, Host, Lab};
 
 use keeping::Keep;
 

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use natpmp_lab::{Lab, Protocol, back_within, echo, wait_until};
 use natpmp_testkit::gateway::{Gateway, Grant, Served};
-use natpmp_testkit::lab::{Lab, Protocol, back_within, echo, wait_until};
 
 use super::{AT_ONCE, Keep, OPENED, SOON, faulty, ip};
 
@@ -41,7 +41,7 @@ fn an_outage_that_nobody_tells_of_ends_within_one_pause(what: &str, verdict: &st
     for _ in 0..2 {
         kept.event("retrying");
     }
-    let asked = lab.router().asked();
+    let asked = lab.router().requests();
     assert!(asked.all() <= 12, "{asked:?}");
     back_within(
         Duration::from_secs(9),
@@ -56,13 +56,13 @@ fn an_outage_that_nobody_tells_of_ends_within_one_pause(what: &str, verdict: &st
 
 #[test]
 fn a_gateway_that_refused_for_long_is_asked_again_within_one_pause() {
-    outlives("refusals", |gateway, is_broken| gateway.knobs.refuse_map = is_broken.then_some(2));
+    outlives("refusals", |gateway, is_broken| gateway.faults.refuse_map = is_broken.then_some(2));
 }
 
 #[test]
 fn a_gateway_that_granted_nothing_for_long_is_asked_again_within_one_pause() {
     outlives("grants of nothing", |gateway, is_broken| {
-        gateway.knobs.grant = if is_broken { Grant::Exactly(0) } else { Grant::Asked };
+        gateway.faults.grant = if is_broken { Grant::Exactly(0) } else { Grant::Asked };
     });
 }
 
@@ -77,7 +77,7 @@ fn outlives(what: &str, set_broken: fn(&mut Gateway, bool)) {
     kept.event("lost");
     kept.event("retrying");
     assert_eq!(kept.port(), "");
-    let asked = lab.router().asked();
+    let asked = lab.router().requests();
     assert!(asked.all() <= 12, "{asked:?}");
     back_within(
         Duration::from_secs(9),
@@ -103,12 +103,12 @@ fn an_unreachable_route_is_waited_for() {
     assert_eq!(kept.port(), "");
     // The next attempt is not due for 3 s.
     kept.event("retrying");
-    assert_eq!(lab.router().asked().all(), 0);
+    assert_eq!(lab.router().requests().all(), 0);
     let vanish = || ip(lab.client(), "route delete unreachable 192.168.1.1/32");
     back_within(AT_ONCE, "unreachable route vanishes", vanish, || !lab.router().mappings().is_empty());
     kept.event("mapped");
     assert!(lab.leads_to_client(Protocol::Udp, 4000));
-    let asked = lab.router().asked();
+    let asked = lab.router().requests();
     assert!(asked.all() <= 4, "{asked:?}");
     kept.end().is(&[&OPENED, &["lost", "mapped 4000 11.22.33.44"]]);
 }

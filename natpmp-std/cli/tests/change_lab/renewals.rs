@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use natpmp_testkit::lab::{Lab, Protocol, echo, storm, wait_until};
+use natpmp_lab::{Lab, Protocol, echo, storm, wait_until};
 
 use super::keeping::succeed;
 use super::{Keep, NATPMP, OPENED, SOON};
@@ -26,7 +26,7 @@ fn a_renewal_on_another_port_is_a_change_that_is_told_once() {
     assert_eq!(kept.port(), port.to_string());
     // It keeps the new one.
     kept.event("renewed");
-    let asked = lab.router().asked();
+    let asked = lab.router().requests();
     assert!(asked.all() <= 8, "{asked:?}");
     kept.end().is(&[&OPENED, &[&format!("changed {port} 11.22.33.44")]]);
 }
@@ -46,7 +46,7 @@ fn a_grant_shorter_than_asked_is_renewed_in_time_again_and_again() {
         assert_eq!(kept.port(), "4000");
         std::thread::sleep(Duration::from_millis(50));
     }
-    let (asked, elapsed) = (lab.router().asked(), began.elapsed().as_secs());
+    let (asked, elapsed) = (lab.router().requests(), began.elapsed().as_secs());
     assert!((3..=elapsed + 2).contains(&asked.mappings), "{asked:?} in {elapsed} s");
     kept.event("renewed");
     kept.end().is(&[&OPENED]);
@@ -69,7 +69,7 @@ fn losses_and_a_storm_of_forged_answers_leave_the_mapping_as_it_is() {
         assert_eq!(kept.port(), "4000");
         std::thread::sleep(Duration::from_millis(100));
     }
-    let (asked, elapsed) = (lab.router().asked(), began.elapsed().as_secs());
+    let (asked, elapsed) = (lab.router().requests(), began.elapsed().as_secs());
     println!("{asked:?} in {elapsed} s, {} forged", storm.sent());
     drop(storm);
     // Each one may be lost and is sent again then; renewals are due every 2 s, and once because of a forged announcement.

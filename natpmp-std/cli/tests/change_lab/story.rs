@@ -1,6 +1,6 @@
 //! What a `natpmp keep` told.
 
-use natpmp_testkit::lab::{Finished, Value};
+use natpmp_lab::{Finished, Value};
 
 /// Its events and notes.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use natpmp_testkit::lab::{Lab, Protocol, back_within, echo, wait_until};
+use natpmp_lab::{Lab, Protocol, back_within, echo, wait_until};
 
 use super::gateways::{MOVED, RETURNED};
 use super::{AT_ONCE, Keep, OPENED, SOON, ip};
@@ -29,7 +29,7 @@ fn routes_to_the_halves_of_all_addresses_are_followed_and_so_is_their_end() {
     back_within(2 * AT_ONCE, "halves of a VPN vanish", || halves("delete"), || !lab.router().mappings().is_empty());
     assert!(wait_until(AT_ONCE, || other.router().mappings().is_empty()), "the one that was left is told");
     kept.event("mapped");
-    let asked = (lab.router().asked(), other.router().asked());
+    let asked = (lab.router().requests(), other.router().requests());
     assert!(asked.0.all() <= 3 && asked.1.all() <= 3, "{asked:?}");
     assert!(lab.leads_to_client(Protocol::Udp, 4000));
     kept.end().is(&[&OPENED, &MOVED, &RETURNED]);
@@ -48,7 +48,7 @@ fn a_vpn_that_breaks_off_leaves_the_gateway_there_was_before() {
     lab.router().count_requests();
     back_within(AT_ONCE, "VPN breaks off", || lab.disconnect("vpn0"), || !lab.router().mappings().is_empty());
     kept.event("mapped");
-    let asked = lab.router().asked();
+    let asked = lab.router().requests();
     assert!(asked.deletions == 0 && asked.all() == 2, "{asked:?}");
     kept.end().is(&[&["external-address 11.99.0.7", "mapped 4000 11.99.0.7"], &RETURNED]);
 }
@@ -95,8 +95,8 @@ fn a_vpn_is_used_whenever_it_is_there(arguments: &str, is_discovered: bool) {
     kept.event("mapped");
     assert!(other.internet().reaches(Protocol::Tcp, target));
 
-    assert_eq!(lab.router().asked().all(), 0, "nothing of this concerns the other gateway");
-    let asked = other.router().asked();
+    assert_eq!(lab.router().requests().all(), 0, "nothing of this concerns the other gateway");
+    let asked = other.router().requests();
     assert!(asked.all() <= 12, "{asked:?}");
     let story = kept.end();
     let found: &[&str] = if is_discovered { &["gateway 192.168.2.1:5351"] } else { &[] };

@@ -1,6 +1,6 @@
 //! There is no network at the start.
 
-use natpmp_testkit::lab::{Lab, Protocol, back_within, echo};
+use natpmp_lab::{Lab, Protocol, back_within, echo};
 
 use super::{AT_ONCE, Keep, OPENED, ip};
 
@@ -21,13 +21,13 @@ fn without_a_default_route_keep_says_so_once_and_maps_as_soon_as_there_is_one() 
         ip(lab.client(), "address delete 192.168.1.99/24 dev eth0");
         std::thread::sleep(AT_ONCE / 2);
     }
-    assert_eq!(lab.router().asked().all(), 0);
+    assert_eq!(lab.router().requests().all(), 0);
     assert_eq!(kept.port(), "");
     let appear = || ip(lab.client(), "route add default via 192.168.1.1");
     back_within(AT_ONCE, "default route appears", appear, || !lab.router().mappings().is_empty());
     kept.event("mapped");
     assert!(lab.leads_to_client(Protocol::Udp, 4000));
-    let asked = lab.router().asked();
+    let asked = lab.router().requests();
     assert!(asked.all() == 2, "{asked:?}");
     let story = kept.end();
     assert_eq!(story.count("retrying"), 1, "{story:?}");
@@ -49,7 +49,7 @@ fn a_network_that_comes_up_step_by_step_is_used_when_it_is_whole() {
     let appear = || ip(lab.client(), "route add default via 192.168.1.1");
     back_within(AT_ONCE, "network comes up", appear, || !lab.router().mappings().is_empty());
     kept.event("mapped");
-    let asked = lab.router().asked();
+    let asked = lab.router().requests();
     assert!(asked.all() == 2, "{asked:?}");
     let story = kept.end();
     assert_eq!(story.count("retrying"), 1, "{story:?}");

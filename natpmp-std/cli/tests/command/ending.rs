@@ -3,9 +3,9 @@
 use std::io::{BufRead, BufReader, Lines};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+use natpmp_lab::Running;
 use natpmp_proto::Protocol;
-use natpmp_testkit::gateway::{Knobs, Reach, Vpn};
-use natpmp_testkit::lab::Running;
+use natpmp_testkit::gateway::{Faults, Reach, Vpn};
 
 use super::{NATPMP, SOON, command, deletions, eventually, gateway, lease, requests, start, turn};
 
@@ -55,14 +55,14 @@ fn without_a_gateway_it_waits_for_one_and_says_so_once() {
 #[test]
 fn ending_it_before_anything_was_open_succeeds() {
     for (fault, options) in [
-        (Knobs { reach: Reach::Closed, ..Knobs::default() }, &[][..]),
-        (Knobs { reach: Reach::Silent, ..Knobs::default() }, &["--timeout", "0.3"]),
-        (Knobs { refuse_map: Some(2), refuse_unmap: Some(2), ..Knobs::default() }, &[]),
+        (Faults { reach: Reach::Closed, ..Faults::default() }, &[][..]),
+        (Faults { reach: Reach::Silent, ..Faults::default() }, &["--timeout", "0.3"]),
+        (Faults { refuse_map: Some(2), refuse_unmap: Some(2), ..Faults::default() }, &[]),
         // An address for documentation, which no host has.
-        (Knobs::default(), &["--bind", "192.0.2.77"]),
+        (Faults::default(), &["--bind", "192.0.2.77"]),
     ] {
         let gateway = gateway(|_| {});
-        turn(&gateway, |knobs| *knobs = fault);
+        turn(&gateway, |faults| *faults = fault);
         let arguments = [&["keep", "udp", "4000", "--json"], options].concat();
         let mut running = start(&gateway, &arguments);
         running.event(SOON, "retrying");
@@ -91,7 +91,7 @@ fn what_was_never_granted_is_not_said_to_lapse() {
 
 #[test]
 fn what_was_refused_is_not_said_to_lapse() {
-    let gateway = gateway(|knobs| (*knobs, knobs.refuse_map) = (Knobs::vpn(Vpn::AnswersMapped), Some(2)));
+    let gateway = gateway(|faults| (*faults, faults.refuse_map) = (Faults::vpn(Vpn::AnswersMapped), Some(2)));
     let running = start(&gateway, &["keep", "both", "0"]);
     eventually("both are refused", || tried_on(&running.complaints()) == ["tcp 0", "udp 0"]);
     running.interrupt();
@@ -104,7 +104,7 @@ fn what_was_refused_is_not_said_to_lapse() {
 fn a_deletion_that_fails_says_for_how_long_the_port_stays_open() {
     let gateway = gateway(|_| {});
     let (running, _) = super::keep(&gateway, &["udp", "4000", "--lifetime", "600"]);
-    turn(&gateway, |knobs| knobs.reach = Reach::Silent);
+    turn(&gateway, |faults| faults.reach = Reach::Silent);
     running.interrupt();
     let finished = running.finish(SOON);
     assert_eq!(finished.code, Some(3), "{finished}");

@@ -1,7 +1,7 @@
 //! What the command makes of gateways that do not say yes: its exit code, its words, its JSON.
 
-use natpmp_testkit::gateway::{Grant, Knobs, Reach};
-use natpmp_testkit::lab::{Finished, Running};
+use natpmp_lab::{Finished, Running};
+use natpmp_testkit::gateway::{Faults, Grant, Reach};
 use serde_json::json;
 
 use super::{Directory, SOON, command, gateway, json, natpmp, turn};
@@ -14,7 +14,7 @@ const ASKING: [&[&str]; 4] =
 #[test]
 fn nobody_on_the_port_is_exit_code_3_at_once() {
     let gateway = gateway(|_| {});
-    turn(&gateway, |knobs| knobs.reach = Reach::Closed);
+    turn(&gateway, |faults| faults.reach = Reach::Closed);
     for arguments in ASKING {
         let patient = [arguments, &["--timeout", "127.75"]].concat();
         let finished = natpmp(&gateway, &patient);
@@ -25,7 +25,7 @@ fn nobody_on_the_port_is_exit_code_3_at_once() {
 /// C03, C20
 #[test]
 fn silence_is_exit_code_3_when_the_time_is_over() {
-    let gateway = gateway(|knobs| knobs.reach = Reach::Silent);
+    let gateway = gateway(|faults| faults.reach = Reach::Silent);
     for arguments in ASKING {
         let hasty = [arguments, &["--timeout", "0.1"]].concat();
         let finished = natpmp(&gateway, &hasty);
@@ -46,8 +46,9 @@ fn every_result_code_has_its_exit_code_and_is_quoted() {
         (6, 7, "-v"),
         (65_535, 7, "-v"),
     ] {
-        turn(&gateway, |knobs| {
-            (knobs.refuse_map, knobs.refuse_unmap, knobs.refuse_address) = (Some(result), Some(result), Some(result));
+        turn(&gateway, |faults| {
+            (faults.refuse_map, faults.refuse_unmap, faults.refuse_address) =
+                (Some(result), Some(result), Some(result));
         });
         for arguments in ASKING {
             let finished = natpmp(&gateway, arguments);
@@ -60,10 +61,11 @@ fn every_result_code_has_its_exit_code_and_is_quoted() {
 #[test]
 fn a_grant_of_nothing_is_exit_code_7() {
     let gateway = gateway(|_| {});
-    for knobs in
-        [Knobs { grant: Grant::Exactly(0), ..Knobs::default() }, Knobs { grants_port_zero: true, ..Knobs::default() }]
-    {
-        turn(&gateway, |turned| *turned = knobs);
+    for faults in [
+        Faults { grant: Grant::Exactly(0), ..Faults::default() },
+        Faults { grants_port_zero: true, ..Faults::default() },
+    ] {
+        turn(&gateway, |turned| *turned = faults);
         assert_failed(&natpmp(&gateway, &["map", "udp", "4000", "--timeout", "0.6"]), 7, &["granted nothing"]);
     }
 }
@@ -99,7 +101,7 @@ fn a_file_that_cannot_be_written_is_exit_code_1_before_anybody_is_asked() {
 
 #[test]
 fn a_failure_in_json_is_an_object_too() {
-    let gateway = gateway(|knobs| (knobs.refuse_map, knobs.refuse_address) = (Some(2), Some(3)));
+    let gateway = gateway(|faults| (faults.refuse_map, faults.refuse_address) = (Some(2), Some(3)));
     let asked = gateway.address().to_string();
     let (finished, lines) = json(&gateway, &["map", "tcp", "4000"]);
     assert_eq!(finished.code, Some(4), "{finished}");
@@ -117,7 +119,7 @@ fn a_failure_in_json_is_an_object_too() {
 /// C25: what ends a one-shot is waited out by `keep`, and told each time.
 #[test]
 fn keep_tells_of_failures_and_tries_on() {
-    let gateway = gateway(|knobs| knobs.refuse_map = Some(2));
+    let gateway = gateway(|faults| faults.refuse_map = Some(2));
     let mut running = Running::spawn(command(gateway.address(), &["keep", "udp", "4000", "--json"]));
     let asked = gateway.address().to_string();
     let retrying = running.event(SOON, "retrying");
@@ -125,7 +127,7 @@ fn keep_tells_of_failures_and_tries_on() {
     let expected =
         json!({ "event": "retrying", "protocol": "udp", "internal_port": 4000, "gateway": asked, "error": error });
     assert_eq!(retrying, expected);
-    turn(&gateway, |knobs| knobs.refuse_map = None);
+    turn(&gateway, |faults| faults.refuse_map = None);
     running.event(SOON, "mapped");
     running.interrupt();
     assert_eq!(running.finish(SOON).code, Some(0));
@@ -135,13 +137,13 @@ fn keep_tells_of_failures_and_tries_on() {
 #[test]
 fn a_keep_whose_deletion_fails_says_so_and_fails() {
     for (fault, code) in [
-        (Knobs { refuse_unmap: Some(2), ..Knobs::default() }, 4),
-        (Knobs { reach: Reach::Closed, ..Knobs::default() }, 3),
-        (Knobs { reach: Reach::Silent, ..Knobs::default() }, 3),
+        (Faults { refuse_unmap: Some(2), ..Faults::default() }, 4),
+        (Faults { reach: Reach::Closed, ..Faults::default() }, 3),
+        (Faults { reach: Reach::Silent, ..Faults::default() }, 3),
     ] {
         let gateway = gateway(|_| {});
         let (running, _) = super::keep(&gateway, &["udp", "4000", "--timeout", "0.5"]);
-        turn(&gateway, |knobs| *knobs = fault);
+        turn(&gateway, |faults| *faults = fault);
         running.terminate();
         let finished = running.finish(SOON);
         assert_eq!(finished.code, Some(code), "{finished}");

@@ -3,8 +3,8 @@
 use std::fs;
 use std::process::Command;
 
+use natpmp_lab::Running;
 use natpmp_testkit::gateway::Served;
-use natpmp_testkit::lab::Running;
 
 use super::{Directory, NATPMP, SOON, eventually, gateway, keep, read, turn};
 
@@ -22,16 +22,16 @@ fn the_hook_and_the_port_file_follow_the_mapping() {
     let (mut running, _) = keep(&gateway, &[&["tcp", "4000"][..], &options].concat());
     eventually("the port is in the file", || read(&port_file) == "4000\n");
 
-    turn(&gateway, |knobs| knobs.moves_ports = true);
+    turn(&gateway, |faults| faults.moves_ports = true);
     running.event(SOON, "changed");
-    turn(&gateway, |knobs| knobs.moves_ports = false);
+    turn(&gateway, |faults| faults.moves_ports = false);
     eventually("the new port is in the file", || read(&port_file) == "4001\n");
 
-    turn(&gateway, |knobs| knobs.refuse_map = Some(4));
+    turn(&gateway, |faults| faults.refuse_map = Some(4));
     running.event(SOON, "lost");
     eventually("the file is empty", || fs::read(&port_file).is_ok_and(|content| content.is_empty()));
 
-    turn(&gateway, |knobs| knobs.refuse_map = None);
+    turn(&gateway, |faults| faults.refuse_map = None);
     running.event(SOON, "mapped");
     eventually("the port is back in the file", || read(&port_file) == "4001\n");
 
@@ -72,7 +72,7 @@ fn a_new_address_is_a_change_for_the_hook() {
 /// While the first one runs the mapping changes twice, and is renewed.
 #[test]
 fn hooks_run_one_at_a_time_in_order_and_hold_up_nothing() {
-    let gateway = gateway(|knobs| knobs.moves_ports = true);
+    let gateway = gateway(|faults| faults.moves_ports = true);
     let directory = Directory::new();
     let (log, go, lock) = (directory.file("log"), directory.file("go"), directory.file("lock"));
     let hook = format!(
@@ -83,7 +83,7 @@ fn hooks_run_one_at_a_time_in_order_and_hold_up_nothing() {
     for _ in 0..2 {
         running.event(SOON, "changed");
     }
-    turn(&gateway, |knobs| knobs.moves_ports = false);
+    turn(&gateway, |faults| faults.moves_ports = false);
     running.event(SOON, "renewed");
     assert_eq!(read(&log), "", "the first one has not ended");
     fs::write(&go, "").unwrap();
@@ -133,7 +133,7 @@ fn the_hook_command_is_run_as_it_was_given() {
 
 #[test]
 fn a_port_file_that_was_there_is_emptied_first() {
-    let gateway = gateway(|knobs| knobs.refuse_map = Some(2));
+    let gateway = gateway(|faults| faults.refuse_map = Some(2));
     let directory = Directory::new();
     let port_file = directory.file("port");
     fs::write(&port_file, "6000\n").unwrap();

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use natpmp_lab::{Finished, Running};
 use natpmp_proto::wire::{Request, Response};
-use natpmp_testkit::lab::{Finished, Running};
 
 use super::{Directory, NATPMP, SOON, eventually, read};
 

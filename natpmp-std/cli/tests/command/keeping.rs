@@ -3,11 +3,11 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
+use natpmp_lab::{Running, wait_until};
 use natpmp_proto::Protocol;
 use natpmp_proto::wire::Request;
 use natpmp_std::{Client, MapRequest};
-use natpmp_testkit::gateway::{Knobs, Reach, Vpn};
-use natpmp_testkit::lab::{Running, wait_until};
+use natpmp_testkit::gateway::{Faults, Reach, Vpn};
 use serde_json::json;
 
 use super::{
@@ -56,10 +56,10 @@ fn its_json_has_these_events_and_keys() {
     };
     assert_eq!(mapped, of_mapping("mapped", 4000));
     assert_eq!(running.event(SOON, "renewed"), of_mapping("renewed", 4000));
-    turn(&gateway, |knobs| knobs.moves_ports = true);
+    turn(&gateway, |faults| faults.moves_ports = true);
     assert_eq!(running.event(SOON, "changed"), of_mapping("changed", 4001));
     // It is heard of the restart by an answer that refuses to make the mapping again.
-    turn(&gateway, |knobs| (knobs.moves_ports, knobs.refuse_map) = (false, Some(4)));
+    turn(&gateway, |faults| (faults.moves_ports, faults.refuse_map) = (false, Some(4)));
     gateway.with(|gateway, now| gateway.restart(now));
     assert_eq!(running.event(SOON, "gateway-restarted"), json!({ "event": "gateway-restarted", "gateway": asked }));
     let lost = json!({
@@ -150,10 +150,10 @@ fn a_gateway_that_never_says_its_address_maps_all_the_same() {
 /// The port alone is no endpoint.
 #[test]
 fn an_address_that_is_learned_after_the_mapping_is_told_with_it() {
-    let gateway = gateway(|knobs| knobs.refuse_address = Some(3));
+    let gateway = gateway(|faults| faults.refuse_address = Some(3));
     let mut running = start(&gateway, &["keep", "udp", "4000", "--refresh-interval", "1"]);
     running.line(SOON, |line| line == "udp 4000 is open at port 4000");
-    turn(&gateway, |knobs| knobs.refuse_address = None);
+    turn(&gateway, |faults| faults.refuse_address = None);
     // After a restart the address is asked for anew.
     gateway.with(|gateway, now| gateway.restart(now));
     let told = "udp 4000 is open at 11.22.33.44:4000";
@@ -164,7 +164,7 @@ fn an_address_that_is_learned_after_the_mapping_is_told_with_it() {
 #[test]
 fn internal_port_0_is_kept_and_left_to_lapse() {
     for answers in [Vpn::AnswersMapped, Vpn::AnswersZero] {
-        let gateway = gateway(|knobs| *knobs = Knobs::vpn(answers));
+        let gateway = gateway(|faults| *faults = Faults::vpn(answers));
         let (mut running, mapped) = keep(&gateway, &["both", "0", "--external", "1", "--lifetime", "60"]);
         assert_eq!((&mapped["internal_port"], &mapped["lifetime"]), (&json!(0), &json!(60)));
         running.event(SOON, "mapped");
@@ -180,7 +180,7 @@ fn internal_port_0_is_kept_and_left_to_lapse() {
         assert_eq!(deletions(&gateway), []);
         assert_eq!(gateway.with(|gateway, now| gateway.leases(now).len()), 2);
     }
-    let gateway = gateway(|knobs| *knobs = Knobs::vpn(Vpn::AnswersMapped));
+    let gateway = gateway(|faults| *faults = Faults::vpn(Vpn::AnswersMapped));
     let mut running = start(&gateway, &["keep", "udp", "0", "--external", "1"]);
     running.line(SOON, |line| line.starts_with("udp 0 is open at "));
     running.interrupt();
@@ -232,7 +232,7 @@ fn a_one_shot_whose_output_is_closed_does_not_panic() {
 fn a_second_signal_ends_it_at_once() {
     let gateway = gateway(|_| {});
     let (running, _) = keep(&gateway, &["udp", "4000"]);
-    turn(&gateway, |knobs| knobs.reach = Reach::Silent);
+    turn(&gateway, |faults| faults.reach = Reach::Silent);
     running.interrupt();
     eventually("the deletion is sent", || !deletions(&gateway).is_empty());
     // The deletion is answered by nobody, and waited for.
@@ -245,11 +245,11 @@ fn a_second_signal_ends_it_at_once() {
 /// C03, C25
 #[test]
 fn a_silent_gateway_is_tried_for_the_timeout_and_again() {
-    let gateway = gateway(|knobs| knobs.reach = Reach::Silent);
+    let gateway = gateway(|faults| faults.reach = Reach::Silent);
     let mut running = start(&gateway, &["keep", "udp", "4000", "--timeout", "0.2", "--json"]);
     let told = running.event(SOON, "retrying");
     assert!(told["error"].as_str().is_some_and(|error| error.contains("does not answer")), "{told}");
-    turn(&gateway, |knobs| knobs.reach = Reach::Open);
+    turn(&gateway, |faults| faults.reach = Reach::Open);
     running.event(SOON, "mapped");
     running.interrupt();
     assert_eq!(running.finish(SOON).code, Some(0));
@@ -257,7 +257,7 @@ fn a_silent_gateway_is_tried_for_the_timeout_and_again() {
 
 #[test]
 fn a_person_is_told_of_each_trouble_once() {
-    let gateway = gateway(|knobs| knobs.refuse_map = Some(2));
+    let gateway = gateway(|faults| faults.refuse_map = Some(2));
     let running = start(&gateway, &["keep", "udp", "4000"]);
     let asked = || requests(&gateway).iter().filter(|request| matches!(request, Request::Map { .. })).count();
     eventually("it was refused twice", || asked() >= 2);

@@ -27,20 +27,20 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use natpmp_lab::{Finished, Running, Value, wait_until};
 use natpmp_proto::Protocol;
 use natpmp_proto::wire::Request;
-use natpmp_testkit::gateway::{Gateway, Knobs, Served};
-use natpmp_testkit::lab::{Finished, Running, Value, wait_until};
+use natpmp_testkit::gateway::{Faults, Gateway, Served};
 
 /// A gateway that behaves, but for what `change` turns.
-fn gateway(change: impl FnOnce(&mut Knobs)) -> Served {
+fn gateway(change: impl FnOnce(&mut Faults)) -> Served {
     let mut gateway = Gateway::new();
-    change(&mut gateway.knobs);
+    change(&mut gateway.faults);
     Served::start(gateway)
 }
 
-fn turn(gateway: &Served, change: impl FnOnce(&mut Knobs)) {
-    gateway.with(|gateway, _| change(&mut gateway.knobs));
+fn turn(gateway: &Served, change: impl FnOnce(&mut Faults)) {
+    gateway.with(|gateway, _| change(&mut gateway.faults));
 }
 
 fn lease(gateway: &Served, protocol: Protocol, internal_port: u16) -> Option<u16> {

@@ -3,10 +3,10 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use natpmp_lab::Running;
 use natpmp_proto::Protocol;
 use natpmp_proto::wire::{Failure, FailureDetail, Refusal, Request, Response};
 use natpmp_std::{Client, MapRequest};
-use natpmp_testkit::lab::Running;
 use serde_json::json;
 
 use super::{SOON, command, deletions, gateway, json, lease, natpmp, requests};
@@ -91,7 +91,7 @@ fn map_makes_one_mapping_and_prints_where() {
 
 #[test]
 fn a_mapping_whose_address_is_not_known_is_printed_without() {
-    let gateway = gateway(|knobs| knobs.refuse_address = Some(3));
+    let gateway = gateway(|faults| faults.refuse_address = Some(3));
     let finished = natpmp(&gateway, &["map", "udp", "4000"]);
     assert_eq!(finished.code, Some(0), "{finished}");
     assert_eq!(finished.stdout, ["udp 4000 is open at port 4000 for 7200 s"]);
@@ -221,7 +221,7 @@ fn unmap_all_deletes_all_of_one_protocol_and_says_so() {
 /// C03: only every third request is answered, 0.75 s after the first. That is enough for two questions, and not for three.
 #[test]
 fn the_timeout_holds_for_all_questions_together() {
-    let gateway = gateway(|knobs| knobs.answers_every = 3);
+    let gateway = gateway(|faults| faults.answers_every = 3);
     let (finished, lines) = json(&gateway, &["map", "both", "4000", "--timeout", "2"]);
     assert_eq!(finished.code, Some(0), "{finished}");
     assert_eq!(lines.len(), 2);
@@ -235,7 +235,7 @@ fn the_timeout_holds_for_all_questions_together() {
 
 #[test]
 fn a_silent_gateway_is_given_up_when_the_time_is_over_and_the_error_says_so() {
-    let gateway = gateway(|knobs| knobs.reach = natpmp_testkit::gateway::Reach::Silent);
+    let gateway = gateway(|faults| faults.reach = natpmp_testkit::gateway::Reach::Silent);
     let began = Instant::now();
     let finished = natpmp(&gateway, &["map", "both", "4000", "--timeout", "0.6"]);
     let took = began.elapsed();

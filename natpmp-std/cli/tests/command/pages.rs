@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use natpmp_testkit::lab::Running;
+use natpmp_lab::Running;
 
 use super::{NATPMP, SOON};
 

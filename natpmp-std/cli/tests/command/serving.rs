@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, UdpSocket};
 use std::process::Command;
 
-use natpmp_testkit::lab::Running;
+use natpmp_lab::Running;
 
 use super::{NATPMP, SOON, eventually};
 

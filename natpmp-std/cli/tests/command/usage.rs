@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use natpmp_testkit::lab::{Finished, Running};
+use natpmp_lab::{Finished, Running};
 
 use super::{NATPMP, SOON};
 

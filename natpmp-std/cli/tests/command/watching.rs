@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use natpmp_lab::Running;
 use natpmp_testkit::gateway::Gateway;
-use natpmp_testkit::lab::Running;
 use serde_json::json;
 
 use super::{SOON, command};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use natpmp_lab::{Host, Lab, wait_until};
 use natpmp_std::{DiscoverError, RouteReason};
-use natpmp_testkit::lab::{Host, Lab, wait_until};
 
 use super::{discovered, discovered_on, ip, listed, network, told, two_networks, without_address};
 

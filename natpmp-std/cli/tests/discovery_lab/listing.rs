@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use natpmp_testkit::lab::{Finished, Host, Lab, Value};
+use natpmp_lab::{Finished, Host, Lab, Value};
 
 use super::{ip, network, two_networks};
 

@@ -19,8 +19,8 @@ mod policy;
 mod shadowing;
 mod watching;
 
+use natpmp_lab::{Host, Lab};
 use natpmp_std::{DiscoverError, RouteReason, discover_gateway, discover_gateway_on, list_gateways};
-use natpmp_testkit::lab::{Host, Lab};
 
 /// The command `ip`, in its own words.
 fn ip(host: &Host, words: &str) {

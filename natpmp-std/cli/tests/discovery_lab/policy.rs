@@ -1,7 +1,7 @@
 //! Rules that lead packets through other tables.
 
+use natpmp_lab::{Host, Lab};
 use natpmp_std::{RouteReason, list_gateways};
-use natpmp_testkit::lab::{Host, Lab};
 
 use super::{discovered, discovered_on, ip, listed, network, told, without_address};
 

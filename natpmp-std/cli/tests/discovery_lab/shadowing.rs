@@ -1,7 +1,7 @@
 //! VPNs that lay longer prefixes over the default route.
 
+use natpmp_lab::{Host, Lab};
 use natpmp_std::{RouteKind, RouteReason, list_gateways};
-use natpmp_testkit::lab::{Host, Lab};
 
 use super::{discovered, discovered_on, ip, listed, network, told, without_address};
 

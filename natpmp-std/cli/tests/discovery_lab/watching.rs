@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use natpmp_lab::{Lab, wait_until};
 use natpmp_std::RouteWatch;
-use natpmp_testkit::lab::{Lab, wait_until};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{ip, network};

@@ -4,7 +4,7 @@
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
-use natpmp_testkit::lab::wait_until;
+use natpmp_lab::wait_until;
 
 use super::client::said;
 use super::machine::{Firmware, RUN};

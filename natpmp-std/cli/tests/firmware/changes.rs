@@ -2,9 +2,9 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use natpmp_lab::{Protocol, back_within, wait_until};
 use natpmp_proto::Protocol as Mapped;
 use natpmp_testkit::gateway::{Gateway, Served};
-use natpmp_testkit::lab::{Protocol, back_within, wait_until};
 
 use super::SOON;
 use super::client::{offer, open, said};

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use natpmp_testkit::lab::Host;
+use natpmp_lab::Host;
 use socket2::{Domain, Socket, Type};
 
 /// A running server; ended when dropped.

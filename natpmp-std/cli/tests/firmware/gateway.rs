@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, UdpSocket};
 use std::time::{Duration, Instant};
 
-use natpmp_testkit::lab::{Finished, Host, Lab, Running, wait_until};
+use natpmp_lab::{Finished, Host, Lab, Running, wait_until};
 
 use super::client::said;
 use super::machine::{Firmware, socket};

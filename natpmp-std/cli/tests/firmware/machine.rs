@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::Command;
 
-use natpmp_testkit::lab::{Host, Lab, Running};
+use natpmp_lab::{Host, Lab, Running};
 
 /// The images, where there are any.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
-use natpmp_testkit::lab::{GATEWAY, Protocol, echo, wait_until};
+use natpmp_lab::{GATEWAY, Protocol, echo, wait_until};
 
 use super::SOON;
 use super::house::{House, Nat};

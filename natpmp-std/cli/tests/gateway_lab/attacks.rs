@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 
-use natpmp_testkit::lab::{GATEWAY, Host, wait_until};
+use natpmp_lab::{GATEWAY, Host, wait_until};
 
 use super::SOON;
 use super::house::{House, Nat};

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use natpmp_testkit::lab::{GATEWAY, Protocol, Running, Value, echo, wait_until};
+use natpmp_lab::{GATEWAY, Protocol, Running, Value, echo, wait_until};
 
 use super::SOON;
 use super::house::{House, Nat};

@@ -3,7 +3,7 @@
 use std::net::SocketAddrV4;
 use std::path::PathBuf;
 
-use natpmp_testkit::lab::{Finished, GATEWAY, Host, Lab, Protocol, Running, Value, wait_until};
+use natpmp_lab::{Finished, GATEWAY, Host, Lab, Protocol, Running, Value, wait_until};
 
 use super::packets::{EXTERNAL_ADDRESS, ask};
 use super::{NATPMP, SOON};

@@ -1,6 +1,6 @@
 //! The internal interfaces: one that is made anew, addresses that come and go, and addresses with a label.
 
-use natpmp_testkit::lab::{GATEWAY, Host, Protocol, echo, wait_until};
+use natpmp_lab::{GATEWAY, Host, Protocol, echo, wait_until};
 
 use super::SOON;
 use super::house::{House, Nat};

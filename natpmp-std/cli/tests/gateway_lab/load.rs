@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use natpmp_testkit::lab::{GATEWAY, Protocol, echo};
+use natpmp_lab::{GATEWAY, Protocol, echo};
 
 use super::house::{House, Nat};
 use super::packets::{ask, map_udp};

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::time::Duration;
 
-use natpmp_testkit::lab::Host;
+use natpmp_lab::Host;
 
 /// The answer to a request, asked several times.
 pub(crate) fn ask(from: &Host, to: SocketAddrV4, request: &[u8]) -> Option<Vec<u8>> {

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use natpmp_testkit::lab::{Finished, GATEWAY, Host, Protocol};
+use natpmp_lab::{Finished, GATEWAY, Host, Protocol};
 
 use super::house::{House, Nat};
 

@@ -1,6 +1,6 @@
 //! What the administrator allows.
 
-use natpmp_testkit::lab::Protocol;
+use natpmp_lab::Protocol;
 
 use super::house::{House, Nat};
 use super::peers::{Granted, Peer};

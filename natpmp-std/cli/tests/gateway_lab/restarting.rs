@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use natpmp_testkit::lab::{Protocol, echo, wait_until};
+use natpmp_lab::{Protocol, echo, wait_until};
 
 use super::SOON;
 use super::house::{House, Nat};

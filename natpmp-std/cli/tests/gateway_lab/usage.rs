@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use natpmp_testkit::lab::{Finished, GATEWAY, Protocol, Running, echo};
+use natpmp_lab::{Finished, GATEWAY, Protocol, Running, echo};
 
 use super::house::{House, Nat};
 use super::packets::{ask, map_udp};

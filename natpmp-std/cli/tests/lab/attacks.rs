@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::time::Duration;
 
+use natpmp_lab::{GATEWAY, Host, Lab, Protocol, echo, forge_port_unreachable, wait_until};
 use natpmp_proto::wire::Response;
-use natpmp_testkit::lab::{GATEWAY, Host, Lab, Protocol, echo, forge_port_unreachable, wait_until};
 
 use super::{SOON, keep, start};
 

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use natpmp_testkit::lab::Lab;
+use natpmp_lab::Lab;
 
 use super::{error, natpmp};
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use natpmp_testkit::lab::{Lab, Protocol, echo, wait_until};
+use natpmp_lab::{Lab, Protocol, echo, wait_until};
 
 use super::{SOON, keep};
 

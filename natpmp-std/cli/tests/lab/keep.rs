@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use natpmp_testkit::lab::{Lab, Protocol, Running, echo, wait_until};
+use natpmp_lab::{Lab, Protocol, Running, echo, wait_until};
 
 use super::{SOON, keep, start};
 

@@ -21,7 +21,7 @@ mod restarts;
 
 use std::time::Duration;
 
-use natpmp_testkit::lab::{Finished, Host, Running, Value};
+use natpmp_lab::{Finished, Host, Running, Value};
 
 /// Runs `natpmp ARGUMENTS --json` on a host to its end.
 fn natpmp(host: &Host, arguments: &[&str]) -> Finished {

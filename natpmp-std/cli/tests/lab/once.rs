@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use natpmp_testkit::lab::{Lab, Protocol, echo, wait_until};
+use natpmp_lab::{Lab, Protocol, echo, wait_until};
 
 use super::{NATPMP, SOON, natpmp, succeed};
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use natpmp_testkit::lab::{Lab, Protocol, echo, wait_until};
+use natpmp_lab::{Lab, Protocol, echo, wait_until};
 
 use super::{SOON, keep, start};
 
@@ -37,7 +37,7 @@ fn kept_mappings_are_back_within_six_seconds_of_a_restart_that_loses_them(system
     let took = restarted.elapsed();
     assert!(back && took < Duration::from_secs(6), "{took:?}");
     assert_eq!(open(), 2, "on the ports they had");
-    assert!(running.iter_mut().all(natpmp_testkit::lab::Running::is_running));
+    assert!(running.iter_mut().all(natpmp_lab::Running::is_running));
 }
 
 /// The daemon may be gone for a while: nothing is asked of it meanwhile that would end the keep, and it is heard when it is back.

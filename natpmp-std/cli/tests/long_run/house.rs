@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use natpmp_lab::{Echo, GATEWAY, Host, Lab, Meter, Protocol, echo, wait_until, who_answers};
 use natpmp_testkit::Random;
-use natpmp_testkit::lab::{Echo, GATEWAY, Host, Lab, Meter, Protocol, echo, wait_until, who_answers};
 
 use super::kept::{Kept, port};
 use super::router::{Gateway, Kind};

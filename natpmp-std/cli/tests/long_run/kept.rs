@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use natpmp_testkit::lab::{Meter, Protocol, Running, wait_until};
+use natpmp_lab::{Meter, Protocol, Running, wait_until};
 
 use super::SOON;
 

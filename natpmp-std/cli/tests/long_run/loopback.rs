@@ -8,9 +8,9 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use natpmp_lab::{Meter, Protocol, Running, echo_at, wait_until, who_answers};
 use natpmp_testkit::Random;
-use natpmp_testkit::gateway::{FailureForm, Gateway, Grant, Knobs, Reach, Served, VersionError};
-use natpmp_testkit::lab::{Meter, Protocol, Running, echo_at, wait_until, who_answers};
+use natpmp_testkit::gateway::{FailureForm, Faults, Gateway, Grant, Reach, Served, VersionError};
 
 use super::kept::Kept;
 use super::run::{World, endure};
@@ -80,10 +80,10 @@ impl Faulty {
 
 impl World for Faulty {
     fn suffer(&mut self, _: &[Kept], random: &mut Random) -> String {
-        let (what, knobs) = fault(random);
+        let (what, faults) = fault(random);
         let (forgets, epoch) = (random.chance(50), u32::try_from(random.below(4_000)).unwrap());
         self.served.with(|gateway, now| {
-            gateway.knobs = knobs;
+            gateway.faults = faults;
             match epoch % 4 {
                 0 => gateway.drop_mappings(),
                 1 => gateway.set_epoch(now, epoch),
@@ -94,7 +94,7 @@ impl World for Faulty {
         self.restarts += u32::from(epoch % 4 == 0 || (epoch % 4 > 1 && forgets));
         std::thread::sleep(random.between(Duration::from_millis(50), Duration::from_secs(3)));
         self.served.with(|gateway, _| {
-            gateway.knobs = Knobs::default();
+            gateway.faults = Faults::default();
             gateway.forget_received();
         });
         what.to_owned()
@@ -109,22 +109,22 @@ impl World for Faulty {
     }
 }
 
-fn fault(random: &mut Random) -> (&'static str, Knobs) {
-    let good = Knobs::default();
+fn fault(random: &mut Random) -> (&'static str, Faults) {
+    let good = Faults::default();
     match random.below(13) {
-        0 => ("silence", Knobs { reach: Reach::Silent, ..good }),
-        1 => ("port unreachable", Knobs { reach: Reach::Closed, ..good }),
-        2 => ("refusals", Knobs { refuse_map: Some(2), ..good }),
-        3 => ("short refusals", Knobs { refuse_map: Some(4), failure_form: FailureForm::Shortest, ..good }),
-        4 => ("unknown results", Knobs { refuse_map: Some(4_711), failure_form: FailureForm::Echo, ..good }),
-        5 => ("no network", Knobs { refuse_address: Some(3), refuse_map: Some(3), ..good }),
-        6 => ("another version", Knobs { version_error: Some(VersionError::PcpUnderVersion0), ..good }),
-        7 => ("grants of nothing", Knobs { grant: Grant::Exactly(0), ..good }),
-        8 => ("grants of a second", Knobs { grant: Grant::Exactly(1), ..good }),
-        9 => ("ports that are 0", Knobs { grants_port_zero: true, ..good }),
-        10 => ("two of three requests lost", Knobs { answers_every: 3, ..good }),
-        11 => ("late answers, many times", Knobs { delay: Duration::from_millis(700), repeats: 3, ..good }),
-        _ => ("ports that move", Knobs { moves_ports: true, ..good }),
+        0 => ("silence", Faults { reach: Reach::Silent, ..good }),
+        1 => ("port unreachable", Faults { reach: Reach::Closed, ..good }),
+        2 => ("refusals", Faults { refuse_map: Some(2), ..good }),
+        3 => ("short refusals", Faults { refuse_map: Some(4), failure_form: FailureForm::Shortest, ..good }),
+        4 => ("unknown results", Faults { refuse_map: Some(4_711), failure_form: FailureForm::Echo, ..good }),
+        5 => ("no network", Faults { refuse_address: Some(3), refuse_map: Some(3), ..good }),
+        6 => ("another version", Faults { version_error: Some(VersionError::PcpUnderVersion0), ..good }),
+        7 => ("grants of nothing", Faults { grant: Grant::Exactly(0), ..good }),
+        8 => ("grants of a second", Faults { grant: Grant::Exactly(1), ..good }),
+        9 => ("ports that are 0", Faults { grants_port_zero: true, ..good }),
+        10 => ("two of three requests lost", Faults { answers_every: 3, ..good }),
+        11 => ("late answers, many times", Faults { delay: Duration::from_millis(700), repeats: 3, ..good }),
+        _ => ("ports that move", Faults { moves_ports: true, ..good }),
     }
 }
 

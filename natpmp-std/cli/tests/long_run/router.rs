@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use natpmp_testkit::lab::{Daemon, Host, Lab, Running, wait_until};
+use natpmp_lab::{Daemon, Host, Lab, Running, wait_until};
 
 use super::{NATPMP, SOON};
 

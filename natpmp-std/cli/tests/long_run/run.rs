@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use natpmp_lab::wait_until;
 use natpmp_testkit::Random;
-use natpmp_testkit::lab::wait_until;
 
 use super::BOUND;
 use super::kept::Kept;

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::{PermissionsExt, chown};
 
-use natpmp_testkit::lab::{Lab, Protocol, Running, echo, wait_until};
+use natpmp_lab::{Lab, Protocol, Running, echo, wait_until};
 
 use super::files::{KEEP, Unit};
 use super::{NATPMP, SOON};

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use natpmp_testkit::lab::{Host, Lab, Running, wait_until};
+use natpmp_lab::{Host, Lab, Running, wait_until};
 
 use super::files::{KEEP, SERVE, path};
 use super::{NATPMP, SOON, said, skip};

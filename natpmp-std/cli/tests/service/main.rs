@@ -28,7 +28,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use natpmp_testkit::lab::wait_until;
+use natpmp_lab::wait_until;
 
 #[track_caller]
 fn eventually(what: &str, condition: impl FnMut() -> bool) {

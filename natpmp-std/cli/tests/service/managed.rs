@@ -1,6 +1,6 @@
 //! The units, run by a real systemd with all of their restrictions: real clients, a real `miniupnpd`, real NAT.
 
-use natpmp_testkit::lab::{Protocol, echo};
+use natpmp_lab::{Protocol, echo};
 
 use super::machine::{Machine, lab_or_skip};
 use super::{eventually, files};

@@ -3,21 +3,21 @@
 use std::process::Command;
 use std::time::Duration;
 
+use natpmp_lab::{Running, wait_until};
 use natpmp_proto::Protocol;
-use natpmp_testkit::gateway::{Gateway, Knobs, Reach, Served};
-use natpmp_testkit::lab::{Running, wait_until};
+use natpmp_testkit::gateway::{Faults, Gateway, Reach, Served};
 
 use super::manager::Manager;
 use super::{Directory, NATPMP, SOON, eventually};
 
-fn gateway(change: impl FnOnce(&mut Knobs)) -> Served {
+fn gateway(change: impl FnOnce(&mut Faults)) -> Served {
     let mut gateway = Gateway::new();
-    change(&mut gateway.knobs);
+    change(&mut gateway.faults);
     Served::start(gateway)
 }
 
-fn turn(gateway: &Served, change: impl FnOnce(&mut Knobs)) {
-    gateway.with(|gateway, _| change(&mut gateway.knobs));
+fn turn(gateway: &Served, change: impl FnOnce(&mut Faults)) {
+    gateway.with(|gateway, _| change(&mut gateway.faults));
 }
 
 fn keep(gateway: &Served, manager: &str, arguments: &[&str]) -> Running {
@@ -33,13 +33,13 @@ fn is_open(gateway: &Served, protocol: Protocol) -> bool {
 
 #[test]
 fn it_is_ready_when_the_port_is_open_and_not_before() {
-    let gateway = gateway(|knobs| knobs.refuse_map = Some(4));
+    let gateway = gateway(|faults| faults.refuse_map = Some(4));
     let directory = Directory::new();
     let mut manager = Manager::at(directory.file("notify"));
     let running = keep(&gateway, &manager.name, &["udp", "4000"]);
     manager.hears_status("udp 4000: the gateway refused: ");
     assert_eq!(manager.count("READY=1"), 0);
-    turn(&gateway, |knobs| knobs.refuse_map = None);
+    turn(&gateway, |faults| faults.refuse_map = None);
     let told = manager.hears(|line| line == "READY=1");
     assert!(is_open(&gateway, Protocol::Udp));
     assert!(told[1].starts_with("STATUS=udp 4000 is open at "), "{told:?}");
@@ -69,12 +69,12 @@ fn the_status_follows_loss_and_return_and_readiness_is_said_once() {
     let mut manager = Manager::at(directory.file("notify"));
     let running = keep(&gateway, &manager.name, &["udp", "4000", "--lifetime", "2"]);
     manager.hears_status("udp 4000 is open at 11.22.33.44:4000");
-    turn(&gateway, |knobs| knobs.refuse_map = Some(4));
+    turn(&gateway, |faults| faults.refuse_map = Some(4));
     manager.hears_status("is open at 11.22.33.44:4000, not renewed: the gateway refused: ");
     manager.hears_status("udp 4000 is not open: its lease ended");
-    turn(&gateway, |knobs| knobs.refuse_map = None);
+    turn(&gateway, |faults| faults.refuse_map = None);
     manager.hears_status("udp 4000 is open at 11.22.33.44:4000");
-    turn(&gateway, |knobs| knobs.moves_ports = true);
+    turn(&gateway, |faults| faults.moves_ports = true);
     manager.hears_status("udp 4000 is open at 11.22.33.44:4001");
     running.terminate();
     assert_eq!(running.finish(SOON).code, Some(0));
@@ -110,7 +110,7 @@ fn while_there_is_no_gateway_the_status_says_why() {
 
 #[test]
 fn a_silent_gateway_is_told_of() {
-    let gateway = gateway(|knobs| knobs.reach = Reach::Silent);
+    let gateway = gateway(|faults| faults.reach = Reach::Silent);
     let directory = Directory::new();
     let mut manager = Manager::at(directory.file("notify"));
     let _running = keep(&gateway, &manager.name, &["udp", "4000", "--timeout", "0.2"]);

@@ -24,10 +24,10 @@ mod traffic;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
+use natpmp_lab::{Host, Lab};
 use natpmp_nat::{Nat, Nftables};
 use natpmp_proto::Protocol;
 use natpmp_proto::gateway::{NatFailure, NatMapping, NatRequest};
-use natpmp_testkit::lab::{Host, Lab};
 
 /// A lab whose router has the NAT.
 struct House {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use natpmp_proto::wire::Request;
 use natpmp_std::{Backoff, Ending, Error, Event, LossCause, MachineError, MapRequest, Protocol, Refusal};
-use natpmp_testkit::gateway::{Gateway, Grant, Knobs, Reach, Vpn};
+use natpmp_testkit::gateway::{Faults, Gateway, Grant, Reach, Vpn};
 
 use natpmp_suites::{Adapter, ClientSetup, ClientUnderTest, KeptUnderTest, SubscriptionUnderTest, on_each_adapter};
 use natpmp_testkit::scripted::{Scripted, granted};
@@ -261,7 +261,7 @@ fn a_mapping_made_once_can_be_kept_and_one_that_is_kept_stays_so_when_mapped<A: 
 
 /// C23
 fn a_mapping_of_internal_port_0_is_left_to_lapse<A: Adapter>() {
-    let gateway = gateway(|faults| *faults = Knobs::vpn(Vpn::AnswersMapped));
+    let gateway = gateway(|faults| *faults = Faults::vpn(Vpn::AnswersMapped));
     let client = client::<A>(&gateway);
     let request = MapRequest::new(Protocol::Tcp, 0).external_port(1);
     let kept = keep(&client, &request);

@@ -15,13 +15,13 @@ use std::time::Duration;
 
 use natpmp_proto::{Backoff, MapRequest, Protocol, Schedule};
 use natpmp_suites::{Adapter, ClientSetup, ClientUnderTest, KeptUnderTest};
-use natpmp_testkit::gateway::{Gateway, Knobs, Served};
+use natpmp_testkit::gateway::{Faults, Gateway, Served};
 use natpmp_testkit::waiting::SOON;
 
 /// A gateway that behaves, but for what `change` turns.
-fn gateway(change: impl FnOnce(&mut Knobs)) -> Served {
+fn gateway(change: impl FnOnce(&mut Faults)) -> Served {
     let mut gateway = Gateway::new();
-    change(&mut gateway.knobs);
+    change(&mut gateway.faults);
     Served::start(gateway)
 }
 

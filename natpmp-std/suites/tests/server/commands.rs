@@ -76,12 +76,12 @@ fn a_new_external_address_is_announced<A: Adapter>() {
 /// The server waits for the new socket as it did for the old one.
 #[cfg(target_os = "linux")]
 fn an_internal_interface_that_is_made_anew_is_heard_again<A: Adapter>() {
-    let Some(lab) = natpmp_testkit::lab::Lab::or_skip() else { return };
+    let Some(lab) = natpmp_lab::Lab::or_skip() else { return };
     let router = lab.router().host();
     let is_answered = || {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-        let _ = socket.send_to(&Request::ExternalAddress.encode(), natpmp_testkit::lab::GATEWAY);
+        let _ = socket.send_to(&Request::ExternalAddress.encode(), natpmp_lab::GATEWAY);
         socket.recv(&mut [0; 64]).is_ok()
     };
     let is_answered = || lab.client().within(is_answered);

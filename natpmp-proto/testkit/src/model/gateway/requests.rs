@@ -7,9 +7,9 @@ use natpmp_proto::Protocol;
 use natpmp_proto::gateway::{Discard, Reply};
 use natpmp_proto::wire::Request;
 
+use super::answers::Said;
 use super::machine::Run;
 use super::row::{All, Awaited, Key, Row};
-use super::said::Said;
 use super::{CAPACITY, HIGH, LIMIT, LONGEST, LOW, is_allowed, secs, socket};
 
 impl Run {
@@ -135,7 +135,7 @@ impl Run {
         assert_eq!(*said, Said::AfterNat, "G13: success before the NAT has removed it");
         let is_part_of_all = self.deletions.values().any(|all| all.left.contains(key));
         row.awaiting = (!is_part_of_all).then_some((from, Awaited::Deletion));
-        row.doom();
+        row.mark_for_removal();
     }
 
     pub(super) fn judge_deletion_of_all(&mut self, from: SocketAddrV4, protocol: Protocol, said: &Said) {
@@ -152,7 +152,7 @@ impl Run {
             } else {
                 left.insert(*key);
                 row.awaiting = None;
-                row.doom();
+                row.mark_for_removal();
             }
         }
         let all = All { to: from, left, has_static, has_failed };

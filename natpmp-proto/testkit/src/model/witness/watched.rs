@@ -22,7 +22,7 @@ pub struct Watched<const N: usize> {
 pub struct Drained {
     /// What is to be sent.
     pub transmits: Vec<Transmit>,
-    /// What it told.
+    /// Its events.
     pub events: Vec<Event>,
     /// Until when it waits.
     pub deadline: Option<Instant>,
@@ -170,11 +170,11 @@ impl<const N: usize> Watched<N> {
         let output = self.client.poll(now);
         self.witness.pass(now);
         match &output {
-            Output::Transmit(transmit) => self.witness.sent(now, transmit),
-            Output::Event(event) => self.witness.told(event),
+            Output::Transmit(transmit) => self.witness.check_transmit(now, transmit),
+            Output::Event(event) => self.witness.check_event(event),
             Output::Wait(deadline) => {
                 assert_eq!(*deadline, self.client.poll_timeout(), "two answers to one question");
-                self.witness.is_quiet(now, *deadline);
+                self.witness.check_wait(now, *deadline);
             }
         }
         output
@@ -191,7 +191,7 @@ impl<const N: usize> Watched<N> {
     ) -> Result<Heard, Discard> {
         let is_unmoved = before == self.client.poll_timeout();
         assert!(is_unmoved || heard.is_ok(), "a discarded datagram ({heard:?}) changed a wait");
-        self.witness.heard(now, from, bytes, is_announcement, &heard);
+        self.witness.check_datagram(now, from, bytes, is_announcement, &heard);
         heard
     }
 }

@@ -13,7 +13,7 @@ use natpmp_proto::wire::Request;
 use natpmp_proto::{Event, Instant, MapRequest, Mapping, Protocol};
 
 use super::World;
-use crate::gateway::Knobs;
+use crate::gateway::Faults;
 
 /// A scenario, to be run on a fresh world.
 pub type Scenario<W> = fn(&mut W);
@@ -124,8 +124,8 @@ fn forget<W: World>(world: &mut W) {
     world.gateway(|gateway, _| gateway.forget_received());
 }
 
-fn turn<W: World>(world: &mut W, change: impl FnOnce(&mut Knobs)) {
-    world.gateway(|gateway, _| change(&mut gateway.knobs));
+fn turn<W: World>(world: &mut W, change: impl FnOnce(&mut Faults)) {
+    world.gateway(|gateway, _| change(&mut gateway.faults));
 }
 
 fn now<W: World>(world: &mut W) -> Instant {

@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use natpmp_testkit::lab::Lab;
+use natpmp_lab::Lab;
 use natpmp_testkit::recorded;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::sockopt::set_socket_recv_buffer_size;

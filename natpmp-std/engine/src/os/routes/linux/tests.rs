@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use natpmp_testkit::lab::Lab;
+use natpmp_lab::Lab;
 
 use super::super::tables::{Hop, Part, Route, RoutingTables};
 use super::super::{DiscoverError, FoundGateway};
