@@ -3,16 +3,6 @@
 //! Whatever happened: what is kept converges to a state that the client, the gateway and its NAT agree on, and after all
 //! leases nothing is open that no client wants. No two clients ever share a port ([`natpmp_testkit::chaos::Nat`] asserts it).
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::cast_possible_truncation,
-    reason = "a test that panics has failed, as it should"
-)]
-
 use std::collections::BTreeSet;
 use std::time::Duration;
 

@@ -2,15 +2,6 @@
 //!
 //! A witness ([`natpmp_testkit::model::witness`]) judges every send, every event and every silence by the checklist.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "a test that panics has failed, as it should"
-)]
-
 use std::time::Duration;
 
 use natpmp_proto::{Event, MapRequest, Protocol};

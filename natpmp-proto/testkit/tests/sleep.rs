@@ -1,14 +1,5 @@
 //! A machine that sleeps, and wakes with its timers late.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "a test that panics has failed, as it should"
-)]
-
 use std::time::Duration;
 
 use natpmp_proto::client::LossCause;

@@ -1,14 +1,5 @@
 //! Gateways that lose their state, announcements true and forged, and changes of the network.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "a test that panics has failed, as it should"
-)]
-
 use std::net::SocketAddrV4;
 use std::time::Duration;
 

@@ -3,16 +3,6 @@
 //! The model is [`natpmp_testkit::model::gateway`]: after every step it says which answers are allowed, and what the NAT,
 //! which it plays, holds.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::cast_possible_truncation,
-    reason = "a test that panics has failed, as it should"
-)]
-
 use natpmp_proto::Protocol;
 use natpmp_proto::gateway::NatFailure;
 use natpmp_proto::wire::Request;

@@ -1,14 +1,5 @@
 //! The core alone runs every scenario of the testkit, in virtual time.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "a test that panics has failed, as it should"
-)]
-
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use natpmp_testkit::world::{VirtualWorld, scenarios};

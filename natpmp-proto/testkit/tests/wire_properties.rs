@@ -1,12 +1,4 @@
 //! Properties of the wire: any bytes can be read without harm, and what is written is read as what it was.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "a test that panics has failed, as it should"
-)]
 
 use std::net::Ipv4Addr;
 

@@ -1,13 +1,5 @@
 //! Whole networks in virtual time: anything happens for days, and nothing is lost, leaked, or sent where it does not belong.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::arithmetic_side_effects,
-    reason = "a test that panics has failed, as it should"
-)]
-
 use natpmp_testkit::chaos::{Setup, Statistics, run};
 
 /// C02, C07, C10, C12, C16, C18, C19, C25, C27, G06, G09, G16, G19, G20, G23, G24

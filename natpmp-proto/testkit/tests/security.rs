@@ -1,13 +1,4 @@
 //! `SECURITY.md` claims nothing that no test proves.
-#![forbid(unsafe_code)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "a test that panics has failed, as it should"
-)]
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,17 +6,12 @@ use std::path::Path;
 
 #[test]
 fn every_claim_names_tests_that_exist() {
-    let crate_directory = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let workspace = crate_directory.parent().unwrap();
-    if !workspace.join("natpmp-std/tests").is_dir() {
-        println!("skipped: the workspace with all tests is not around this crate");
-        return;
-    }
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut tests = BTreeSet::new();
     for member in ["natpmp-proto", "natpmp-std", "natpmp-smol"] {
         collect(&workspace.join(member), &mut tests);
     }
-    let page = fs::read_to_string(crate_directory.join("SECURITY.md")).unwrap();
+    let page = fs::read_to_string(workspace.join("natpmp-proto/SECURITY.md")).unwrap();
     let (mut claims, mut named) = (0, 0);
     for row in
         page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| claim") && !line.starts_with("| ---"))

@@ -1,13 +1,5 @@
 //! What users store: the JSON form of mappings and requests is part of the interface.
 #![cfg(feature = "serde")]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "a test that panics has failed, as it should"
-)]
 
 use std::fmt::Debug;
 use std::net::Ipv4Addr;

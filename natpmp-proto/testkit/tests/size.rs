@@ -1,12 +1,4 @@
 //! How large the client machine is, and where it can live.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "a test that panics has failed, as it should"
-)]
 
 use std::mem::size_of;
 use std::net::Ipv4Addr;
