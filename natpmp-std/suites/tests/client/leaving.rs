@@ -79,7 +79,7 @@ fn after_a_stop_in_vain_the_last_drop_is_soon_over<A: Adapter>() {
     let client = start::<A>(ClientSetup { goodbye: Some(goodbye), ..setup(&gateway) });
     let kept = keep(&client, &UDP);
     gateway.reach(Reach::Silent);
-    kept.stop().expect_err("there is no answer");
+    in_time(move || kept.stop()).expect_err("there is no answer");
     let began = Instant::now();
     in_time(move || drop(client));
     assert!(began.elapsed() < goodbye / 2, "{:?}", began.elapsed());
