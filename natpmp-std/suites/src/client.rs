@@ -8,7 +8,8 @@ use natpmp_proto::{Backoff, Schedule};
 use natpmp_std::{Announcement, Change, Ending, Error, Event, KeptState, MapRequest, Mapping, Protocol};
 use natpmp_testkit::world;
 
-/// A client, whose calls block. Dropping its last handle (a clone, or a mapping that it keeps) waits for its end.
+/// A client, whose calls block: the methods are those of [`natpmp_std::Client`]. Dropping its last handle (a clone, or a mapping that
+/// it keeps) waits for its end.
 pub trait ClientUnderTest: Clone + Debug + Send + Sync + 'static {
     type Kept: KeptUnderTest;
     type Events: SubscriptionUnderTest<Item = Event>;
@@ -41,7 +42,7 @@ pub trait ClientUnderTest: Clone + Debug + Send + Sync + 'static {
     fn set_gateway(&self, gateway: SocketAddrV4);
 }
 
-/// The handle of a mapping that is kept until it is dropped.
+/// The handle of a mapping that is kept until it is dropped: the methods are those of [`natpmp_std::KeptMapping`].
 pub trait KeptUnderTest: Debug + Send + Sync + 'static {
     fn protocol(&self) -> Protocol;
     fn internal_port(&self) -> u16;
@@ -51,7 +52,7 @@ pub trait KeptUnderTest: Debug + Send + Sync + 'static {
     fn stop(self) -> Result<Ending, Error>;
 }
 
-/// What happens from the moment of the subscription on, until the end of whom it tells of.
+/// What happens from the moment of the subscription on, until the client or the server ends.
 pub trait SubscriptionUnderTest: Iterator + Send + 'static {
     fn next_timeout(&mut self, timeout: Duration) -> Option<Self::Item>;
 }

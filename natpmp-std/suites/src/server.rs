@@ -10,7 +10,7 @@ use natpmp_std::server::{External, Internal, ServerError};
 
 use crate::SubscriptionUnderTest;
 
-/// A server that runs until it is dropped; that waits for its end.
+/// A server that runs until it is dropped, which waits for its end: the methods are those of [`natpmp_std::server::Server`].
 pub trait ServerUnderTest: Debug + Send + Sized + 'static {
     type Events: SubscriptionUnderTest<Item = GatewayEvent>;
 

@@ -37,7 +37,7 @@ on_each_adapter!(
 fn it_is_told_the_first_time_and_once<A: Adapter>() {
     let gateway = gateway(|_| {});
     let client = client::<A>(&gateway);
-    let told = Told::default();
+    let told = Calls::default();
     let kept = client.keep_with(&UDP, told.callback()).unwrap();
     assert_eq!(told.next(1), [(Some(4_000), HERE)]);
     // What is renewed as it was is no change.
@@ -50,7 +50,7 @@ fn it_is_told_the_first_time_and_once<A: Adapter>() {
 fn it_is_told_of_a_mapping_whose_address_is_not_known<A: Adapter>() {
     let gateway = gateway(|faults| faults.refuse_address = Some(3));
     let client = client::<A>(&gateway);
-    let told = Told::default();
+    let told = Calls::default();
     let _kept = client.keep_with(&UDP, told.callback()).unwrap();
     assert_eq!(told.next(1), [(Some(4_000), None)]);
     gateway.turn(|faults| faults.refuse_address = None);
@@ -68,7 +68,7 @@ fn it_is_told_of_a_mapping_at_a_gateway_that_never_says_its_address<A: Adapter>(
         backoff: Some(Backoff::new(Duration::from_millis(50), Duration::from_millis(100))),
         ..ClientSetup::default()
     });
-    let told = Told::default();
+    let told = Calls::default();
     let _kept = client.keep_with(&UDP, told.callback()).unwrap();
     assert_eq!(told.next(1), [(Some(4_000), None)]);
 }
@@ -77,7 +77,7 @@ fn it_is_told_of_a_mapping_at_a_gateway_that_never_says_its_address<A: Adapter>(
 fn it_is_told_of_every_change_of_the_port_once<A: Adapter>() {
     let gateway = gateway(|faults| faults.moves_ports = true);
     let client = client::<A>(&gateway);
-    let (told, other) = (Told::default(), Told::default());
+    let (told, other) = (Calls::default(), Calls::default());
     let kept = client.keep_with(&UDP, told.callback()).unwrap();
     let _other = client.keep_with(&TCP, other.callback()).unwrap();
     told.next(1);
@@ -97,7 +97,7 @@ fn it_is_told_of_an_announced_change_of_the_address_once<A: Adapter>() {
     let gateway = gateway(|faults| faults.announces = Announces::NatPmp);
     let (client, announcements) = listening::<A::Client>(&setup(&gateway));
     gateway.announce_to(announcements);
-    let told = Told::default();
+    let told = Calls::default();
     let _kept = client.keep_with(&UDP, told.callback()).unwrap();
     told.next(1);
     gateway.forget();
@@ -113,7 +113,7 @@ fn it_is_told_of_an_announced_change_of_the_address_once<A: Adapter>() {
 fn it_is_told_of_a_change_of_the_address_that_nobody_announced<A: Adapter>() {
     let gateway = gateway(|_| {});
     let client = start::<A>(ClientSetup { external_address_interval: Some(Duration::from_secs(1)), ..setup(&gateway) });
-    let told = Told::default();
+    let told = Calls::default();
     let _kept = client.keep_with(&UDP, told.callback()).unwrap();
     told.next(1);
     // Whoever else watched it does so no more; the callback does.
@@ -128,7 +128,7 @@ fn it_is_told_of_a_change_of_the_address_that_nobody_announced<A: Adapter>() {
 fn it_is_told_of_a_loss_and_of_the_return<A: Adapter>() {
     let gateway = gateway(|_| {});
     let client = client::<A>(&gateway);
-    let told = Told::default();
+    let told = Calls::default();
     let _kept = client.keep_with(&UDP.lifetime(2), told.callback()).unwrap();
     told.next(1);
     gateway.turn(|faults| faults.refuse_map = Some(4));
@@ -140,7 +140,7 @@ fn it_is_told_of_a_loss_and_of_the_return<A: Adapter>() {
 fn one_that_panics_harms_nothing_else_and_is_called_again<A: Adapter>() {
     let gateway = gateway(|faults| faults.moves_ports = true);
     let client = client::<A>(&gateway);
-    let (told, other) = (Told::default(), Told::default());
+    let (told, other) = (Calls::default(), Calls::default());
     let mut tell = told.callback();
     let kept = client
         .keep_with(&UDP, move |change| {
@@ -245,7 +245,7 @@ fn one_is_dropped_with_its_mapping_and_told_of_no_more<A: Adapter>() {
     let client = client::<A>(&gateway);
     let token = Arc::new(());
     let [kept, kept_too, unmapped] = [4_000, 4_001, 4_002].map(|port| {
-        let (told, held) = (Told::default(), Arc::clone(&token));
+        let (told, held) = (Calls::default(), Arc::clone(&token));
         let mut tell = told.callback();
         let callback = move |change: &Change| {
             let _held = &held;
@@ -253,7 +253,7 @@ fn one_is_dropped_with_its_mapping_and_told_of_no_more<A: Adapter>() {
         };
         (client.keep_with(&MapRequest::new(Protocol::Udp, port), callback).unwrap(), told)
     });
-    let all_told = [&kept.1, &kept_too.1, &unmapped.1].map(Told::clone);
+    let all_told = [&kept.1, &kept_too.1, &unmapped.1].map(Calls::clone);
     all_told.iter().for_each(|told| assert_eq!(told.next(1).len(), 1));
     kept.0.stop().unwrap();
     drop(kept_too);
@@ -267,7 +267,7 @@ fn one_is_dropped_with_its_mapping_and_told_of_no_more<A: Adapter>() {
 fn a_second_keep_of_the_same_mapping_does_not_replace_the_callback<A: Adapter>() {
     let gateway = gateway(|faults| faults.moves_ports = true);
     let client = client::<A>(&gateway);
-    let (told, other) = (Told::default(), Told::default());
+    let (told, other) = (Calls::default(), Calls::default());
     let kept = client.keep_with(&UDP, told.callback()).unwrap();
     assert!(matches!(client.keep_with(&UDP, other.callback()), Err(Error::AlreadyKept)));
     told.next(1);
@@ -280,7 +280,7 @@ fn a_second_keep_of_the_same_mapping_does_not_replace_the_callback<A: Adapter>()
 fn another_callback_is_no_change_to_the_first<A: Adapter>() {
     let gateway = gateway(|_| {});
     let client = client::<A>(&gateway);
-    let (told, other) = (Told::default(), Told::default());
+    let (told, other) = (Calls::default(), Calls::default());
     let kept = client.keep_with(&UDP, told.callback()).unwrap();
     told.next(1);
     // The answer to this renewal comes when the second callback is there already.
@@ -300,7 +300,7 @@ fn one_that_holds_the_client_does_not_keep_it_alive<A: Adapter>() {
     let gateway = gateway(|_| {});
     let client = client::<A>(&gateway);
     let mut events = client.events();
-    let told = Told::default();
+    let told = Calls::default();
     let (mut tell, held) = (told.callback(), client.clone());
     let kept = client
         .keep_with(&UDP, move |change| {
@@ -314,13 +314,13 @@ fn one_that_holds_the_client_does_not_keep_it_alive<A: Adapter>() {
     assert_eq!(gateway.leases(), 0);
 }
 
-/// What a callback was told: the port, and the address.
+/// With what a callback was called: the port, and the address.
 #[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<At>>>);
+struct Calls(Arc<Mutex<Vec<At>>>);
 
 type At = (Option<u16>, Option<Ipv4Addr>);
 
-impl Told {
+impl Calls {
     fn callback(&self) -> impl FnMut(&Change) + Send + 'static {
         let told = self.clone();
         move |change: &Change| {
@@ -348,7 +348,7 @@ impl Told {
 
 /// Waits until every call that is due by now has been made: they come one after the other.
 fn settle(client: &impl ClientUnderTest) {
-    let told = Told::default();
+    let told = Calls::default();
     let last = client.keep_with(&MapRequest::new(Protocol::Udp, 9_999), told.callback()).unwrap();
     eventually("the last call is made", || !told.all().is_empty());
     last.stop().unwrap();
