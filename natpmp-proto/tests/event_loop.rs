@@ -1,14 +1,7 @@
 //! The example of an event loop, run as a user would: against a gateway on the loopback interface, and against the real one.
 #![forbid(unsafe_code)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "a test that panics has failed, as it should"
-)]
 #![cfg(target_os = "linux")]
+#![cfg(test)]
 
 use std::path::PathBuf;
 use std::process::Command;

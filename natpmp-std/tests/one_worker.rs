@@ -1,14 +1,7 @@
 //! How many threads a client takes. The only test of its program, so that no other test's threads are counted.
 #![cfg(target_os = "linux")]
+#![cfg(test)]
 #![forbid(unsafe_code)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "a test that panics has failed, as it should"
-)]
 
 use std::sync::mpsc;
 use std::thread;
