@@ -67,7 +67,6 @@ pub mod server;
 #[cfg(feature = "server")]
 mod server_worker;
 mod subscription;
-mod wait;
 mod worker;
 
 pub use client::{Builder, Client};

@@ -326,7 +326,7 @@ impl<L: DatagramSocket> ServerEngine<L> {
             if let Some(time) = save_within(&event, core.gateway.len()) {
                 self.save_at = Some(self.save_at.map_or(now + time, |at| at.min(now + time)));
             }
-            core.events.tell(&event, &mut core.woken);
+            core.events.push(&event, &mut core.pending_wakers);
         }
     }
 

@@ -33,7 +33,7 @@ pub(super) struct Core {
     pub(super) is_stopped: bool,
     /// There is no driver any more.
     pub(super) is_over: bool,
-    pub(super) woken: Vec<Waker>,
+    pub(super) pending_wakers: Vec<Waker>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -58,8 +58,8 @@ impl Core {
 }
 
 impl PendingWakers for Core {
-    fn woken(&mut self) -> &mut Vec<Waker> {
-        &mut self.woken
+    fn pending_wakers(&mut self) -> &mut Vec<Waker> {
+        &mut self.pending_wakers
     }
 }
 
@@ -74,7 +74,7 @@ impl ServerShared {
             commands: Vec::new(),
             is_stopped: false,
             is_over: false,
-            woken: Vec::new(),
+            pending_wakers: Vec::new(),
         };
         Arc::new(Self { machine_lock: SharedMachine::new(core), addresses, dropped: AtomicU64::new(0) })
     }
@@ -93,7 +93,7 @@ impl ServerShared {
     pub(super) fn close(&self) {
         self.with(|core, _| {
             core.is_over = true;
-            core.events.close(&mut core.woken);
+            core.events.close(&mut core.pending_wakers);
         });
         self.machine_lock.set_waker(Waker::noop());
     }
