@@ -7,19 +7,17 @@ use std::time::Duration;
 
 use crate::DatagramSocket;
 use natpmp_proto::Instant;
-use natpmp_proto::gateway::{Gateway, GatewayConfig, NatMapping, Reply};
+use natpmp_proto::gateway::{Gateway, GatewayConfig, Reply};
 
-use super::admission::Guard;
-use super::interfaces::{LocalAddress, local_addresses, resolve, sides};
-use super::lookout::Lookout;
+use super::admission::Admission;
+use super::handle::{Command, Lifecycle, SERVER_CAPACITY, SharedState};
+use super::interfaces::{InterfaceWatch, LocalAddress, local_addresses, resolve, sides};
 use super::nat_thread::NatThread;
 use super::saver::{Saver, save_within};
-use super::shared::{Command, Core, SERVER_CAPACITY};
 use super::sockets::{Received, Sockets};
-use super::store::unix_time;
-use super::unconfirmed::TakenUp;
+use super::unconfirmed::UnconfirmedMappings;
 use super::{External, ServerOptions, ServerShared, Wait};
-use super::{ServerError, State, StoredMapping};
+use super::{ServerError, State};
 
 /// Carries datagrams, outcomes of the NAT and time to the machine. Dropping it takes the NAT down and saves the state, waits for
 /// both, and ends the subscriptions.
@@ -28,11 +26,9 @@ pub struct ServerEngine<L: DatagramSocket> {
     sockets: Sockets<L>,
     nat: NatThread,
     saver: Option<Saver>,
-    lookout: Lookout,
-    guard: Guard,
-    /// To be taken up when there is an external address.
-    before: Option<Before>,
-    taken_up: TakenUp,
+    interfaces: InterfaceWatch,
+    admission: Admission,
+    unconfirmed: UnconfirmedMappings,
     /// When the state is to be saved, since it has changed.
     save_at: Option<Instant>,
     is_ending: bool,
@@ -40,12 +36,6 @@ pub struct ServerEngine<L: DatagramSocket> {
 
 /// For what comes, and for the answer.
 type Buffers = ([u8; LONGEST_REQUEST], [u8; LONGEST_REQUEST]);
-
-/// What is to stand from the start.
-struct Before {
-    statics: Vec<NatMapping>,
-    stored: Vec<StoredMapping>,
-}
 
 impl<L: DatagramSocket> ServerEngine<L> {
     /// Opens the sockets, reads the state, and then starts the NAT. `register` makes the adapter wait for a socket, at the start
@@ -92,11 +82,11 @@ impl<L: DatagramSocket> ServerEngine<L> {
         let saver = state_file.map(|path| Saver::start(path, shared.waker())).transpose();
         let saver = saver.map_err(ServerError::System)?;
         let nat = NatThread::start(nat, shared.waker()).map_err(ServerError::System)?;
-        let (guard, taken_up) = (Guard::new(requests_per_second, &locals), TakenUp::of(&state.mappings));
-        let before = Some(Before { statics, stored: state.mappings });
-        let lookout = Lookout::new(internal, external, &served);
-        let mut engine =
-            Self { shared, sockets, nat, saver, lookout, guard, before, taken_up, save_at: None, is_ending: false };
+        let admission = Admission::new(requests_per_second, &locals);
+        let unconfirmed = UnconfirmedMappings::new(statics, state.mappings);
+        let interfaces = InterfaceWatch::new(internal, external, &served);
+        let (save_at, is_ending) = (None, false);
+        let mut engine = Self { shared, sockets, nat, saver, interfaces, admission, unconfirmed, save_at, is_ending };
         engine.boot(&locals, epoch);
         Ok(engine)
     }
@@ -133,7 +123,7 @@ impl<L: DatagramSocket> ServerEngine<L> {
     /// when both is done.
     pub fn drain(&mut self) -> Wait {
         let now = self.shared.now();
-        if self.lookout.is_due(now) && !self.is_ending {
+        if self.interfaces.is_due(now) && !self.is_ending {
             self.look(now);
         }
         if self.carry_out_commands() {
@@ -154,7 +144,7 @@ impl<L: DatagramSocket> ServerEngine<L> {
         if self.save_at.is_some_and(|at| at <= now) {
             self.save();
         }
-        let next = [deadline, self.save_at, self.lookout.next()].into_iter().flatten().min();
+        let next = [deadline, self.save_at, self.interfaces.deadline()].into_iter().flatten().min();
         Wait::For(next.map(|at| at.saturating_since(shared.now()).min(LONGEST_WAIT)))
     }
 
@@ -167,7 +157,7 @@ impl<L: DatagramSocket> ServerEngine<L> {
     fn boot(&mut self, locals: &[LocalAddress], epoch: u32) {
         let shared = Arc::clone(&self.shared);
         shared.with(|core, now| core.gateway.start(now, epoch));
-        let external = self.lookout.external(locals);
+        let external = self.interfaces.external(locals);
         shared.with(|core, now| {
             self.set_external(core, now, external);
             self.pass_on(core);
@@ -190,13 +180,19 @@ impl<L: DatagramSocket> ServerEngine<L> {
     }
 
     /// Hears one datagram and answers it, if there is one.
-    fn receive_one(&mut self, core: &mut Core, now: Instant, index: usize, (buffer, packet): &mut Buffers) -> bool {
+    fn receive_one(
+        &mut self,
+        core: &mut SharedState,
+        now: Instant,
+        index: usize,
+        (buffer, packet): &mut Buffers,
+    ) -> bool {
         let (from, bytes) = match self.sockets.receive(index, buffer) {
             Received::Datagram(from, bytes) => (from, bytes),
             Received::Error => return true,
             Received::Nothing => return false,
         };
-        if !self.guard.admits(now, self.sockets.local(index), *from.ip(), &self.shared.dropped) {
+        if !self.admission.admits(now, self.sockets.local(index), *from.ip(), &self.shared.dropped) {
             return true;
         }
         let reply = core.gateway.handle_datagram(now, from, bytes);
@@ -215,7 +211,7 @@ impl<L: DatagramSocket> ServerEngine<L> {
     }
 
     /// Asks the NAT for what the machine wants of it.
-    fn pass_on(&mut self, core: &mut Core) {
+    fn pass_on(&mut self, core: &mut SharedState) {
         while let Some(request) = core.gateway.poll_nat() {
             self.nat.request(request);
         }
@@ -236,12 +232,12 @@ impl<L: DatagramSocket> ServerEngine<L> {
         has_more
     }
 
-    fn take_outcome(&mut self, core: &mut Core, now: Instant) -> bool {
-        let Some((request, outcome)) = self.nat.outcome() else { return false };
+    fn take_outcome(&mut self, core: &mut SharedState, now: Instant) -> bool {
+        let Some((request, outcome)) = self.nat.next_outcome() else { return false };
         if let Err(failure) = outcome {
             log::warn!("{request:?}: {failure}");
         }
-        self.taken_up.settle(request.mapping());
+        self.unconfirmed.settle(request.mapping());
         if let Some(answer) = core.gateway.handle_nat(now, &request, outcome) {
             self.sockets.answer_later(answer.to, &answer.payload);
         }
@@ -256,21 +252,20 @@ impl<L: DatagramSocket> ServerEngine<L> {
             for command in std::mem::take(&mut core.commands) {
                 self.carry_out(core, now, command);
             }
-            core.is_stopped
+            core.lifecycle == Lifecycle::Stopping
         })
     }
 
-    fn carry_out(&mut self, core: &mut Core, now: Instant, command: Command) {
+    fn carry_out(&mut self, core: &mut SharedState, now: Instant, command: Command) {
         match command {
             Command::ExternalAddress(address) => {
-                self.lookout.fix_external();
+                self.interfaces.stop_watching_external();
                 self.set_external(core, now, address);
             }
             Command::AllowMapping(is_allowed) => core.gateway.allow_mapping(is_allowed),
             Command::Clear => {
                 core.gateway.clear(now);
-                self.before.iter_mut().for_each(|before| before.stored.clear());
-                self.taken_up = TakenUp::default();
+                self.unconfirmed.clear();
                 self.save_at = Some(now);
             }
         }
@@ -278,19 +273,19 @@ impl<L: DatagramSocket> ServerEngine<L> {
 
     /// Follows the interfaces of both sides.
     fn look(&mut self, now: Instant) {
-        let Some(locals) = self.lookout.look(now, local_addresses) else { return };
-        self.guard.follow(&locals);
-        if let Some(internal) = self.lookout.internal(&locals) {
+        let Some(locals) = self.interfaces.read(now, local_addresses) else { return };
+        self.admission.update_addresses(&locals);
+        if let Some(internal) = self.interfaces.internal(&locals) {
             self.sockets.follow(&internal);
         }
-        if self.lookout.is_external_watched() {
-            let address = self.lookout.external(&locals);
+        if self.interfaces.is_external_watched() {
+            let address = self.interfaces.external(&locals);
             let shared = Arc::clone(&self.shared);
             shared.with(|core, now| self.set_external(core, now, address));
         }
     }
 
-    fn set_external(&mut self, core: &mut Core, now: Instant, address: Option<Ipv4Addr>) {
+    fn set_external(&mut self, core: &mut SharedState, now: Instant, address: Option<Ipv4Addr>) {
         if core.gateway.external_address() == address {
             return;
         }
@@ -299,29 +294,12 @@ impl<L: DatagramSocket> ServerEngine<L> {
         self.nat.set_external_address(address);
         core.gateway.set_external_address(now, address);
         if address.is_some() {
-            self.restore(core);
+            self.unconfirmed.restore(core);
         }
         self.save_at = Some(now);
     }
 
-    fn restore(&mut self, core: &mut Core) {
-        let Some(Before { statics, stored }) = self.before.take() else { return };
-        for mapping in statics {
-            if !core.gateway.add_static(&mapping) {
-                log::warn!("{mapping:?} cannot be mapped: its port or its client's port is taken");
-            }
-        }
-        let now = unix_time();
-        for StoredMapping { mapping, expires_at } in stored {
-            let left = u32::try_from(expires_at.saturating_sub(now)).unwrap_or(u32::MAX);
-            if !core.gateway.restore(&mapping, left) {
-                self.taken_up.settle(&mapping);
-                log::debug!("{mapping:?} is not taken up again");
-            }
-        }
-    }
-
-    fn tell(&mut self, core: &mut Core, now: Instant) {
+    fn tell(&mut self, core: &mut SharedState, now: Instant) {
         while let Some(event) = core.gateway.poll_event() {
             if let Some(time) = save_within(&event, core.gateway.len()) {
                 self.save_at = Some(self.save_at.map_or(now + time, |at| at.min(now + time)));
@@ -333,7 +311,7 @@ impl<L: DatagramSocket> ServerEngine<L> {
     fn save(&mut self) {
         self.save_at = None;
         let Some(saver) = &self.saver else { return };
-        let state = self.shared.with(|core, now| self.taken_up.state(core, now));
+        let state = self.shared.with(|core, now| self.unconfirmed.to_stored(core, now));
         // Once it ends nothing is granted any more.
         saver.save(State { is_final: self.is_ending, ..state });
     }

@@ -9,22 +9,17 @@ mod builder;
 mod engine;
 mod error;
 mod handle;
-mod helper;
 mod interfaces;
-mod lookout;
 mod nat_thread;
 mod saver;
-mod shared;
 mod sockets;
-mod sources;
 mod store;
 mod unconfirmed;
 
 pub use builder::{External, Internal, ServerBuilder, ServerOptions, Sides, Start};
 pub use engine::ServerEngine;
 pub use error::ServerError;
-pub use handle::ServerHandle;
-pub use shared::{SERVER_CAPACITY, ServerShared};
+pub use handle::{SERVER_CAPACITY, ServerHandle, ServerShared};
 pub use store::{State, StateError, StoredMapping};
 
 pub use crate::client::Wait;

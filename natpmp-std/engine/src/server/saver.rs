@@ -1,4 +1,4 @@
-//! The state is written on a thread of its own: a disk may take its time.
+//! The thread that writes the state file: a disk may take its time.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,53 +9,54 @@ use std::time::Duration;
 use natpmp_proto::gateway::GatewayEvent;
 
 use super::State;
-use super::helper::Helper;
+use super::nat_thread::WorkerThread;
 
-/// The way to the file. Dropping it waits until the last state is in it.
+/// The engine's end of the thread. Dropping it waits until the last state is in the file.
 ///
-/// A state that waits gives way to a later one: a disk that hangs does not fill the memory.
+/// A later state replaces one that waits, so that a disk that hangs does not fill the memory.
 #[derive(Debug)]
 pub(super) struct Saver {
     latest: Arc<Latest>,
-    helper: Helper,
+    thread: WorkerThread,
 }
 
 impl Saver {
-    /// Wakes `waker` when the last state is in the file.
+    /// Starts the thread, which wakes `waker` when the last state is in the file.
     pub(super) fn start(path: PathBuf, waker: Waker) -> io::Result<Self> {
         let latest = Arc::new(Latest::default());
         let waiting = Arc::clone(&latest);
-        let helper = Helper::start("natpmp state", waker, move || run(&path, &waiting))?;
-        Ok(Self { latest, helper })
+        let thread = WorkerThread::start("natpmp state", waker, move || run(&path, &waiting))?;
+        Ok(Self { latest, thread })
     }
 
+    /// Has a state written, in place of one that still waits.
     pub(super) fn save(&self, state: State) {
         self.latest.change(|waiting| waiting.state = Some(state));
     }
 
-    /// No state follows.
+    /// No state follows the one that was given last.
     pub(super) fn end(&mut self) {
         self.latest.change(|waiting| waiting.is_over = true);
     }
 
     /// Whether the last state is in the file.
     pub(super) fn is_over(&self) -> bool {
-        self.helper.is_over()
+        self.thread.is_over()
     }
 
-    /// Ends, and waits until it is over.
+    /// Ends the thread, and waits until the last state is in the file.
     pub(super) fn join(&mut self) {
         self.end();
-        self.helper.join();
+        self.thread.join();
     }
 }
 
-/// Within which time an event is to be in the file, of so many mappings.
+/// How soon the file is to have what an event changes, with so many mappings in it; `None` if it changes nothing.
 pub(super) fn save_within(event: &GatewayEvent, mappings: usize) -> Option<Duration> {
     match event {
         GatewayEvent::Refused { .. } => None,
-        // A power failure may take of it that a lease which runs anyway ends later, until its client learns of the restart: not worth
-        // writing a large file many times a second for. An orderly end takes nothing.
+        // A power failure before that shortens a lease, until its client learns of the restart. That is not worth writing a large file
+        // many times a second for. An orderly end saves all.
         GatewayEvent::Renewed(_) => {
             let mappings = u32::try_from(mappings).unwrap_or(u32::MAX);
             Some(CHANGE.saturating_add(RENEWAL_EACH.saturating_mul(mappings)))
@@ -109,9 +110,9 @@ fn run(path: &Path, states: &Latest) {
     }
 }
 
-/// A change is in the file within this time, and many changes make one write.
+/// The file has a change within this time, and many changes make one write.
 const CHANGE: Duration = Duration::from_millis(200);
-/// A renewal within this much more for each mapping: 3.2 s for 60,000.
+/// The file has a renewal within this much more for each mapping in it: 3.2 s for 60,000.
 const RENEWAL_EACH: Duration = Duration::from_micros(50);
 
 #[cfg(test)]
