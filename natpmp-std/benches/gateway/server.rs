@@ -50,7 +50,7 @@ fn gateway(address: SocketAddrV4, external: External, nat: impl Nat + 'static, f
     if let Some(file) = file {
         builder = builder.state_file(file);
     }
-    let server = builder.start().unwrap();
+    let server = builder.build().unwrap();
     println!("{}", server.addresses()[0]);
     server
 }

@@ -25,7 +25,7 @@ pub(crate) fn serve(global: &Global, args: &args::Serve, report: &mut Report) ->
     let interrupted = sender.clone();
     crate::signals::on_stop(move || crate::signals::deliver(&interrupted, None))
         .map_err(|error| Failure::other("cannot catch signals", error, ""))?;
-    let server = builder.start().map_err(|error| Failure::other("cannot serve", error, ""))?;
+    let server = builder.build().map_err(|error| Failure::other("cannot serve", error, ""))?;
     let events = server.events();
     thread::spawn(move || events.map(Some).try_for_each(|event| sender.send(event)));
     for address in server.addresses() {

@@ -2,6 +2,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::Arc;
+use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
@@ -10,13 +11,13 @@ use natpmp_proto::Instant;
 use natpmp_proto::gateway::{Gateway, GatewayConfig, Reply};
 
 use super::admission::Admission;
-use super::handle::{Command, Lifecycle, SERVER_CAPACITY, SharedState};
+use super::handle::{Command, Lifecycle, SERVER_CAPACITY, ServerShared, SharedState};
 use super::interfaces::{InterfaceWatch, LocalAddress, local_addresses, resolve, sides};
 use super::nat_thread::NatThread;
 use super::saver::{Saver, save_within};
 use super::sockets::{Received, Sockets};
 use super::unconfirmed::UnconfirmedMappings;
-use super::{External, ServerOptions, ServerShared, Wait};
+use super::{External, ServerHandle, ServerOptions, StartNat, Wait};
 use super::{ServerError, State};
 
 /// Carries datagrams, outcomes of the NAT and time to the machine. Dropping it takes the NAT down and saves the state, waits for
@@ -44,20 +45,20 @@ impl<L: DatagramSocket> ServerEngine<L> {
     /// # Errors
     /// See [`ServerError`]. Nothing is left running.
     pub fn start(
-        settings: ServerOptions,
+        options: ServerOptions,
+        start_nat: StartNat,
         register: impl FnMut(UdpSocket) -> io::Result<L> + Send + 'static,
-    ) -> Result<Self, ServerError> {
+    ) -> Result<(Self, ServerHandle), ServerError> {
         let ServerOptions {
-            start_nat,
             internal,
             external,
             config,
-            statics,
+            static_mappings,
             port,
             announce_to,
             state_file,
             requests_per_second,
-        } = settings;
+        } = options;
         let locals = local_addresses().map_err(ServerError::System)?;
         let served = resolve(&internal, &locals)?;
         let sockets = Sockets::open(&served, port, announce_to, register)?;
@@ -83,18 +84,18 @@ impl<L: DatagramSocket> ServerEngine<L> {
         let saver = saver.map_err(ServerError::System)?;
         let nat = NatThread::start(nat, shared.waker()).map_err(ServerError::System)?;
         let admission = Admission::new(requests_per_second, &locals);
-        let unconfirmed = UnconfirmedMappings::new(statics, state.mappings);
+        let unconfirmed = UnconfirmedMappings::new(static_mappings, state.mappings);
         let interfaces = InterfaceWatch::new(internal, external, &served);
         let (save_at, is_ending) = (None, false);
         let mut engine = Self { shared, sockets, nat, saver, interfaces, admission, unconfirmed, save_at, is_ending };
         engine.boot(&locals, epoch);
-        Ok(engine)
+        let handle = ServerHandle::new(Arc::clone(&engine.shared));
+        Ok((engine, handle))
     }
 
-    /// What it shares with the server's handle.
-    #[must_use]
-    pub fn shared(&self) -> &Arc<ServerShared> {
-        &self.shared
+    /// Sets who is woken when there is something to do.
+    pub fn set_waker(&self, waker: &Waker) {
+        self.shared.set_waker(waker);
     }
 
     /// The sockets that are to be waited for.

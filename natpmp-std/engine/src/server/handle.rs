@@ -4,7 +4,6 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use natpmp_proto::Instant;
@@ -18,14 +17,16 @@ use crate::shared_machine::{PendingWakers, SharedMachine};
 /// The owner's end of a server: what the public types of both adapters cover. Dropping it ends the driver.
 pub struct ServerHandle {
     shared: Arc<ServerShared>,
-    worker: Option<JoinHandle<()>>,
 }
 
 impl ServerHandle {
-    /// Makes the handle. Dropping it waits for `worker`, the thread of the driver, if there is one.
-    #[must_use]
-    pub const fn new(shared: Arc<ServerShared>, worker: Option<JoinHandle<()>>) -> Self {
-        Self { shared, worker }
+    pub(super) const fn new(shared: Arc<ServerShared>) -> Self {
+        Self { shared }
+    }
+
+    /// Tells the driver to end, as dropping the handle does.
+    pub fn stop(&self) {
+        self.shared.stop();
     }
 
     /// Where requests are heard, as of the start.
@@ -87,19 +88,14 @@ impl ServerHandle {
     }
 }
 
-/// Waits for the end of the worker.
 impl Drop for ServerHandle {
     fn drop(&mut self) {
-        self.shared.stop();
-        if let Some(worker) = self.worker.take() {
-            // A worker that panicked has nothing more to say.
-            let _ = worker.join();
-        }
+        self.stop();
     }
 }
 
 /// What the owner of a server and its driver share.
-pub struct ServerShared {
+pub(super) struct ServerShared {
     machine: SharedMachine<SharedState>,
     pub(super) addresses: Vec<SocketAddrV4>,
     /// How many requests were above the rate of their client, and dropped.
@@ -173,12 +169,12 @@ impl ServerShared {
     }
 
     /// Sets who drives the server from now on: it is woken when there is something to do.
-    pub fn set_waker(&self, waker: &Waker) {
+    pub(super) fn set_waker(&self, waker: &Waker) {
         self.machine.set_waker(waker);
     }
 
     /// Tells the driver to end, as dropping the server does.
-    pub fn stop(&self) {
+    pub(super) fn stop(&self) {
         self.command(|state| state.lifecycle = Lifecycle::Stopping);
     }
 
