@@ -129,7 +129,7 @@ impl<L: DatagramSocket> ServerEngine<L> {
         }
         if self.carry_out_commands() {
             self.end();
-            let is_over = self.nat.is_over() && self.saver.as_ref().is_none_or(Saver::is_over);
+            let is_over = self.nat.is_over() && self.saver.as_mut().is_none_or(Saver::is_over);
             return if is_over { Wait::End } else { Wait::For(None) };
         }
         let shared = Arc::clone(&self.shared);

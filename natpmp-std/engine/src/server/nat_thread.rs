@@ -1,27 +1,30 @@
 //! The thread of the NAT. While the NAT works, the engine answers other clients, and what it requests meanwhile makes the next
 //! batch.
 
+use std::convert::Infallible;
 use std::io;
 use std::iter;
 use std::net::Ipv4Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 use std::thread::{self, JoinHandle};
 
 use natpmp_proto::gateway::{NatFailure, NatRequest};
 
 use natpmp_nat::Nat;
 
+use crate::events::{EventQueue, EventSender, UNBOUNDED, event_queue};
+
 /// The engine's end of the thread. Dropping it waits until the NAT has removed all that it made.
 #[derive(Debug)]
 pub(super) struct NatThread {
-    work: Option<Sender<Work>>,
-    outcomes: Receiver<Outcome>,
+    // Dropped before the thread, which ends with it.
+    work: Option<EventSender<Work>>,
+    outcomes: EventQueue<Outcome>,
     /// How many requests have no outcome yet.
     pending: usize,
+    /// Wakes the engine.
+    waker: Waker,
     thread: WorkerThread,
 }
 
@@ -38,13 +41,12 @@ enum Work {
 }
 
 impl NatThread {
-    /// Starts the thread, which wakes `waker` when there are outcomes, and at the end.
+    /// Starts the thread. `waker` wakes the engine when there are outcomes, and at the end.
     pub(super) fn start(nat: Box<dyn Nat>, waker: Waker) -> io::Result<Self> {
-        let (work, receiver) = mpsc::channel();
-        let (sender, outcomes) = mpsc::channel();
-        let engine = waker.clone();
-        let thread = WorkerThread::start("natpmp nat", waker, move || run(nat, &receiver, &sender, &engine))?;
-        Ok(Self { work: Some(work), outcomes, pending: 0, thread })
+        let (work, mut receiver) = event_queue(UNBOUNDED);
+        let (sender, outcomes) = event_queue(UNBOUNDED);
+        let thread = WorkerThread::start("natpmp nat", waker.clone(), move || run(nat, &mut receiver, sender))?;
+        Ok(Self { work: Some(work), outcomes, pending: 0, waker, thread })
     }
 
     /// Asks the NAT to install or remove a mapping.
@@ -64,11 +66,12 @@ impl NatThread {
         self.send(Work::Begin);
     }
 
-    /// Takes the next outcome, if there is one.
+    /// Takes the next outcome, or has the engine woken when there is one.
     pub(super) fn next_outcome(&mut self) -> Option<Outcome> {
-        let outcome = self.outcomes.try_recv().ok()?;
+        let mut context = Context::from_waker(&self.waker);
+        let Poll::Ready(outcome) = self.outcomes.poll_next(&mut context) else { return None };
         self.pending = self.pending.saturating_sub(1);
-        Some(outcome)
+        outcome
     }
 
     /// Whether every request has had its outcome.
@@ -82,7 +85,7 @@ impl NatThread {
     }
 
     /// Whether the NAT has removed all that it made.
-    pub(super) fn is_over(&self) -> bool {
+    pub(super) fn is_over(&mut self) -> bool {
         self.thread.is_over()
     }
 
@@ -94,14 +97,14 @@ impl NatThread {
 
     fn send(&self, work: Work) {
         if let Some(sender) = &self.work {
-            // The thread ends when this sender is dropped, and not before.
-            let _ = sender.send(work);
+            // The thread reads until this sender is dropped.
+            sender.send(work);
         }
     }
 }
 
-fn run(nat: Box<dyn Nat>, work: &Receiver<Work>, outcomes: &Sender<Outcome>, waker: &Waker) {
-    let mut batch = Batch { requests: Vec::new(), outcomes, waker };
+fn run(nat: Box<dyn Nat>, work: &mut EventQueue<Work>, outcomes: EventSender<Outcome>) {
+    let mut batch = Batch { requests: Vec::new(), outcomes };
     // The panic drops the NAT, so that nothing of it is used afterwards.
     if catch_unwind(AssertUnwindSafe(|| serve(nat, work, &mut batch))).is_ok() {
         return;
@@ -109,7 +112,7 @@ fn run(nat: Box<dyn Nat>, work: &Receiver<Work>, outcomes: &Sender<Outcome>, wak
     log::warn!("the NAT has failed for good: no mappings can be made until the gateway is started again");
     batch.finish(Vec::new());
     // Clients get an answer that says so, rather than none.
-    while let Ok(work) = work.recv() {
+    while let Some(work) = work.wait_next(None) {
         if let Work::Request(request) = work {
             batch.requests.push(request);
             batch.finish(Vec::new());
@@ -118,11 +121,11 @@ fn run(nat: Box<dyn Nat>, work: &Receiver<Work>, outcomes: &Sender<Outcome>, wak
 }
 
 /// Does the work until there is no more. A panic of the NAT drops it, and with it what it made.
-fn serve(mut nat: Box<dyn Nat>, work: &Receiver<Work>, batch: &mut Batch<'_>) {
+fn serve(mut nat: Box<dyn Nat>, work: &mut EventQueue<Work>, batch: &mut Batch) {
     // Until the start is complete, requests only gather.
     let mut has_begun = false;
     let mut held_back = None;
-    while let Some(first) = held_back.take().or_else(|| work.recv().ok()) {
+    while let Some(first) = held_back.take().or_else(|| work.wait_next(None)) {
         match first {
             Work::ExternalAddress(address) => nat.set_external_address(address),
             Work::Request(request) => {
@@ -142,13 +145,12 @@ fn serve(mut nat: Box<dyn Nat>, work: &Receiver<Work>, batch: &mut Batch<'_>) {
 }
 
 /// The requests of the next call of the NAT.
-struct Batch<'a> {
+struct Batch {
     requests: Vec<NatRequest>,
-    outcomes: &'a Sender<Outcome>,
-    waker: &'a Waker,
+    outcomes: EventSender<Outcome>,
 }
 
-impl Batch<'_> {
+impl Batch {
     fn apply(&mut self, nat: &mut dyn Nat) {
         let results = nat.apply(&self.requests);
         self.finish(results);
@@ -157,21 +159,22 @@ impl Batch<'_> {
     /// Passes on the outcomes. A request without a result has failed.
     fn finish(&mut self, results: Vec<Result<(), NatFailure>>) {
         let results = results.into_iter().chain(iter::repeat(Err(NatFailure::Network)));
+        // Woken once, the engine finds all of them.
+        let mut pending_wakers = Vec::new();
         for outcome in self.requests.drain(..).zip(results) {
-            // Nobody listens any more once the gateway ends.
-            let _ = self.outcomes.send(outcome);
+            // Once the gateway ends nobody reads them any more.
+            self.outcomes.push(outcome, &mut pending_wakers);
         }
-        self.waker.wake_by_ref();
+        pending_wakers.into_iter().for_each(Waker::wake);
     }
 }
 
 /// Adds the requests that wait, and returns other work that follows them.
-fn gather(batch: &mut Vec<NatRequest>, work: &Receiver<Work>) -> Option<Work> {
+fn gather(batch: &mut Vec<NatRequest>, work: &mut EventQueue<Work>) -> Option<Work> {
     while batch.len() < LARGEST_BATCH {
-        match work.try_recv() {
-            Ok(Work::Request(request)) => batch.push(request),
-            Ok(other) => return Some(other),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+        match work.try_next()? {
+            Work::Request(request) => batch.push(request),
+            other => return Some(other),
         }
     }
     None
@@ -180,26 +183,28 @@ fn gather(batch: &mut Vec<NatRequest>, work: &Receiver<Work>) -> Option<Work> {
 /// A thread for work that may block, so that the engine need not. Dropping this waits for its end.
 #[derive(Debug)]
 pub(super) struct WorkerThread {
-    is_over: Arc<AtomicBool>,
+    /// Ends with the thread.
+    running: EventQueue<Infallible>,
+    /// Wakes the engine.
+    waker: Waker,
     thread: Option<JoinHandle<()>>,
 }
 
 impl WorkerThread {
-    /// Starts a thread, which wakes `waker` when `work` is done.
+    /// Starts a thread. `waker` wakes the engine when `work` is done.
     pub(super) fn start(name: &str, waker: Waker, work: impl FnOnce() + Send + 'static) -> io::Result<Self> {
-        let is_over = Arc::new(AtomicBool::new(false));
-        let end = End { is_over: Arc::clone(&is_over), waker };
+        let (sender, running) = event_queue(UNBOUNDED);
         let thread = thread::Builder::new().name(name.into()).spawn(move || {
             // Dropped when the work panics as well.
-            let _end = end;
+            let _sender = sender;
             work();
         })?;
-        Ok(Self { is_over, thread: Some(thread) })
+        Ok(Self { running, waker, thread: Some(thread) })
     }
 
-    /// Whether the work is done.
-    pub(super) fn is_over(&self) -> bool {
-        self.is_over.load(Ordering::Acquire)
+    /// Whether the work is done; if not, the engine is woken when it is.
+    pub(super) fn is_over(&mut self) -> bool {
+        self.running.poll_next(&mut Context::from_waker(&self.waker)).is_ready()
     }
 
     /// Waits for the end.
@@ -214,18 +219,6 @@ impl WorkerThread {
 impl Drop for WorkerThread {
     fn drop(&mut self) {
         self.join();
-    }
-}
-
-struct End {
-    is_over: Arc<AtomicBool>,
-    waker: Waker,
-}
-
-impl Drop for End {
-    fn drop(&mut self) {
-        self.is_over.store(true, Ordering::Release);
-        self.waker.wake_by_ref();
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -10,37 +9,40 @@ use natpmp_proto::gateway::GatewayEvent;
 
 use super::State;
 use super::nat_thread::WorkerThread;
+use crate::events::{EventQueue, EventSender, event_queue};
 
 /// The engine's end of the thread. Dropping it waits until the last state is in the file.
 ///
 /// A later state replaces one that waits, so that a disk that hangs does not fill the memory.
 #[derive(Debug)]
 pub(super) struct Saver {
-    latest: Arc<Latest>,
+    // Dropped before the thread, which ends with it.
+    states: Option<EventSender<State>>,
     thread: WorkerThread,
 }
 
 impl Saver {
     /// Starts the thread, which wakes `waker` when the last state is in the file.
     pub(super) fn start(path: PathBuf, waker: Waker) -> io::Result<Self> {
-        let latest = Arc::new(Latest::default());
-        let waiting = Arc::clone(&latest);
-        let thread = WorkerThread::start("natpmp state", waker, move || run(&path, &waiting))?;
-        Ok(Self { latest, thread })
+        let (states, mut waiting) = event_queue(LATEST);
+        let thread = WorkerThread::start("natpmp state", waker, move || run(&path, &mut waiting))?;
+        Ok(Self { states: Some(states), thread })
     }
 
     /// Has a state written, in place of one that still waits.
     pub(super) fn save(&self, state: State) {
-        self.latest.change(|waiting| waiting.state = Some(state));
+        if let Some(states) = &self.states {
+            states.send(state);
+        }
     }
 
     /// No state follows the one that was given last.
     pub(super) fn end(&mut self) {
-        self.latest.change(|waiting| waiting.is_over = true);
+        self.states = None;
     }
 
     /// Whether the last state is in the file.
-    pub(super) fn is_over(&self) -> bool {
+    pub(super) fn is_over(&mut self) -> bool {
         self.thread.is_over()
     }
 
@@ -65,51 +67,16 @@ pub(super) fn save_within(event: &GatewayEvent, mappings: usize) -> Option<Durat
     }
 }
 
-impl Drop for Saver {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-/// The state that is to be written next, if there is one.
-#[derive(Debug, Default)]
-struct Latest {
-    waiting: Mutex<Waiting>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    state: Option<State>,
-    is_over: bool,
-}
-
-impl Latest {
-    fn change(&self, change: impl FnOnce(&mut Waiting)) {
-        change(&mut self.lock());
-        self.changed.notify_one();
-    }
-
-    /// The next one, as soon as there is one; `None` at the end.
-    fn take(&self) -> Option<State> {
-        let is_idle = |waiting: &mut Waiting| waiting.state.is_none() && !waiting.is_over;
-        let waiting = self.changed.wait_while(self.lock(), is_idle);
-        waiting.unwrap_or_else(PoisonError::into_inner).state.take()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn run(path: &Path, states: &Latest) {
-    while let Some(state) = states.take() {
+fn run(path: &Path, states: &mut EventQueue<State>) {
+    while let Some(state) = states.wait_next(None) {
         if let Err(error) = state.save(path) {
             log::warn!("{error}");
         }
     }
 }
 
+/// How many states wait: the latest replaces one that the thread has not begun to write.
+const LATEST: usize = 1;
 /// The file has a change within this time, and many changes make one write.
 const CHANGE: Duration = Duration::from_millis(200);
 /// The file has a renewal within this much more for each mapping in it: 3.2 s for 60,000.
@@ -174,12 +141,12 @@ mod tests {
 
     #[test]
     fn of_the_states_that_wait_for_a_slow_disk_only_the_last_is_kept() {
-        let latest = Latest::default();
+        let (states, mut waiting) = event_queue(LATEST);
         for epoch in 0..1_000 {
-            latest.change(|waiting| waiting.state = Some(State { epoch, ..State::default() }));
+            states.send(State { epoch, ..State::default() });
         }
-        latest.change(|waiting| waiting.is_over = true);
-        let taken: Vec<u32> = std::iter::from_fn(|| latest.take()).map(|state| state.epoch).collect();
+        drop(states);
+        let taken: Vec<u32> = std::iter::from_fn(|| waiting.wait_next(None)).map(|state| state.epoch).collect();
         assert_eq!(taken, [999]);
     }
 }
