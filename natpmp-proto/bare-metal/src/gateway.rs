@@ -3,10 +3,10 @@
 use core::net::{Ipv4Addr, SocketAddrV4};
 
 use natpmp_proto::gateway::{
-    Answer, Discard, GatewayConfig, GatewayEvent, GatewayMapping, NatFailure, NatMapping, NatRequest, PortRange,
-    RateLimit, Reply, TooManyRanges, Transmit,
+    Answer, GatewayConfig, GatewayEvent, GatewayMapping, NatFailure, NatMapping, NatRequest, PortRange, RateLimit,
+    Reply, TooManyRanges,
 };
-use natpmp_proto::{Instant, Protocol};
+use natpmp_proto::{Discard, Instant, Protocol, Transmit};
 
 use crate::exports;
 

@@ -2,7 +2,8 @@
 
 use core::net::SocketAddrV4;
 
-use super::{Gateway, Transmit};
+use super::Gateway;
+use crate::datagram::{Transmit, TransmitKind};
 use crate::time::{Instant, Span};
 use crate::wire::{ANNOUNCEMENT_GROUP, ANNOUNCEMENT_PORT, Response};
 
@@ -33,7 +34,8 @@ impl<const N: usize> Gateway<N> {
             next_at: next_at.max(now) + gap,
         });
         let payload = Response::ExternalAddress { epoch: self.epoch(now), address }.encode();
-        Some(Transmit { to: SocketAddrV4::new(ANNOUNCEMENT_GROUP, ANNOUNCEMENT_PORT), payload })
+        let to = SocketAddrV4::new(ANNOUNCEMENT_GROUP, ANNOUNCEMENT_PORT);
+        Some(Transmit { to, kind: TransmitKind::Announcement, payload })
     }
 
     /// Begins a row of announcements, the first at once.

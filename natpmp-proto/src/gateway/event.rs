@@ -2,7 +2,7 @@ use core::fmt;
 use core::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::time::Instant;
-use crate::wire::{DecodeError, Encoded, Protocol, Refusal, encode_unsupported_opcode};
+use crate::wire::{Protocol, Refusal, encode_unsupported_opcode};
 
 /// A mapping as the NAT is to have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -115,15 +115,6 @@ impl<'a> Answer<'a> {
     }
 }
 
-/// An answer that comes later, or an announcement.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Transmit {
-    /// A client, or 224.0.0.1 port 5350: then it is to be sent out of each internal interface.
-    pub to: SocketAddrV4,
-    /// The packet.
-    pub payload: Encoded,
-}
-
 /// What happened, for a log or to keep a copy of the table. No more than 8 events wait to be polled; the oldest go first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -172,20 +163,4 @@ pub struct GatewayMapping {
     pub mapping: NatMapping,
     /// When its lease ends; `None` if the administrator made it.
     pub expires: Option<Instant>,
-}
-
-/// Why a datagram was not answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum Discard {
-    /// NAT is switched off: nothing is answered (section 3.8).
-    SwitchedOff,
-    /// It comes from no address that a client can have: the external address, a group, or none (section 3.3).
-    NotFromClient,
-    /// It cannot be answered: too short, a response (section 3.5), or an unknown opcode with less than the 4 bytes that a
-    /// result takes.
-    Unanswerable(DecodeError),
-    /// Too many deletions of all mappings are under way; the client will ask again.
-    Busy,
 }

@@ -44,9 +44,7 @@ use announce::Announcing;
 use table::{Entry, Key, Phase, Table};
 
 pub use config::{GatewayConfig, PortRange, TooManyRanges};
-pub use event::{
-    Answer, CloseCause, Discard, GatewayEvent, GatewayMapping, NatFailure, NatMapping, NatRequest, Reply, Transmit,
-};
+pub use event::{Answer, CloseCause, GatewayEvent, GatewayMapping, NatFailure, NatMapping, NatRequest, Reply};
 pub use rate::RateLimit;
 
 /// The gateway machine, with room for `N` mappings, 1 to 65,534. It does no IO, no NAT, and asks no clock.

@@ -2,9 +2,10 @@
 
 use core::net::SocketAddrV4;
 
-use super::event::{CloseCause, GatewayEvent, NatFailure, NatMapping, NatRequest, Transmit};
+use super::event::{CloseCause, GatewayEvent, NatFailure, NatMapping, NatRequest};
 use super::table::{Key, Owed, Phase};
 use super::{Gateway, Moment, mapping_of, nat_mapping};
+use crate::datagram::{Transmit, TransmitKind};
 use crate::time::Instant;
 use crate::wire::{Refusal, Response};
 
@@ -49,7 +50,8 @@ impl<const N: usize> Gateway<N> {
         };
         // With NAT switched off nothing is answered (section 3.8).
         let (port, response) = answer.as_ref().filter(|_| self.is_on)?;
-        Some(Transmit { to: SocketAddrV4::new(key.client, *port), payload: response.encode() })
+        let to = SocketAddrV4::new(key.client, *port);
+        Some(Transmit { to, kind: TransmitKind::Answer, payload: response.encode() })
     }
 
     fn installed(&mut self, at: Moment, key: &Key, index: u16) -> Option<(u16, Response)> {

@@ -2,9 +2,10 @@
 
 use core::net::{Ipv4Addr, SocketAddrV4};
 
-use super::event::{Answer, Discard, GatewayEvent, Reply};
+use super::event::{Answer, GatewayEvent, Reply};
 use super::table::{Key, Owed, Phase};
 use super::{DeletionOfAll, Gateway, Moment, mapping_of, seconds};
+use crate::datagram::Discard;
 use crate::time::Instant;
 use crate::wire::{DecodeError, Failure, FailureDetail, Protocol, Refusal, Request, Response};
 
@@ -47,7 +48,7 @@ impl<const N: usize> Gateway<N> {
             Err(DecodeError::UnsupportedOpcode { .. }) if bytes.len() >= RESULT_LENGTH => {
                 Ok(Reply::Now(Answer::echo(bytes)))
             }
-            Err(error) => Err(Discard::Unanswerable(error)),
+            Err(error) => Err(Discard::Undecodable(error)),
         }
     }
 

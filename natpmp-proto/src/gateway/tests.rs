@@ -18,6 +18,7 @@ mod statics;
 use std::vec::Vec;
 
 use super::*;
+use crate::datagram::Discard;
 use crate::wire::{Failure, FailureDetail, Refusal, Request, Response};
 
 pub(super) const ADDRESS: Ipv4Addr = Ipv4Addr::new(11, 22, 33, 44);

@@ -70,7 +70,7 @@ fn a_response_is_never_answered_whatever_its_version() {
     for (version, opcode) in [(0, 128), (0, 129), (0, 255), (1, 128), (2, 0x80), (255, 255)] {
         let bytes = [version, opcode, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         let reply = rig.gateway.handle_datagram(rig.now, client(2), &bytes);
-        assert_eq!(reply, Err(Discard::Unanswerable(DecodeError::NotARequest { opcode })));
+        assert_eq!(reply, Err(Discard::Undecodable(DecodeError::NotARequest { opcode })));
     }
 }
 

@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use natpmp_proto::Instant;
-use natpmp_proto::gateway::{Discard, Reply};
+use natpmp_proto::gateway::Reply;
+use natpmp_proto::{Discard, Instant};
 
 use super::due::{Due, What};
 use super::net::{GATEWAY, Net};

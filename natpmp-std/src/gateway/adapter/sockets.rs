@@ -1,10 +1,10 @@
 //! One socket for each internal address: it hears only what was sent to that address, and answers from it.
 
+use natpmp_proto::Transmit;
 use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 
-use natpmp_proto::gateway::Transmit;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::interfaces::LocalAddress;

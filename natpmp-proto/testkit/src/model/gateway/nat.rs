@@ -2,8 +2,8 @@
 
 use std::net::SocketAddrV4;
 
-use natpmp_proto::Protocol;
-use natpmp_proto::gateway::{NatFailure, NatMapping, NatRequest, Transmit};
+use natpmp_proto::gateway::{NatFailure, NatMapping, NatRequest};
+use natpmp_proto::{Protocol, Transmit};
 
 use super::machine::Run;
 use super::row::{Asked, Awaited, Key, Row};
@@ -70,7 +70,7 @@ impl Run {
         let key = (*mapping.internal.ip(), mapping.protocol, mapping.internal.port());
         let allowed = self.judge_outcome(&key, outcome);
         let allowed = if self.is_on { allowed } else { vec![None] };
-        let said = transmit.map(|Transmit { to, payload }| (to, payload.to_vec()));
+        let said = transmit.map(|Transmit { to, payload, .. }| (to, payload.to_vec()));
         assert!(allowed.contains(&said), "{request:?} is {outcome:?}: said {said:?}, allowed {allowed:?}");
         if self.is_eager {
             self.ask_nat();

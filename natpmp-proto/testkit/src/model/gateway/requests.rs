@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddrV4;
 
-use natpmp_proto::Protocol;
-use natpmp_proto::gateway::{Discard, Reply};
+use natpmp_proto::gateway::Reply;
 use natpmp_proto::wire::Request;
+use natpmp_proto::{Discard, Protocol};
 
 use super::machine::Run;
 use super::row::{All, Awaited, Key, Row};

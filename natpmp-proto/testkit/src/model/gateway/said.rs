@@ -1,7 +1,7 @@
 //! What is to be said, and what was.
 
-use natpmp_proto::Protocol;
-use natpmp_proto::gateway::Discard;
+use natpmp_proto::{Discard, Protocol};
+
 use natpmp_proto::wire::Refusal;
 
 use super::machine::Run;
@@ -23,7 +23,7 @@ impl Said {
 
     #[track_caller]
     pub(super) fn is_silence(&self) {
-        assert!(matches!(self, Self::Nothing(Discard::Unanswerable(_))), "{self:?} where nothing is to be said");
+        assert!(matches!(self, Self::Nothing(Discard::Undecodable(_))), "{self:?} where nothing is to be said");
     }
 }
 
