@@ -2,14 +2,14 @@
 
 use core::net::SocketAddrV4;
 
-use crate::wire::{DecodeError, Encoded};
+use crate::wire::{DecodeError, Encoded, encode_unsupported_opcode};
 
 /// A datagram to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transmit {
     /// Where it goes.
     pub to: SocketAddrV4,
-    /// What it is.
+    /// What it is, and through which socket it goes.
     pub kind: TransmitKind,
     /// The packet.
     pub payload: Encoded,
@@ -25,22 +25,57 @@ impl Transmit {
             _ => 0,
         }
     }
+
+    /// Writes the whole datagram to the front of `buffer`, and returns it. `request` is the datagram that the gateway was given
+    /// last: a [`TransmitKind::Echo`] sends it back. All others are their payload, and need no buffer: they can be sent from where
+    /// they are.
+    ///
+    /// `None` if the buffer is too small: one of 16 bytes or of the request's size is not. Also if `request` is
+    /// none that is sent back.
+    #[must_use]
+    pub fn write<'b>(&self, request: &[u8], buffer: &'b mut [u8]) -> Option<&'b [u8]> {
+        if matches!(self.kind, TransmitKind::Echo { .. }) {
+            return encode_unsupported_opcode(request, buffer);
+        }
+        let (front, _) = buffer.split_at_mut_checked(self.payload.len())?;
+        for (to, from) in front.iter_mut().zip(self.payload.iter()) {
+            *to = *from;
+        }
+        Some(front)
+    }
 }
 
-/// What a datagram to be sent is.
+/// What a datagram to be sent is, and through which socket it goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum TransmitKind {
-    /// A client's request, to its gateway.
+    /// A client's request, to its gateway, through the socket that hears the answers.
     Request {
         /// How often it was sent before in the present run of its schedule: 0 for the first time.
         resends: u8,
     },
     /// A gateway's answer, to the client that asked.
-    Answer,
-    /// A gateway's announcement, to 224.0.0.1 port 5350 (section 3.2.1): send it out of each internal interface.
+    Answer {
+        /// The socket that the request came in by.
+        socket: SocketId,
+    },
+    /// A gateway's answer to an opcode that is not defined: the whole request comes back (section 3.5), too long for a machine
+    /// to hold. The payload is its first 4 bytes; [`Transmit::write`] adds the others. Whoever sends the payload alone is
+    /// understood as well.
+    Echo {
+        /// The socket that the request came in by.
+        socket: SocketId,
+    },
+    /// A gateway's announcement, to 224.0.0.1 port 5350 (section 3.2.1), through every socket: send it out of each internal
+    /// interface.
     Announcement,
 }
+
+/// A socket of a gateway, as the caller numbers them: one for each internal address. The machine stores the number with a request,
+/// and says it with the answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct SocketId(pub u16);
 
 /// Why a datagram was dropped. Dropping it changed nothing, extended no wait, and brings no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,4 +95,7 @@ pub enum Discard {
     NotFromClient,
     /// Gateway: too many deletions of all mappings are under way; the client will ask again.
     Busy,
+    /// Gateway: the answer to an earlier datagram still waits to be polled. Poll after each datagram, until there is nothing to
+    /// send.
+    AnswerNotPolled,
 }

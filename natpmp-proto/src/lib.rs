@@ -142,7 +142,7 @@ pub mod security {}
 
 pub use address::AddressKind;
 pub use client::{Client, Config, Event, Output};
-pub use datagram::{Discard, Transmit, TransmitKind};
+pub use datagram::{Discard, SocketId, Transmit, TransmitKind};
 pub use epoch::Epoch;
 pub use gateway::Gateway;
 pub use mapping::{MapRequest, Mapping};

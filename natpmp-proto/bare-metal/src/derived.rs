@@ -10,12 +10,12 @@ use natpmp_proto::client::{
     Client, Config, Ending, Error, Event, Heard, LossCause, MapError, MappingState, MappingStatus, Output,
 };
 use natpmp_proto::gateway::{
-    Answer, CloseCause, Gateway, GatewayConfig, GatewayEvent, GatewayMapping, NatFailure, NatMapping, NatRequest,
-    PortRange, RateLimit, Reply, TooManyRanges,
+    self, CloseCause, Gateway, GatewayConfig, GatewayEvent, GatewayMapping, NatFailure, NatMapping, NatRequest,
+    PortRange, RateLimit, TooManyRanges,
 };
 use natpmp_proto::wire::{DecodeError, Encoded, Failure, FailureDetail, Protocol, Refusal, Request, Response};
 use natpmp_proto::{
-    AddressKind, Backoff, Discard, Epoch, Instant, MapRequest, Mapping, Schedule, Transmit, TransmitKind,
+    AddressKind, Backoff, Discard, Epoch, Instant, MapRequest, Mapping, Schedule, SocketId, Transmit, TransmitKind,
 };
 
 /// Exports the functions of each trait that a type has. `DebugByCore`: a derived text with an address or a number of 64 bits
@@ -80,7 +80,6 @@ macro_rules! traits {
 
 traits! {
     address_kind = AddressKind: Clone Debug Hash PartialEq;
-    answer = Answer<'static>: Clone DebugByCore PartialEq;
     backoff = Backoff: Clone Debug Default PartialEq;
     client = Client<8>: Clone DebugByCore;
     close_cause = CloseCause: Clone Debug Hash PartialEq;
@@ -97,6 +96,7 @@ traits! {
     gateway = Gateway<16>: DebugByCore;
     gateway_config = GatewayConfig: Clone DebugByCore Default PartialEq;
     gateway_event = GatewayEvent: Clone DebugByCore PartialEq;
+    gateway_output = gateway::Output: Clone DebugByCore PartialEq;
     gateway_mapping = GatewayMapping: Clone DebugByCore Hash PartialEq;
     heard = Heard: Clone DebugByCore PartialEq;
     instant = Instant: Add Clone DebugByCore Default Hash Ord PartialEq PartialOrd;
@@ -114,10 +114,10 @@ traits! {
     protocol = Protocol: Clone Debug Display Hash Ord PartialEq PartialOrd;
     rate_limit = RateLimit<64>: Clone DebugByCore;
     refusal = Refusal: Clone Debug Display Hash PartialEq;
-    reply = Reply<'static>: Clone DebugByCore PartialEq;
     request = Request: Clone Debug Hash PartialEq;
     response = Response: Clone DebugByCore Hash PartialEq;
     schedule = Schedule: Clone Debug Default PartialEq;
+    socket_id = SocketId: Clone Debug Default Hash Ord PartialEq PartialOrd;
     too_many_ranges = TooManyRanges: Clone Debug Display PartialEq;
     transmit = Transmit: Clone DebugByCore PartialEq;
     transmit_kind = TransmitKind: Clone Debug Hash PartialEq;

@@ -3,10 +3,10 @@
 use core::net::{Ipv4Addr, SocketAddrV4};
 
 use natpmp_proto::gateway::{
-    Answer, GatewayConfig, GatewayEvent, GatewayMapping, NatFailure, NatMapping, NatRequest, PortRange, RateLimit,
-    Reply, TooManyRanges,
+    GatewayConfig, GatewayEvent, GatewayMapping, NatFailure, NatMapping, NatRequest, Output, PortRange, RateLimit,
+    TooManyRanges,
 };
-use natpmp_proto::{Discard, Instant, Protocol, Transmit};
+use natpmp_proto::{Discard, Instant, Protocol, SocketId, Transmit};
 
 use crate::exports;
 
@@ -33,23 +33,25 @@ macro_rules! gateway {
                 }
                 fn allow_mapping(gateway: &mut Gateway, is_allowed: bool) { gateway.allow_mapping(is_allowed); }
                 fn switch(gateway: &mut Gateway, now: Instant, is_on: bool) { gateway.switch(now, is_on); }
-                fn handle_datagram<'a>(
+                fn handle_datagram(
                     gateway: &mut Gateway,
                     now: Instant,
+                    socket: SocketId,
                     from: SocketAddrV4,
-                    bytes: &'a [u8],
-                ) -> Result<Reply<'a>, Discard> {
-                    gateway.handle_datagram(now, from, bytes)
+                    bytes: &[u8],
+                ) -> Result<(), Discard> {
+                    gateway.handle_datagram(now, socket, from, bytes)
                 }
                 fn handle_nat(
                     gateway: &mut Gateway,
                     now: Instant,
                     request: &NatRequest,
                     outcome: Result<(), NatFailure>,
-                ) -> Option<Transmit> {
-                    gateway.handle_nat(now, request, outcome)
+                ) {
+                    gateway.handle_nat(now, request, outcome);
                 }
                 fn handle_timeout(gateway: &mut Gateway, now: Instant) { gateway.handle_timeout(now); }
+                fn poll(gateway: &mut Gateway, now: Instant) -> Output { gateway.poll(now) }
                 fn poll_nat(gateway: &mut Gateway) -> Option<NatRequest> { gateway.poll_nat() }
                 fn poll_transmit(gateway: &mut Gateway, now: Instant) -> Option<Transmit> { gateway.poll_transmit(now) }
                 fn poll_event(gateway: &mut Gateway) -> Option<GatewayEvent> { gateway.poll_event() }
@@ -77,8 +79,10 @@ gateway!(hundreds, "gateway256", 256);
 #[cfg(feature = "all")]
 gateway!(most, "gateway65534", 65_534);
 
-exports! { "answer":
-    fn write<'b>(answer: &Answer<'_>, buffer: &'b mut [u8]) -> Option<&'b [u8]> { answer.write(buffer) }
+exports! { "transmit":
+    fn write<'b>(transmit: &Transmit, request: &[u8], buffer: &'b mut [u8]) -> Option<&'b [u8]> {
+        transmit.write(request, buffer)
+    }
     fn request_mapping(request: &NatRequest) -> &NatMapping { request.mapping() }
 }
 

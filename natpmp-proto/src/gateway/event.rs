@@ -2,10 +2,11 @@ use core::fmt;
 use core::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::time::Instant;
-use crate::wire::{Protocol, Refusal, encode_unsupported_opcode};
+use crate::wire::{Protocol, Refusal};
 
 /// A mapping as the NAT is to have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(align(4))] // is moved by words
 pub struct NatMapping {
     /// Of the traffic mapped.
     pub protocol: Protocol,
@@ -65,55 +66,6 @@ impl fmt::Display for NatFailure {
 }
 
 impl core::error::Error for NatFailure {}
-
-/// What is to be done about a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reply<'a> {
-    /// It is answered at once: send this to where it came from, from the address it was sent to.
-    Now(Answer<'a>),
-    /// The NAT is to be asked first: the answer comes from [`Gateway::handle_nat`](super::Gateway::handle_nat).
-    AfterNat,
-}
-
-/// An answer to be sent at once. It is never larger than 16 bytes or its request, whichever is larger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answer<'a> {
-    kind: Kind<'a>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind<'a> {
-    Response(crate::wire::Response),
-    /// An opcode that is not defined: the whole request comes back (section 3.5).
-    Echo(&'a [u8]),
-}
-
-impl<'a> Answer<'a> {
-    pub(super) const fn new(response: crate::wire::Response) -> Self {
-        Self { kind: Kind::Response(response) }
-    }
-
-    pub(super) const fn echo(request: &'a [u8]) -> Self {
-        Self { kind: Kind::Echo(request) }
-    }
-
-    /// Writes the packet to the front of `buffer`, and returns it; `None` if the buffer is too small. One of 16 bytes or
-    /// of the request's size is not.
-    #[must_use]
-    pub fn write<'b>(&self, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
-        match self.kind {
-            Kind::Echo(request) => encode_unsupported_opcode(request, buffer),
-            Kind::Response(response) => {
-                let packet = response.encode();
-                let (front, _) = buffer.split_at_mut_checked(packet.len())?;
-                for (to, from) in front.iter_mut().zip(packet.iter()) {
-                    *to = *from;
-                }
-                Some(front)
-            }
-        }
-    }
-}
 
 /// What happened, for a log or to keep a copy of the table. No more than 8 events wait to be polled; the oldest go first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -25,7 +25,7 @@ fn a_flood_of_requests_before_the_nat_answers_does_not_pass_the_limit() {
     let mut rig: Rig<16> = Rig::with(GatewayConfig::new().per_client(3));
     for port in 4000..4100 {
         let bytes = map(UDP, port, 0, 600).encode();
-        let _ = rig.gateway.handle_datagram(rig.now, client(2), &bytes);
+        let _ = rig.ask(client(2), &bytes);
     }
     assert_eq!(std::iter::from_fn(|| rig.gateway.poll_nat()).count(), 3);
 }
@@ -37,7 +37,7 @@ fn by_default_a_client_has_half_of_the_table_but_no_more_than_64() {
         let mut rig: Rig<N> = Rig::with(GatewayConfig::new());
         let taken = (2000..2200).filter(|&port| {
             let bytes = map(UDP, port, 0, 600).encode();
-            rig.gateway.handle_datagram(rig.now, client(2), &bytes) == Ok(Reply::AfterNat)
+            rig.ask(client(2), &bytes) == Ok(None)
         });
         taken.count()
     }
@@ -132,27 +132,30 @@ fn the_largest_table_is_filled_and_emptied() {
     let now = Instant::from_secs(1);
     gateway.start(now, 0);
     gateway.set_external_address(now, Some(ADDRESS));
-    let mut buffer = [0; 16];
+    while gateway.poll_transmit(now).is_some() {}
     for number in 0..N {
         let [_, _, high, low] = u32::try_from(number / 64).unwrap().to_be_bytes();
         let from = SocketAddrV4::new(Ipv4Addr::new(10, 0, high, low), 50_000);
         // UDP and TCP of the same client share a port, or 64,512 ports would not be enough.
         let port = u16::try_from(1_024 + number / 2).unwrap();
         let request = map(Protocol::ALL[number % 2], port, 0, 600).encode();
-        assert_eq!(gateway.handle_datagram(now, from, &request), Ok(Reply::AfterNat), "{number}");
+        assert_eq!(gateway.handle_datagram(now, SOCKET, from, &request), Ok(()), "{number}");
+        assert_eq!(gateway.poll_transmit(now), None, "{number}");
         let asked = gateway.poll_nat().unwrap();
-        assert!(gateway.handle_nat(now, &asked, Ok(())).is_some());
+        gateway.handle_nat(now, &asked, Ok(()));
+        assert!(gateway.poll_transmit(now).is_some());
     }
     assert_eq!(gateway.len(), N);
     let request = map(UDP, 9, 0, 600).encode();
-    let Ok(Reply::Now(answer)) = gateway.handle_datagram(now, client(200), &request) else { panic!("it is full") };
-    assert_eq!(answer.write(&mut buffer).map(|bytes| bytes[3]), Some(4));
+    assert_eq!(gateway.handle_datagram(now, SOCKET, client(200), &request), Ok(()));
+    assert_eq!(gateway.poll_transmit(now).map(|answer| answer.payload[3]), Some(4), "it is full");
     while gateway.poll_transmit(now + core::time::Duration::from_secs(600)).is_some() {}
     let end = Instant::from_secs(602);
     gateway.handle_timeout(end);
     let removals = std::iter::from_fn(|| {
         let removal = gateway.poll_nat()?;
-        assert_eq!(gateway.handle_nat(end, &removal, Ok(())), None);
+        gateway.handle_nat(end, &removal, Ok(()));
+        assert_eq!(gateway.outgoing, None);
         Some(())
     });
     assert_eq!(removals.count(), N);

@@ -18,8 +18,6 @@ use crate::gateway::nat::Nat;
 pub(super) struct NatThread {
     work: Option<Sender<Work>>,
     outcomes: Receiver<Outcome>,
-    /// How many requests it has.
-    pending: usize,
     helper: Helper,
 }
 
@@ -41,11 +39,10 @@ impl NatThread {
         let (sender, outcomes) = mpsc::channel();
         let alert = waker.clone();
         let helper = Helper::start("natpmp nat", waker, move || run(nat, &receiver, &sender, &alert))?;
-        Ok(Self { work: Some(work), outcomes, pending: 0, helper })
+        Ok(Self { work: Some(work), outcomes, helper })
     }
 
-    pub(super) fn request(&mut self, request: NatRequest) {
-        self.pending = self.pending.saturating_add(1);
+    pub(super) fn request(&self, request: NatRequest) {
         self.send(Work::Request(request));
     }
 
@@ -60,15 +57,8 @@ impl NatThread {
     }
 
     /// The next outcome, if there is any.
-    pub(super) fn outcome(&mut self) -> Option<Outcome> {
-        let outcome = self.outcomes.try_recv().ok()?;
-        self.pending = self.pending.saturating_sub(1);
-        Some(outcome)
-    }
-
-    /// Whether it has done all that it was asked for.
-    pub(super) const fn is_idle(&self) -> bool {
-        self.pending == 0
+    pub(super) fn outcome(&self) -> Option<Outcome> {
+        self.outcomes.try_recv().ok()
     }
 
     /// The NAT is to remove all that it made, once it has done what was requested.
