@@ -27,7 +27,7 @@ use natpmp_proto::Protocol;
 use natpmp_proto::wire::{Encoded, Request};
 use natpmp_std::gateway::adapter::{Engine, Listener, Settings, Start};
 use natpmp_std::gateway::nat::Nat;
-use natpmp_std::gateway::{External, GatewayBuilder, GatewayConfig, Internal, NatFailure, NatRequest, ServerError};
+use natpmp_std::gateway::{Config, External, GatewayBuilder, Internal, NatFailure, NatRequest, ServerError};
 
 #[global_allocator]
 static ALLOCATOR: AllocProfiler = AllocProfiler::system();
@@ -69,7 +69,7 @@ impl Served {
             .external(External::Address(Ipv4Addr::new(11, 22, 33, 44)))
             .port(0)
             .announce_to(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9))
-            .config(GatewayConfig::new().per_client(u16::MAX - 1))
+            .config(Config::new().per_client(u16::MAX - 1))
             .requests_per_second(None)
             .start()
             .unwrap();

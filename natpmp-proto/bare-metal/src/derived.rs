@@ -10,8 +10,7 @@ use natpmp_proto::client::{
     Client, Config, Ending, Error, Event, Heard, LossCause, MapError, MappingState, MappingStatus, Output,
 };
 use natpmp_proto::gateway::{
-    self, CloseCause, Gateway, GatewayConfig, GatewayEvent, GatewayMapping, NatFailure, NatMapping, NatRequest,
-    PortRange, RateLimit, TooManyRanges,
+    self, CloseCause, Gateway, NatFailure, NatMapping, NatRequest, PortRange, RateLimit, TooManyRanges,
 };
 use natpmp_proto::wire::{DecodeError, Encoded, Failure, FailureDetail, Protocol, Refusal, Request, Response};
 use natpmp_proto::{
@@ -94,10 +93,10 @@ traits! {
     failure = Failure: Clone Debug Hash PartialEq;
     failure_detail = FailureDetail: Clone Debug Hash PartialEq;
     gateway = Gateway<16>: DebugByCore;
-    gateway_config = GatewayConfig: Clone DebugByCore Default PartialEq;
-    gateway_event = GatewayEvent: Clone DebugByCore PartialEq;
+    gateway_config = gateway::Config: Clone DebugByCore Default PartialEq;
+    gateway_event = gateway::Event: Clone DebugByCore PartialEq;
     gateway_output = gateway::Output: Clone DebugByCore PartialEq;
-    gateway_mapping = GatewayMapping: Clone DebugByCore Hash PartialEq;
+    gateway_mapping = gateway::Mapping: Clone DebugByCore Hash PartialEq;
     heard = Heard: Clone DebugByCore PartialEq;
     instant = Instant: Add Clone DebugByCore Default Hash Ord PartialEq PartialOrd;
     loss_cause = LossCause: Clone Debug Hash PartialEq;

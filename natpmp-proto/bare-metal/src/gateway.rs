@@ -3,8 +3,7 @@
 use core::net::{Ipv4Addr, SocketAddrV4};
 
 use natpmp_proto::gateway::{
-    GatewayConfig, GatewayEvent, GatewayMapping, NatFailure, NatMapping, NatRequest, Output, PortRange, RateLimit,
-    TooManyRanges,
+    Config, Event, Mapping, NatFailure, NatMapping, NatRequest, Output, PortRange, RateLimit, TooManyRanges,
 };
 use natpmp_proto::{Discard, Instant, Protocol, SocketId, Transmit};
 
@@ -18,7 +17,7 @@ macro_rules! gateway {
             type Gateway = natpmp_proto::Gateway<$n>;
 
             exports! { $prefix:
-                fn new(config: GatewayConfig) -> Gateway { Gateway::new(config) }
+                fn new(config: Config) -> Gateway { Gateway::new(config) }
                 fn start(gateway: &mut Gateway, now: Instant, epoch: u32) { gateway.start(now, epoch); }
                 fn restore(gateway: &mut Gateway, mapping: &NatMapping, lifetime: u32) -> bool {
                     gateway.restore(mapping, lifetime)
@@ -54,11 +53,11 @@ macro_rules! gateway {
                 fn poll(gateway: &mut Gateway, now: Instant) -> Output { gateway.poll(now) }
                 fn poll_nat(gateway: &mut Gateway) -> Option<NatRequest> { gateway.poll_nat() }
                 fn poll_transmit(gateway: &mut Gateway, now: Instant) -> Option<Transmit> { gateway.poll_transmit(now) }
-                fn poll_event(gateway: &mut Gateway) -> Option<GatewayEvent> { gateway.poll_event() }
+                fn poll_event(gateway: &mut Gateway) -> Option<Event> { gateway.poll_event() }
                 fn poll_timeout(gateway: &Gateway) -> Option<Instant> { gateway.poll_timeout() }
                 fn epoch(gateway: &Gateway, now: Instant) -> u32 { gateway.epoch(now) }
                 fn external_address(gateway: &Gateway) -> Option<Ipv4Addr> { gateway.external_address() }
-                fn mappings(gateway: &Gateway, into: &mut [GatewayMapping]) {
+                fn mappings(gateway: &Gateway, into: &mut [Mapping]) {
                     for (to, from) in into.iter_mut().zip(gateway.mappings()) {
                         *to = from;
                     }
@@ -87,13 +86,13 @@ exports! { "transmit":
 }
 
 exports! { "gateway_config":
-    fn config_new() -> GatewayConfig { GatewayConfig::new() }
-    fn longest_lifetime(config: GatewayConfig, seconds: u32) -> GatewayConfig { config.longest_lifetime(seconds) }
-    fn shortest_lifetime(config: GatewayConfig, seconds: u32) -> GatewayConfig { config.shortest_lifetime(seconds) }
-    fn ports(config: GatewayConfig, ports: PortRange) -> GatewayConfig { config.ports(ports) }
-    fn deny(config: GatewayConfig, range: PortRange) -> Result<GatewayConfig, TooManyRanges> { config.deny(range) }
-    fn per_client(config: GatewayConfig, mappings: u16) -> GatewayConfig { config.per_client(mappings) }
-    fn seed(config: GatewayConfig, seed: u64) -> GatewayConfig { config.seed(seed) }
+    fn config_new() -> Config { Config::new() }
+    fn longest_lifetime(config: Config, seconds: u32) -> Config { config.longest_lifetime(seconds) }
+    fn shortest_lifetime(config: Config, seconds: u32) -> Config { config.shortest_lifetime(seconds) }
+    fn ports(config: Config, ports: PortRange) -> Config { config.ports(ports) }
+    fn deny(config: Config, range: PortRange) -> Result<Config, TooManyRanges> { config.deny(range) }
+    fn per_client(config: Config, mappings: u16) -> Config { config.per_client(mappings) }
+    fn seed(config: Config, seed: u64) -> Config { config.seed(seed) }
     fn range_new(low: u16, high: u16) -> Option<PortRange> { PortRange::new(low, high) }
     fn contains(range: PortRange, port: u16) -> bool { range.contains(port) }
     fn low(range: PortRange) -> u16 { range.low() }

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use natpmp_proto::gateway::{Gateway, GatewayConfig};
+use natpmp_proto::gateway::{Config, Gateway};
 use natpmp_proto::wire::{Encoded, Request};
 use natpmp_proto::{Instant, Protocol, SocketId};
 
@@ -58,7 +58,7 @@ impl<const N: usize> Served<N> {
     }
 
     fn new() -> Self {
-        let config = GatewayConfig::new().per_client(64).seed(7);
+        let config = Config::new().per_client(64).seed(7);
         let mut new = Self { gateway: Box::new(Gateway::new(config)), now: Instant::from_secs(1) };
         new.gateway.start(new.now, 0);
         new.gateway.set_external_address(new.now, Some(Ipv4Addr::new(11, 22, 33, 44)));

@@ -5,7 +5,7 @@
 use core::net::SocketAddrV4;
 
 use super::Gateway;
-use super::event::GatewayEvent;
+use super::event::Event;
 use super::table::Key;
 use crate::datagram::{SocketId, Transmit, TransmitKind};
 use crate::time::Instant;
@@ -49,7 +49,7 @@ impl<const N: usize> Gateway<N> {
     #[inline(never)]
     pub(super) fn refuse(&mut self, asked: &Asked, refusal: Refusal) {
         let Key { client, protocol, internal_port } = asked.key;
-        self.tell(GatewayEvent::Refused { client, protocol, internal_port, refusal });
+        self.tell(Event::Refused { client, protocol, internal_port, refusal });
         self.fail(asked, protocol.opcode(), refusal, Some(internal_port));
     }
 

@@ -70,15 +70,15 @@ impl core::error::Error for NatFailure {}
 /// What happened, for a log or to keep a copy of the table. No more than 8 events wait to be polled; the oldest go first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum GatewayEvent {
+pub enum Event {
     /// A mapping is open.
-    Opened(GatewayMapping),
+    Opened(Mapping),
     /// The lease of an open mapping began anew.
-    Renewed(GatewayMapping),
+    Renewed(Mapping),
     /// A mapping is gone.
     Closed {
         /// As it was.
-        mapping: GatewayMapping,
+        mapping: Mapping,
         /// Why.
         cause: CloseCause,
     },
@@ -110,7 +110,7 @@ pub enum CloseCause {
 
 /// A mapping in the gateway's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct GatewayMapping {
+pub struct Mapping {
     /// The mapping.
     pub mapping: NatMapping,
     /// When its lease ends; `None` if the administrator made it.

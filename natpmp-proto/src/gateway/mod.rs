@@ -47,8 +47,8 @@ use delete_all::{DeletionOfAll, MOST_DELETIONS};
 use output::Announcing;
 use table::{Entry, Key, Phase, Table};
 
-pub use config::{GatewayConfig, PortRange, TooManyRanges};
-pub use event::{CloseCause, GatewayEvent, GatewayMapping, NatFailure, NatMapping, NatRequest};
+pub use config::{Config, PortRange, TooManyRanges};
+pub use event::{CloseCause, Event, Mapping, NatFailure, NatMapping, NatRequest};
 pub use output::Output;
 pub use rate::RateLimit;
 
@@ -57,10 +57,10 @@ pub use rate::RateLimit;
 /// It is large for a large `N`, about 48 bytes a mapping: give it a `static`, or a place on the heap that was made there.
 ///
 /// ```
-/// use natpmp_proto::gateway::{Gateway, GatewayConfig, NatRequest, Output};
+/// use natpmp_proto::gateway::{Gateway, Config, NatRequest, Output};
 /// use natpmp_proto::{Instant, SocketId, TransmitKind};
 ///
-/// let mut gateway: Gateway<16> = Gateway::new(GatewayConfig::new());
+/// let mut gateway: Gateway<16> = Gateway::new(Config::new());
 /// let now = Instant::ZERO;
 /// gateway.start(now, 0);
 /// gateway.set_external_address(now, Some([11, 22, 33, 44].into()));
@@ -82,7 +82,7 @@ pub use rate::RateLimit;
 /// ```
 #[derive(Debug)]
 pub struct Gateway<const N: usize> {
-    config: GatewayConfig,
+    config: Config,
     table: Table<N>,
     random: Random,
     external_address: Option<Ipv4Addr>,
@@ -97,14 +97,14 @@ pub struct Gateway<const N: usize> {
     deletions: [Option<DeletionOfAll>; MOST_DELETIONS],
     /// To the last input, if it brought one that was not polled yet.
     outgoing: Option<Transmit>,
-    events: heapless::Deque<GatewayEvent, MOST_EVENTS>,
+    events: heapless::Deque<Event, MOST_EVENTS>,
 }
 
 /// Commands.
 impl<const N: usize> Gateway<N> {
     /// A gateway with an empty table and no external address yet, switched on. Begin with [`start`](Self::start).
     #[must_use]
-    pub const fn new(config: GatewayConfig) -> Self {
+    pub const fn new(config: Config) -> Self {
         let random = Random::new(config.seed);
         Self {
             table: Table::new(random.state()),
@@ -236,7 +236,7 @@ impl<const N: usize> Gateway<N> {
     }
 
     /// All mappings that the NAT has, in no particular order.
-    pub fn mappings(&self) -> impl Iterator<Item = GatewayMapping> {
+    pub fn mappings(&self) -> impl Iterator<Item = Mapping> {
         let stands = |entry: &Entry| entry.phase == Phase::Open || entry.is_standing();
         self.table.iter().filter(move |(_, entry)| stands(entry)).map(|(key, entry)| mapping_of(key, entry))
     }
@@ -287,11 +287,11 @@ impl<const N: usize> Gateway<N> {
         }
     }
 
-    fn tell(&mut self, event: GatewayEvent) {
+    fn tell(&mut self, event: Event) {
         if self.events.is_full() {
             self.events.pop_front();
             if let Some(oldest) = self.events.front_mut() {
-                *oldest = GatewayEvent::Missed;
+                *oldest = Event::Missed;
             }
         }
         // There is room now.
@@ -305,9 +305,9 @@ fn nat_mapping(key: Key, entry: &Entry) -> NatMapping {
 }
 
 #[inline(never)] // many call it, and firmware has more time than flash
-fn mapping_of(key: Key, entry: &Entry) -> GatewayMapping {
+fn mapping_of(key: Key, entry: &Entry) -> Mapping {
     let expires = (!entry.is_static()).then(|| Instant::from_secs(entry.expires.into()));
-    GatewayMapping { mapping: nat_mapping(key, entry), expires }
+    Mapping { mapping: nat_mapping(key, entry), expires }
 }
 
 /// Whole seconds on the caller's clock; 32 bits of them are 136 years.

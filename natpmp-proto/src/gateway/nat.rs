@@ -1,7 +1,7 @@
 //! What comes of what the NAT is asked.
 
 use super::answer::Asked;
-use super::event::{CloseCause, GatewayEvent, NatFailure, NatMapping, NatRequest};
+use super::event::{CloseCause, Event, NatFailure, NatMapping, NatRequest};
 use super::table::{Entry, Key, PendingReply, Phase};
 use super::{Gateway, mapping_of, seconds};
 use crate::time::Instant;
@@ -57,7 +57,7 @@ impl<const N: usize> Gateway<N> {
         let Some(entry) = self.table.get(index) else { return };
         let mapping = mapping_of(asked.key, entry);
         if !was_standing {
-            self.tell(GatewayEvent::Opened(mapping));
+            self.tell(Event::Opened(mapping));
         }
         if is_awaited {
             self.grant(asked, mapping.mapping.external_port, lifetime);
@@ -112,7 +112,7 @@ impl<const N: usize> Gateway<N> {
         self.table.remove(index);
         self.are_ports_used_up = false;
         let cause = if failure.is_some() { CloseCause::NatFailed } else { CloseCause::Removed };
-        self.tell(GatewayEvent::Closed { mapping, cause });
+        self.tell(Event::Closed { mapping, cause });
         match (pending, failure) {
             (PendingReply::Mapping, Some(failure)) => self.refuse(asked, failure.refusal()),
             (PendingReply::Deletion, _) => self.grant(asked, 0, 0),

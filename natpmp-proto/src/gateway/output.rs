@@ -3,7 +3,7 @@
 use core::net::SocketAddrV4;
 
 use super::Gateway;
-use super::event::{GatewayEvent, NatRequest};
+use super::event::{Event, NatRequest};
 use super::nat_mapping;
 use super::table::Phase;
 use crate::datagram::{Transmit, TransmitKind};
@@ -20,7 +20,7 @@ pub enum Output {
     /// poll again.
     Nat(NatRequest),
     /// Something happened; poll again.
-    Event(GatewayEvent),
+    Event(Event),
     /// Nothing more at present. Poll again after the next input, or when this moment has come; `None`: only after an input or a
     /// command.
     Wait(Option<Instant>),
@@ -81,7 +81,7 @@ impl<const N: usize> Gateway<N> {
     /// The next thing that happened, if there is any.
     #[must_use]
     #[inline(never)] // polled one by one and by `poll`, and firmware has more time than flash
-    pub fn poll_event(&mut self) -> Option<GatewayEvent> {
+    pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 

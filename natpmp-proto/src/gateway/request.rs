@@ -3,7 +3,7 @@
 use core::net::SocketAddrV4;
 
 use super::answer::{Asked, ReplyTo};
-use super::event::GatewayEvent;
+use super::event::Event;
 use super::table::{Key, PendingReply, Phase};
 use super::{Gateway, mapping_of, seconds};
 use crate::datagram::{Discard, SocketId};
@@ -146,7 +146,7 @@ impl<const N: usize> Gateway<N> {
         }
         let told = self.table.get(index).and_then(|entry| Some(mapping_of(self.table.key_of(entry)?, entry)));
         if let Some(mapping) = told {
-            self.tell(GatewayEvent::Renewed(mapping));
+            self.tell(Event::Renewed(mapping));
         }
     }
 

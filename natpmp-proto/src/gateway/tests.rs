@@ -38,12 +38,12 @@ pub(super) struct Rig<const N: usize = 16> {
 
 impl Rig {
     pub(super) fn new() -> Self {
-        Self::with(GatewayConfig::new().seed(7))
+        Self::with(Config::new().seed(7))
     }
 }
 
 impl<const N: usize> Rig<N> {
-    pub(super) fn with(config: GatewayConfig) -> Self {
+    pub(super) fn with(config: Config) -> Self {
         let mut rig = Self { gateway: Gateway::new(config), now: Instant::from_secs(1) };
         rig.gateway.start(rig.now, 0);
         rig.gateway.set_external_address(rig.now, Some(ADDRESS));
@@ -159,7 +159,7 @@ impl<const N: usize> Rig<N> {
     }
 
     /// All that is told.
-    pub(super) fn events(&mut self) -> Vec<GatewayEvent> {
+    pub(super) fn events(&mut self) -> Vec<Event> {
         std::iter::from_fn(|| self.gateway.poll_event()).collect()
     }
 

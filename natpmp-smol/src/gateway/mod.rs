@@ -33,6 +33,6 @@ pub use driver::ServerDriver;
 pub use server::{Server, ServerBuilder};
 
 pub use natpmp_std::gateway::{
-    CAPACITY, CloseCause, External, GatewayBuilder, GatewayConfig, GatewayEvent, GatewayMapping, Internal, NatFailure,
-    NatMapping, NatRequest, PortRange, ServerError, Sides, State, StateError, StoredMapping, TooManyRanges, nat,
+    CAPACITY, CloseCause, Config, Event, External, GatewayBuilder, Internal, Mapping, NatFailure, NatMapping,
+    NatRequest, PortRange, ServerError, Sides, State, StateError, StoredMapping, TooManyRanges, nat,
 };

@@ -31,6 +31,5 @@ pub use error::ServerError;
 pub use state::{State, StateError, StoredMapping};
 
 pub use natpmp_proto::gateway::{
-    CloseCause, GatewayConfig, GatewayEvent, GatewayMapping, NatFailure, NatMapping, NatRequest, PortRange,
-    TooManyRanges,
+    CloseCause, Config, Event, Mapping, NatFailure, NatMapping, NatRequest, PortRange, TooManyRanges,
 };

@@ -6,7 +6,7 @@
 use core::net::{Ipv4Addr, SocketAddrV4};
 use core::time::Duration;
 
-use natpmp_proto::gateway::{GatewayEvent, NatFailure, NatRequest, Output, RateLimit};
+use natpmp_proto::gateway::{Event, NatFailure, NatRequest, Output, RateLimit};
 use natpmp_proto::wire::GATEWAY_PORT;
 use natpmp_proto::{Gateway, Instant, SocketId, Transmit, TransmitKind};
 use smoltcp::iface::{SocketHandle, SocketSet};
@@ -64,7 +64,7 @@ impl<'a, const N: usize> NatPmpGateway<'a, N> {
     /// Takes what came, has the NAT do what is asked for, sends what is due, and says what is next. To be called after every poll of the
     /// interface, and after every command to the [`gateway`](Self::gateway), until it says [`Next::Wait`].
     #[must_use]
-    pub fn poll(&mut self, now: Instant, sockets: &mut SocketSet<'_>, nat: &mut impl Nat) -> Next<GatewayEvent> {
+    pub fn poll(&mut self, now: Instant, sockets: &mut SocketSet<'_>, nat: &mut impl Nat) -> Next<Event> {
         let socket = sockets.get_mut::<udp::Socket<'_>>(self.socket);
         self.receive(now, socket);
         loop {

@@ -6,7 +6,7 @@ const ALL_UDP: Request = Request::delete(UDP, 0);
 const ALL_TCP: Request = Request::delete(TCP, 0);
 
 fn with_ports(ports: core::ops::Range<u16>) -> Rig<64> {
-    let mut rig: Rig<64> = Rig::with(GatewayConfig::new().per_client(64));
+    let mut rig: Rig<64> = Rig::with(Config::new().per_client(64));
     for port in ports {
         rig.opens(client(2), &map(UDP, port, port, 600));
     }

@@ -32,7 +32,7 @@ fn without_an_external_address_the_result_is_3_and_the_fields_are_0() {
 /// G18: before it has one.
 #[test]
 fn a_gateway_that_never_had_an_address_refuses_with_result_3() {
-    let mut gateway: Gateway<4> = Gateway::new(GatewayConfig::new());
+    let mut gateway: Gateway<4> = Gateway::new(Config::new());
     gateway.start(Instant::ZERO, 0);
     assert_eq!(gateway.handle_datagram(Instant::ZERO, SOCKET, client(2), &[0, 0]), Ok(()));
     let answer = gateway.poll_transmit(Instant::ZERO).unwrap();

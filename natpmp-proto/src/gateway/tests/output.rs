@@ -145,7 +145,7 @@ fn nothing_is_said_before_the_nat_has_it() {
     }
     rig.gateway.handle_nat(rig.now, &installation, Ok(()));
     assert!(matches!(rig.gateway.poll(rig.now), Output::Transmit(answer) if answer.to == client(2)));
-    assert!(matches!(rig.gateway.poll(rig.now), Output::Event(GatewayEvent::Opened(_))));
+    assert!(matches!(rig.gateway.poll(rig.now), Output::Event(Event::Opened(_))));
 }
 
 /// The machine holds one answer.

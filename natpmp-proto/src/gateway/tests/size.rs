@@ -7,7 +7,7 @@ use super::*;
 /// Of 3 MB, which no thread's stack has room for twice: if `new` or the lock went through the stack, this would overflow.
 const LARGEST: usize = 65_534;
 static SHARED: Mutex<Gateway<LARGEST>> = Mutex::new(Gateway::new(CONFIG));
-const CONFIG: GatewayConfig = GatewayConfig::new().seed(7).longest_lifetime(600);
+const CONFIG: Config = Config::new().seed(7).longest_lifetime(600);
 const SMALL: Gateway<2> = Gateway::new(CONFIG);
 
 #[test]

@@ -3,7 +3,7 @@ use std::marker::PhantomData;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 
-use natpmp_proto::gateway::{GatewayConfig, NatMapping};
+use natpmp_proto::gateway::{Config, NatMapping};
 use natpmp_proto::wire::{ANNOUNCEMENT_GROUP, ANNOUNCEMENT_PORT, GATEWAY_PORT};
 
 use crate::gateway::ServerError;
@@ -64,7 +64,7 @@ pub struct Settings {
     pub(super) start_nat: StartNat,
     pub(super) internal: Vec<Internal>,
     pub(super) external: External,
-    pub(super) config: GatewayConfig,
+    pub(super) config: Config,
     pub(super) statics: Vec<NatMapping>,
     pub(super) port: u16,
     pub(super) announce_to: SocketAddrV4,
@@ -82,7 +82,7 @@ impl<S> GatewayBuilder<S> {
             start_nat: Box::new(|sides| Ok(Box::new(start_nat(sides)?) as Box<dyn Nat>)),
             internal: Vec::new(),
             external: External::None,
-            config: GatewayConfig::new(),
+            config: Config::new(),
             statics: Vec::new(),
             port: GATEWAY_PORT,
             announce_to: SocketAddrV4::new(ANNOUNCEMENT_GROUP, ANNOUNCEMENT_PORT),
@@ -106,7 +106,7 @@ impl<S> GatewayBuilder<S> {
     }
 
     /// Leases, ports and limits.
-    pub fn config(mut self, config: GatewayConfig) -> Self {
+    pub fn config(mut self, config: Config) -> Self {
         self.settings.config = config;
         self
     }

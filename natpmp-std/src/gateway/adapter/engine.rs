@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use natpmp_proto::Instant;
-use natpmp_proto::gateway::{Gateway, GatewayConfig, NatMapping};
+use natpmp_proto::gateway::{Config, Gateway, NatMapping};
 
 use super::guard::Guard;
 use super::interfaces::{LocalAddress, local_addresses, resolve, sides};
@@ -349,7 +349,7 @@ impl<L: Listener> Drop for Engine<L> {
 }
 
 /// The table is too large for an ordinary stack, also on its way to the heap where the compiler does not see through it.
-fn boxed(config: GatewayConfig) -> io::Result<Box<Gateway<CAPACITY>>> {
+fn boxed(config: Config) -> io::Result<Box<Gateway<CAPACITY>>> {
     let thread = thread::Builder::new().stack_size(ROOM).spawn(move || Box::new(Gateway::new(config)))?;
     thread.join().map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use natpmp_proto::gateway::{GatewayEvent, GatewayMapping};
+use natpmp_proto::gateway::{Event, Mapping};
 
 use super::Shared;
 use super::shared::Command;
@@ -31,19 +31,19 @@ impl Handle {
 
     /// What happens from now on. The first call tells of all since the start.
     #[must_use]
-    pub fn events(&self) -> News<GatewayEvent> {
+    pub fn events(&self) -> News<Event> {
         self.shared.with(|core, _| core.first_events.take().unwrap_or_else(|| core.events.subscribe()))
     }
 
     /// What is left of the lease of a mapping; `None` if the administrator made it.
     #[must_use]
-    pub fn time_left(&self, mapping: &GatewayMapping) -> Option<Duration> {
+    pub fn time_left(&self, mapping: &Mapping) -> Option<Duration> {
         mapping.expires.map(|expires| expires.saturating_since(self.shared.now()))
     }
 
     /// All mappings that the NAT has; none when the driver is gone.
     #[must_use]
-    pub fn mappings(&self) -> Vec<GatewayMapping> {
+    pub fn mappings(&self) -> Vec<Mapping> {
         self.shared.with(|core, _| if core.is_over { Vec::new() } else { core.gateway.mappings().collect() })
     }
 

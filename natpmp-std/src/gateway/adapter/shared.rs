@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::task::Waker;
 
 use natpmp_proto::Instant;
-use natpmp_proto::gateway::{Gateway, GatewayEvent};
+use natpmp_proto::gateway::{Event, Gateway};
 
 use crate::adapter::{Driven, News, Subscribers, Woken};
 use crate::gateway::state::unix_time;
@@ -23,9 +23,9 @@ pub struct Shared {
 
 pub(super) struct Core {
     pub(super) gateway: Box<Gateway<CAPACITY>>,
-    pub(super) events: Subscribers<GatewayEvent>,
+    pub(super) events: Subscribers<Event>,
     /// All since the start, for who asks first.
-    pub(super) first_events: Option<News<GatewayEvent>>,
+    pub(super) first_events: Option<News<Event>>,
     /// To be carried out by the driver.
     pub(super) commands: Vec<Command>,
     /// The driver is to end.

@@ -3,7 +3,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use natpmp_proto::gateway::{GatewayEvent, GatewayMapping};
+use natpmp_proto::gateway::{Event, Mapping};
 
 use super::worker;
 use crate::Subscription;
@@ -30,19 +30,19 @@ impl Server {
     /// What happens from now on. The first call also tells of what has happened since the start, mappings that were taken up again
     /// among it. Of what nobody has taken yet, the latest 4,096 at most are kept.
     #[must_use]
-    pub fn events(&self) -> Subscription<GatewayEvent> {
+    pub fn events(&self) -> Subscription<Event> {
         Subscription::new(self.0.events())
     }
 
     /// What is left of the lease of a mapping; `None` if the administrator made it.
     #[must_use]
-    pub fn time_left(&self, mapping: &GatewayMapping) -> Option<Duration> {
+    pub fn time_left(&self, mapping: &Mapping) -> Option<Duration> {
         self.0.time_left(mapping)
     }
 
     /// All mappings that the NAT has.
     #[must_use]
-    pub fn mappings(&self) -> Vec<GatewayMapping> {
+    pub fn mappings(&self) -> Vec<Mapping> {
         self.0.mappings()
     }
 
