@@ -127,6 +127,7 @@ extern crate std;
 
 mod address;
 pub mod client;
+mod datagram;
 mod epoch;
 pub mod gateway;
 mod mapping;
@@ -141,6 +142,7 @@ pub mod security {}
 
 pub use address::AddressKind;
 pub use client::{Client, Config, Event, Output};
+pub use datagram::{Discard, SocketId, Transmit, TransmitKind};
 pub use epoch::Epoch;
 pub use gateway::Gateway;
 pub use mapping::{MapRequest, Mapping};

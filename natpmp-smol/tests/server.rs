@@ -23,8 +23,8 @@ use natpmp_proto::wire::{Request, Response};
 use natpmp_smol::Protocol;
 use natpmp_smol::server::nat::Nat;
 use natpmp_smol::server::{
-    CloseCause, External, GatewayConfig, GatewayEvent, Internal, NatFailure, NatMapping, NatRequest, Server,
-    ServerBuilder, ServerDriver, ServerError, State, StoredMapping,
+    CloseCause, Config, Event, External, Internal, NatFailure, NatMapping, NatRequest, Server, ServerBuilder,
+    ServerDriver, ServerError, State, StoredMapping,
 };
 use smol::stream::StreamExt;
 use smol::{Async, Timer};
@@ -43,11 +43,11 @@ fn a_client_gets_the_address_a_mapping_and_its_deletion_and_the_events_tell_of_i
         let open = server.mappings()[0];
         assert_eq!(open.mapping, standing);
         assert!((58..=61).contains(&server.time_left(&open).unwrap().as_secs()));
-        assert_eq!(events.next().await, Some(GatewayEvent::Opened(open)));
+        assert_eq!(events.next().await, Some(Event::Opened(open)));
         client.map(4000, 0).await;
         assert_eq!(nat.standing(), []);
         let closed = events.next().await;
-        assert!(matches!(closed, Some(GatewayEvent::Closed { cause: CloseCause::Removed, .. })), "{closed:?}");
+        assert!(matches!(closed, Some(Event::Closed { cause: CloseCause::Removed, .. })), "{closed:?}");
     });
 }
 
@@ -75,7 +75,7 @@ fn commands_of_the_server_reach_the_clients() {
 #[test]
 fn every_request_every_outcome_of_the_nat_and_every_command_is_seen_to_at_once() {
     let nat = Notes::default();
-    let (server, driver) = serve(&nat).config(GatewayConfig::new().per_client(CLIENTS)).build().unwrap();
+    let (server, driver) = serve(&nat).config(Config::new().per_client(CLIENTS)).build().unwrap();
     run(driver, async {
         let client = Asker::new(&server);
         for round in 0..100 {
@@ -111,7 +111,7 @@ fn a_slow_nat_does_not_delay_the_answers_to_others() {
 #[test]
 fn two_hundred_clients_that_ask_at_once_are_all_answered_on_one_task() {
     let nat = Notes::default();
-    let (server, driver) = serve(&nat).config(GatewayConfig::new().per_client(CLIENTS)).build().unwrap();
+    let (server, driver) = serve(&nat).config(Config::new().per_client(CLIENTS)).build().unwrap();
     run(driver, async {
         let asking = (0..CLIENTS).map(|index| {
             let client = Asker::new(&server);
@@ -184,7 +184,7 @@ fn dropping_the_server_takes_the_nat_down_saves_the_state_and_completes_the_driv
         assert!(nat.has_ended());
         assert_eq!(nat.standing(), []);
         assert_eq!(directory.stored("state")[0].mapping.internal, client.inside(4000));
-        assert!(matches!(events.next().await, Some(GatewayEvent::Opened(_))));
+        assert!(matches!(events.next().await, Some(Event::Opened(_))));
         assert_eq!(events.next().await, None, "there will be no more");
     }));
 }

@@ -35,8 +35,7 @@ pub use natpmp_engine::server::{
 };
 pub use natpmp_nat as nat;
 pub use natpmp_proto::gateway::{
-    CloseCause, GatewayConfig, GatewayEvent, GatewayMapping, NatFailure, NatMapping, NatRequest, PortRange,
-    TooManyRanges,
+    CloseCause, Config, Event, Mapping, NatFailure, NatMapping, NatRequest, PortRange, TooManyRanges,
 };
 
 /// A gateway that runs on a thread of its own until it is dropped. Dropping it takes the NAT down and waits for that; the state
@@ -64,19 +63,19 @@ impl Server {
     /// Subscribes to what happens from now on. The first call also returns what has happened since the start, mappings that were
     /// taken up again among it. A subscription keeps the latest 4,096 events that were not taken yet.
     #[must_use]
-    pub fn events(&self) -> Subscription<GatewayEvent> {
+    pub fn events(&self) -> Subscription<Event> {
         Subscription::new(self.handle.events())
     }
 
     /// What is left of the lease of a mapping; `None` if the administrator made it.
     #[must_use]
-    pub fn time_left(&self, mapping: &GatewayMapping) -> Option<Duration> {
+    pub fn time_left(&self, mapping: &Mapping) -> Option<Duration> {
         self.handle.time_left(mapping)
     }
 
     /// All mappings that the NAT has.
     #[must_use]
-    pub fn mappings(&self) -> Vec<GatewayMapping> {
+    pub fn mappings(&self) -> Vec<Mapping> {
         self.handle.mappings()
     }
 
@@ -131,7 +130,7 @@ impl ServerBuilder {
     }
 
     /// Leases, ports and limits.
-    pub fn config(mut self, config: GatewayConfig) -> Self {
+    pub fn config(mut self, config: Config) -> Self {
         self.options.config = config;
         self
     }

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use natpmp_proto::wire::{Request, Response};
 use natpmp_std::server::nat::Nat;
 use natpmp_std::server::{
-    External, GatewayConfig, Internal, NatFailure, NatMapping, NatRequest, Server, ServerBuilder, ServerError, State,
+    Config, External, Internal, NatFailure, NatMapping, NatRequest, Server, ServerBuilder, ServerError, State,
     StateError, StoredMapping,
 };
 use natpmp_std::{Client, Ending, Error, Event, MapRequest, Protocol, Refusal, Schedule};
@@ -366,7 +366,7 @@ fn serve(nat: &Notes) -> ServerBuilder {
     Server::builder(move |_| Ok(nat))
         .internal(Internal::Address(INSIDE))
         .external(External::Address(OUTSIDE))
-        .config(GatewayConfig::new())
+        .config(Config::new())
         .announce_to(SocketAddrV4::new(INSIDE, 9))
         .port(0)
 }

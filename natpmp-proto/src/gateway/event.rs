@@ -2,10 +2,11 @@ use core::fmt;
 use core::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::time::Instant;
-use crate::wire::{DecodeError, Encoded, Protocol, Refusal, encode_unsupported_opcode};
+use crate::wire::{Protocol, Refusal};
 
 /// A mapping as the NAT is to have it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(align(4))] // is moved by words
 pub struct NatMapping {
     /// Of the traffic mapped.
     pub protocol: Protocol,
@@ -66,76 +67,18 @@ impl fmt::Display for NatFailure {
 
 impl core::error::Error for NatFailure {}
 
-/// What is to be done about a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reply<'a> {
-    /// It is answered at once: send this to where it came from, from the address it was sent to.
-    Now(Answer<'a>),
-    /// The NAT is to be asked first: the answer comes from [`Gateway::handle_nat`](super::Gateway::handle_nat).
-    AfterNat,
-}
-
-/// An answer to be sent at once. It is never larger than 16 bytes or its request, whichever is larger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answer<'a> {
-    kind: Kind<'a>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind<'a> {
-    Response(crate::wire::Response),
-    /// An opcode that is not defined: the whole request comes back (section 3.5).
-    Echo(&'a [u8]),
-}
-
-impl<'a> Answer<'a> {
-    pub(super) const fn new(response: crate::wire::Response) -> Self {
-        Self { kind: Kind::Response(response) }
-    }
-
-    pub(super) const fn echo(request: &'a [u8]) -> Self {
-        Self { kind: Kind::Echo(request) }
-    }
-
-    /// Writes the packet to the front of `buffer`, and returns it; `None` if the buffer is too small. One of 16 bytes or
-    /// of the request's size is not.
-    #[must_use]
-    pub fn write<'b>(&self, buffer: &'b mut [u8]) -> Option<&'b [u8]> {
-        match self.kind {
-            Kind::Echo(request) => encode_unsupported_opcode(request, buffer),
-            Kind::Response(response) => {
-                let packet = response.encode();
-                let (front, _) = buffer.split_at_mut_checked(packet.len())?;
-                for (to, from) in front.iter_mut().zip(packet.iter()) {
-                    *to = *from;
-                }
-                Some(front)
-            }
-        }
-    }
-}
-
-/// An answer that comes later, or an announcement.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Transmit {
-    /// A client, or 224.0.0.1 port 5350: then it is to be sent out of each internal interface.
-    pub to: SocketAddrV4,
-    /// The packet.
-    pub payload: Encoded,
-}
-
 /// What happened, for a log or to keep a copy of the table. No more than 8 events wait to be polled; the oldest go first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum GatewayEvent {
+pub enum Event {
     /// A mapping is open.
-    Opened(GatewayMapping),
+    Opened(Mapping),
     /// The lease of an open mapping began anew.
-    Renewed(GatewayMapping),
+    Renewed(Mapping),
     /// A mapping is gone.
     Closed {
         /// As it was.
-        mapping: GatewayMapping,
+        mapping: Mapping,
         /// Why.
         cause: CloseCause,
     },
@@ -167,25 +110,9 @@ pub enum CloseCause {
 
 /// A mapping in the gateway's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct GatewayMapping {
+pub struct Mapping {
     /// The mapping.
     pub mapping: NatMapping,
     /// When its lease ends; `None` if the administrator made it.
     pub expires: Option<Instant>,
-}
-
-/// Why a datagram was not answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum Discard {
-    /// NAT is switched off: nothing is answered (section 3.8).
-    SwitchedOff,
-    /// It comes from no address that a client can have: the external address, a group, or none (section 3.3).
-    NotFromClient,
-    /// It cannot be answered: too short, a response (section 3.5), or an unknown opcode with less than the 4 bytes that a
-    /// result takes.
-    Unanswerable(DecodeError),
-    /// Too many deletions of all mappings are under way; the client will ask again.
-    Busy,
 }

@@ -26,55 +26,63 @@
 //! - A suggested port of 0, or one that cannot be had, brings the client's own port if that is free, and any other if not.
 //! - Mappings that the administrator made count towards the limit of their client.
 
-mod announce;
+mod answer;
 mod config;
+mod delete_all;
 mod event;
 mod nat;
+mod output;
 mod rate;
 mod request;
 mod table;
 
 use core::net::{Ipv4Addr, SocketAddrV4};
 
+use crate::datagram::Transmit;
 use crate::random::Random;
 use crate::time::Instant;
 use crate::wire::Protocol;
 
-use announce::Announcing;
+use delete_all::{DeletionOfAll, MOST_DELETIONS};
+use output::Announcing;
 use table::{Entry, Key, Phase, Table};
 
-pub use config::{GatewayConfig, PortRange, TooManyRanges};
-pub use event::{
-    Answer, CloseCause, Discard, GatewayEvent, GatewayMapping, NatFailure, NatMapping, NatRequest, Reply, Transmit,
-};
+pub use config::{Config, PortRange, TooManyRanges};
+pub use event::{CloseCause, Event, Mapping, NatFailure, NatMapping, NatRequest};
+pub use output::Output;
 pub use rate::RateLimit;
 
 /// The gateway machine, with room for `N` mappings, 1 to 65,534. It does no IO, no NAT, and asks no clock.
 ///
-/// It is large for a large `N`, about 46 bytes a mapping: give it a `static`, or a place on the heap that was made there.
+/// It is large for a large `N`, about 48 bytes a mapping: give it a `static`, or a place on the heap that was made there.
 ///
 /// ```
-/// use natpmp_proto::Instant;
-/// use natpmp_proto::gateway::{Gateway, GatewayConfig, NatRequest, Reply};
+/// use natpmp_proto::gateway::{Gateway, Config, NatRequest, Output};
+/// use natpmp_proto::{Instant, SocketId, TransmitKind};
 ///
-/// let mut gateway: Gateway<16> = Gateway::new(GatewayConfig::new());
+/// let mut gateway: Gateway<16> = Gateway::new(Config::new());
 /// let now = Instant::ZERO;
 /// gateway.start(now, 0);
 /// gateway.set_external_address(now, Some([11, 22, 33, 44].into()));
+/// let Output::Transmit(announcement) = gateway.poll(now) else { panic!("to be announced") };
+/// assert_eq!(announcement.kind, TransmitKind::Announcement);
 ///
-/// // A client asks for UDP port 4000: the NAT comes first, then the answer.
+/// // A client asks for UDP port 4000: the NAT comes first, then the answer, through the socket of the request.
 /// let client = "192.168.1.2:50000".parse().unwrap();
 /// let request = [0, 1, 0, 0, 0x0f, 0xa0, 0x0f, 0xa0, 0, 0, 0, 120];
-/// assert_eq!(gateway.handle_datagram(now, client, &request), Ok(Reply::AfterNat));
-/// let nat_request = gateway.poll_nat().unwrap();
+/// let socket = SocketId(0);
+/// gateway.handle_datagram(now, socket, client, &request).unwrap();
+/// let Output::Nat(nat_request) = gateway.poll(now) else { panic!("the NAT is asked") };
 /// let NatRequest::Install(mapping) = nat_request else { panic!("to be installed") };
+/// assert_eq!(mapping.external_port, 4000);
 /// // … the NAT takes it on …
-/// let answer = gateway.handle_nat(now, &nat_request, Ok(())).unwrap();
-/// assert_eq!((answer.to, mapping.external_port), (client, 4000));
+/// gateway.handle_nat(now, &nat_request, Ok(()));
+/// let Output::Transmit(answer) = gateway.poll(now) else { panic!("to be answered") };
+/// assert_eq!((answer.to, answer.kind), (client, TransmitKind::Answer { socket }));
 /// ```
 #[derive(Debug)]
 pub struct Gateway<const N: usize> {
-    config: GatewayConfig,
+    config: Config,
     table: Table<N>,
     random: Random,
     external_address: Option<Ipv4Addr>,
@@ -86,49 +94,17 @@ pub struct Gateway<const N: usize> {
     is_mapping_allowed: bool,
     /// A search found no port that somebody has not, and none has come free since.
     are_ports_used_up: bool,
-    deletions: [DeletionOfAll; MOST_DELETIONS],
-    events: heapless::Deque<GatewayEvent, MOST_EVENTS>,
-}
-
-/// A moment, as answers and as leases count it.
-#[derive(Clone, Copy, Debug)]
-struct Moment {
-    epoch: u32,
-    seconds: u32,
-}
-
-/// A deletion of all mappings of a client and protocol, which waits for the NAT.
-#[derive(Clone, Copy, Debug)]
-struct DeletionOfAll {
-    client: SocketAddrV4,
-    protocol: Protocol,
-    /// Mappings to be removed yet; 0 if this place is free.
-    left: u16,
-    /// One that the administrator made stays (section 3.4).
-    has_static: bool,
-    /// One could not be removed.
-    has_failed: bool,
-}
-
-impl DeletionOfAll {
-    const DONE: Self = Self {
-        client: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
-        protocol: Protocol::Udp,
-        left: 0,
-        has_static: false,
-        has_failed: false,
-    };
-
-    const fn is_pending(&self) -> bool {
-        self.left > 0
-    }
+    deletions: [Option<DeletionOfAll>; MOST_DELETIONS],
+    /// To the last input, if it brought one that was not polled yet.
+    outgoing: Option<Transmit>,
+    events: heapless::Deque<Event, MOST_EVENTS>,
 }
 
 /// Commands.
 impl<const N: usize> Gateway<N> {
     /// A gateway with an empty table and no external address yet, switched on. Begin with [`start`](Self::start).
     #[must_use]
-    pub const fn new(config: GatewayConfig) -> Self {
+    pub const fn new(config: Config) -> Self {
         let random = Random::new(config.seed);
         Self {
             table: Table::new(random.state()),
@@ -141,13 +117,15 @@ impl<const N: usize> Gateway<N> {
             is_on: true,
             is_mapping_allowed: true,
             are_ports_used_up: false,
-            deletions: [DeletionOfAll::DONE; MOST_DELETIONS],
+            deletions: [None; MOST_DELETIONS],
+            outgoing: None,
             events: heapless::Deque::new(),
         }
     }
 
     /// The gateway has booted. `epoch` is 0 unless its mappings are restored from storage: then it goes on from what was stored,
     /// and the time since (section 3.6). Announces.
+    #[inline(never)] // many call it, and firmware has more time than flash
     pub fn start(&mut self, now: Instant, epoch: u32) {
         self.epoch_at = now;
         self.epoch = epoch;
@@ -187,7 +165,7 @@ impl<const N: usize> Gateway<N> {
         if let Some(entry) = self.table.get_mut(index) {
             entry.set_static(false);
         }
-        self.doom(index);
+        self.mark_for_removal(index);
         true
     }
 
@@ -195,7 +173,7 @@ impl<const N: usize> Gateway<N> {
     pub fn clear(&mut self, now: Instant) {
         for index in self.table.indices() {
             if self.table.get(index).is_some_and(|entry| !entry.is_static()) {
-                self.doom(index);
+                self.mark_for_removal(index);
             }
         }
         self.start(now, 0);
@@ -236,25 +214,8 @@ impl<const N: usize> Gateway<N> {
             self.announce(now);
         }
         self.is_on = is_on;
-    }
-}
-
-/// Outputs that need no time.
-impl<const N: usize> Gateway<N> {
-    /// The next thing that happened, if there is any.
-    #[must_use]
-    pub fn poll_event(&mut self) -> Option<GatewayEvent> {
-        self.events.pop_front()
-    }
-
-    /// When [`handle_timeout`](Self::handle_timeout) or [`poll_transmit`](Self::poll_transmit) have something to do next;
-    /// `None` if nothing will happen by itself. It may lie in the past: then they have something to do now.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        let look = self.table.first_look().map(|(_, seconds)| Instant::from_secs(seconds.into()));
-        match (look, self.next_announcement()) {
-            (Some(look), Some(announcement)) => Some(look.min(announcement)),
-            (look, announcement) => look.or(announcement),
+        if !is_on {
+            self.outgoing = None;
         }
     }
 }
@@ -275,7 +236,7 @@ impl<const N: usize> Gateway<N> {
     }
 
     /// All mappings that the NAT has, in no particular order.
-    pub fn mappings(&self) -> impl Iterator<Item = GatewayMapping> {
+    pub fn mappings(&self) -> impl Iterator<Item = Mapping> {
         let stands = |entry: &Entry| entry.phase == Phase::Open || entry.is_standing();
         self.table.iter().filter(move |(_, entry)| stands(entry)).map(|(key, entry)| mapping_of(key, entry))
     }
@@ -301,10 +262,6 @@ impl<const N: usize> Gateway<N> {
 
 /// Shared by commands, requests and outcomes.
 impl<const N: usize> Gateway<N> {
-    fn moment(&self, now: Instant) -> Moment {
-        Moment { epoch: self.epoch(now), seconds: seconds(now) }
-    }
-
     fn add(&mut self, mapping: &NatMapping, lifetime: u32) -> Option<u16> {
         let NatMapping { protocol, internal, external_port } = *mapping;
         let key = Key { client: *internal.ip(), protocol, internal_port: internal.port() };
@@ -322,7 +279,7 @@ impl<const N: usize> Gateway<N> {
     }
 
     /// It is to go, as soon as the NAT has done what it does.
-    fn doom(&mut self, index: u16) {
+    fn mark_for_removal(&mut self, index: u16) {
         let Some(entry) = self.table.get_mut(index) else { return };
         entry.set_wanted(false);
         if entry.phase == Phase::Open {
@@ -330,11 +287,11 @@ impl<const N: usize> Gateway<N> {
         }
     }
 
-    fn tell(&mut self, event: GatewayEvent) {
+    fn tell(&mut self, event: Event) {
         if self.events.is_full() {
             self.events.pop_front();
             if let Some(oldest) = self.events.front_mut() {
-                *oldest = GatewayEvent::Missed;
+                *oldest = Event::Missed;
             }
         }
         // There is room now.
@@ -347,9 +304,10 @@ fn nat_mapping(key: Key, entry: &Entry) -> NatMapping {
     NatMapping { protocol: key.protocol, internal, external_port: entry.external_port }
 }
 
-fn mapping_of(key: Key, entry: &Entry) -> GatewayMapping {
+#[inline(never)] // many call it, and firmware has more time than flash
+fn mapping_of(key: Key, entry: &Entry) -> Mapping {
     let expires = (!entry.is_static()).then(|| Instant::from_secs(entry.expires.into()));
-    GatewayMapping { mapping: nat_mapping(key, entry), expires }
+    Mapping { mapping: nat_mapping(key, entry), expires }
 }
 
 /// Whole seconds on the caller's clock; 32 bits of them are 136 years.
@@ -357,7 +315,6 @@ fn seconds(now: Instant) -> u32 {
     now.span_since(Instant::ZERO).whole_secs()
 }
 
-const MOST_DELETIONS: usize = 8;
 const MOST_EVENTS: usize = 8;
 
 #[cfg(test)]

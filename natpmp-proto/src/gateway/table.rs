@@ -1,6 +1,6 @@
 //! The mappings of a gateway, found without a scan: by client, protocol and internal port, and by external port.
 //!
-//! All memory is in the arrays below, 46 bytes a mapping. An index of 16 bits stands for a reference, `NONE` for none.
+//! All memory is in the arrays below, 48 bytes a mapping. An index of 16 bits stands for a reference, `NONE` for none.
 //!
 //! - `entries`: the mappings. Those not in use form a list; beyond `fresh` none was ever used.
 //! - `by_key`, `by_port`: hash tables of chains through the entries. `by_client`: the same through `clients`, which has a
@@ -15,6 +15,8 @@ mod queue;
 
 use core::net::Ipv4Addr;
 
+use super::answer::ReplyTo;
+use crate::datagram::SocketId;
 use crate::random::spread;
 use crate::wire::Protocol;
 
@@ -48,6 +50,7 @@ pub(super) struct Key {
 }
 
 #[derive(Clone, Copy, Debug)]
+#[repr(Rust, packed(2))] // 30 bytes; aligned to 4 they would be 32
 pub(super) struct Entry {
     /// End of the lease, in seconds on the caller's clock.
     pub(super) expires: u32,
@@ -57,8 +60,10 @@ pub(super) struct Entry {
     client: u16,
     pub(super) internal_port: u16,
     pub(super) external_port: u16,
-    /// The client's port that an answer is owed to.
-    pub(super) reply_port: u16,
+    /// The client's port that the pending reply goes to.
+    reply_port: u16,
+    /// The socket that it goes through.
+    reply_socket: SocketId,
     next_by_key: u16,
     next_by_port: u16,
     next_of_client: u16,
@@ -86,7 +91,7 @@ pub(super) enum Phase {
 
 /// What its client waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Owed {
+pub(super) enum PendingReply {
     Nothing,
     /// The answer to a request for it.
     Mapping,
@@ -282,6 +287,7 @@ impl Entry {
         internal_port: 0,
         external_port: 0,
         reply_port: 0,
+        reply_socket: SocketId(0),
         next_by_key: NONE,
         next_by_port: NONE,
         next_of_client: NONE,
@@ -313,25 +319,36 @@ impl Entry {
         self.mark(STATIC, is_static);
     }
 
-    pub(super) const fn owed(&self) -> Owed {
-        match self.marks & OWED {
-            OWED_MAPPING => Owed::Mapping,
-            OWED_DELETION => Owed::Deletion,
-            OWED => Owed::DeletionOfAll,
-            _ => Owed::Nothing,
+    pub(super) const fn pending_reply(&self) -> PendingReply {
+        match self.marks & REPLY {
+            REPLY_MAPPING => PendingReply::Mapping,
+            REPLY_DELETION => PendingReply::Deletion,
+            REPLY => PendingReply::DeletionOfAll,
+            _ => PendingReply::Nothing,
         }
     }
 
-    pub(super) const fn owe(&mut self, owed: Owed, reply_port: u16) {
+    /// Where the reply that is pending goes.
+    pub(super) const fn reply_to(&self) -> ReplyTo {
+        ReplyTo { port: self.reply_port, socket: self.reply_socket }
+    }
+
+    pub(super) const fn set_pending_reply(&mut self, reply: PendingReply, to: ReplyTo) {
         // `^` would do as well: its bits are cleared before they are set.
-        self.marks = self.marks & !OWED
-            | match owed {
-                Owed::Nothing => 0,
-                Owed::Mapping => OWED_MAPPING,
-                Owed::Deletion => OWED_DELETION,
-                Owed::DeletionOfAll => OWED,
+        self.marks = self.marks & !REPLY
+            | match reply {
+                PendingReply::Nothing => 0,
+                PendingReply::Mapping => REPLY_MAPPING,
+                PendingReply::Deletion => REPLY_DELETION,
+                PendingReply::DeletionOfAll => REPLY,
             };
-        self.reply_port = reply_port;
+        self.reply_port = to.port;
+        self.reply_socket = to.socket;
+    }
+
+    /// Nobody waits for a reply any more.
+    pub(super) const fn clear_pending_reply(&mut self) {
+        self.marks &= !REPLY;
     }
 
     /// The NAT had it before it was asked to bring it up to date: its lease goes on.
@@ -381,10 +398,10 @@ const NONE: u16 = u16::MAX;
 const TCP: u8 = 1;
 const WANTED: u8 = 2;
 const STATIC: u8 = 4;
-const OWED_MAPPING: u8 = 8;
-const OWED_DELETION: u8 = 16;
+const REPLY_MAPPING: u8 = 8;
+const REPLY_DELETION: u8 = 16;
 // One bit each, so that `^` would join them as well.
-const OWED: u8 = OWED_MAPPING | OWED_DELETION;
+const REPLY: u8 = REPLY_MAPPING | REPLY_DELETION;
 const STANDING: u8 = 32;
 const OUTDATED: u8 = 64;
 

@@ -27,7 +27,7 @@ use natpmp_engine::DatagramSocket;
 use natpmp_engine::nat::{Nat, NatFailure, NatRequest};
 use natpmp_engine::server::{External, Internal, ServerEngine, ServerHandle, ServerOptions};
 use natpmp_proto::Protocol;
-use natpmp_proto::gateway::GatewayConfig;
+use natpmp_proto::gateway::Config;
 use natpmp_proto::wire::{Encoded, Request};
 
 #[global_allocator]
@@ -71,7 +71,7 @@ impl Served {
             external: External::Address(Ipv4Addr::new(11, 22, 33, 44)),
             port: 0,
             announce_to: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9),
-            config: GatewayConfig::new().per_client(u16::MAX - 1),
+            config: Config::new().per_client(u16::MAX - 1),
             requests_per_second: None,
             ..ServerOptions::default()
         };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use natpmp_proto::gateway::{Gateway, GatewayConfig};
+use natpmp_proto::gateway::{Config, Gateway};
 use natpmp_proto::{Instant, MapRequest, Protocol};
 
 use super::due::Due;
@@ -35,7 +35,7 @@ pub struct Net<const N: usize> {
     pub flips: bool,
     /// What happened.
     pub tally: Tally,
-    pub(super) config: GatewayConfig,
+    pub(super) config: Config,
     /// Until then the gateway does not even refuse.
     pub(super) down_until: Instant,
     pub(super) random: Random,
@@ -48,7 +48,7 @@ pub struct Net<const N: usize> {
 impl<const N: usize> Net<N> {
     /// So many hosts, with clients that want nothing yet, on a perfect link. The seed decides all that is random.
     #[must_use]
-    pub fn new(seed: u64, hosts: u16, config: GatewayConfig) -> Self {
+    pub fn new(seed: u64, hosts: u16, config: Config) -> Self {
         let hosts: Vec<Host> = (0..hosts).map(|number| Host::new(number, seed)).collect();
         let mut net = Self {
             now: Instant::from_secs(1_000),

@@ -4,8 +4,7 @@ use std::cmp::Reverse;
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use natpmp_proto::Instant;
-use natpmp_proto::gateway::{Discard, Reply};
+use natpmp_proto::{Discard, Instant, SocketId, TransmitKind};
 
 use super::due::{Due, What};
 use super::net::{GATEWAY, Net};
@@ -97,10 +96,7 @@ impl<const N: usize> Net<N> {
             }
             What::Nat(life, request) if life == self.nat.life => {
                 let outcome = self.nat.work(&request, &mut self.random);
-                if let Some(transmit) = self.gateway.handle_nat(now, &request, outcome) {
-                    assert!(transmit.payload.len() <= 16, "G24");
-                    self.answer(transmit.to, &transmit.payload);
-                }
+                self.gateway.handle_nat(now, &request, outcome);
                 self.drive_gateway();
             }
             What::Nat(..) => {}
@@ -114,20 +110,37 @@ impl<const N: usize> Net<N> {
         }
         self.tally.requests += 1;
         *self.owed.entry(from).or_default() += 1;
-        let mut buffer = vec![0; bytes.len().max(16)];
-        let answer = match self.gateway.handle_datagram(self.now, from, bytes) {
-            Ok(Reply::Now(answer)) => answer.write(&mut buffer).expect("16 bytes or the request's size").to_vec(),
-            Ok(Reply::AfterNat) => return,
+        match self.gateway.handle_datagram(self.now, socket_of(from), from, bytes) {
+            Ok(()) => self.transmit(bytes),
             Err(Discard::SwitchedOff) => {
                 if let Some(&host) = self.numbers.get(from.ip()) {
                     self.fly(&[], |_| What::Unreachable(host));
                 }
-                return;
             }
-            Err(_) => return,
-        };
-        assert!(answer.len() <= bytes.len().max(16), "G24");
-        self.answer(from, &answer);
+            Err(discard) => assert_ne!(discard, Discard::AnswerNotPolled),
+        }
+    }
+
+    /// Sends all that is due; an answer to this request may be among it.
+    fn transmit(&mut self, request: &[u8]) {
+        let mut buffer = vec![0; request.len().max(16)];
+        while let Some(transmit) = self.gateway.poll_transmit(self.now) {
+            match transmit.kind {
+                TransmitKind::Answer { socket } | TransmitKind::Echo { socket } => {
+                    assert_eq!(socket, socket_of(transmit.to), "an answer goes back the way its request came");
+                    // G24
+                    let bytes = transmit.write(request, &mut buffer).expect("16 bytes or the request's size");
+                    self.answer(transmit.to, bytes);
+                }
+                TransmitKind::Announcement => {
+                    self.tally.announcements += 1;
+                    for host in 0..self.hosts.len() {
+                        self.fly(&transmit.payload, |bytes| What::Announcement(host, GATEWAY, bytes));
+                    }
+                }
+                TransmitKind::Request { .. } => panic!("a gateway asks nobody"),
+            }
+        }
     }
 
     /// An answer goes out: to somebody who asked, and once for each time.
@@ -146,12 +159,7 @@ impl<const N: usize> Net<N> {
         }
         let now = self.now;
         self.gateway.handle_timeout(now);
-        while let Some(transmit) = self.gateway.poll_transmit(now) {
-            self.tally.announcements += 1;
-            for host in 0..self.hosts.len() {
-                self.fly(&transmit.payload, |bytes| What::Announcement(host, GATEWAY, bytes));
-            }
-        }
+        self.transmit(&[]);
         while let Some(request) = self.gateway.poll_nat() {
             self.nat.pending += 1;
             assert!(self.nat.pending <= N, "the NAT is asked without end");
@@ -203,6 +211,12 @@ impl<const N: usize> Net<N> {
             bytes.truncate(place);
         }
     }
+}
+
+/// Every client asks by a socket of its own.
+const fn socket_of(client: SocketAddrV4) -> SocketId {
+    let [.., high, low] = client.ip().octets();
+    SocketId(u16::from_be_bytes([high, low]) ^ client.port())
 }
 
 const MOST_STEPS: u32 = 200_000;

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use crate::DatagramSocket;
 use natpmp_proto::Instant;
-use natpmp_proto::gateway::{Gateway, GatewayConfig, Reply};
+use natpmp_proto::gateway::{Config, Gateway};
 
 use super::admission::Admission;
 use super::handle::{Command, Lifecycle, SERVER_CAPACITY, ServerShared, SharedState};
 use super::interfaces::{InterfaceWatch, LocalAddress, local_addresses, resolve, sides};
 use super::nat_thread::NatThread;
 use super::saver::{Saver, save_within};
-use super::sockets::{Received, Sockets};
+use super::sockets::{LONGEST_REQUEST, Received, Sockets};
 use super::unconfirmed::UnconfirmedMappings;
 use super::{External, ServerHandle, ServerOptions, StartNat, Wait};
 use super::{ServerError, State};
@@ -34,9 +34,6 @@ pub struct ServerEngine<L: DatagramSocket> {
     save_at: Option<Instant>,
     is_ending: bool,
 }
-
-/// For what comes, and for the answer.
-type Buffers = ([u8; LONGEST_REQUEST], [u8; LONGEST_REQUEST]);
 
 impl<L: DatagramSocket> ServerEngine<L> {
     /// Opens the sockets, reads the state, and then starts the NAT. `register` makes the adapter wait for a socket, at the start
@@ -136,9 +133,7 @@ impl<L: DatagramSocket> ServerEngine<L> {
         let deadline = shared.with(|core, now| {
             core.gateway.handle_timeout(now);
             self.pass_on(core);
-            while let Some(announcement) = core.gateway.poll_transmit(now) {
-                self.sockets.announce(&announcement);
-            }
+            self.send(core, now, &[]);
             self.tell(core, now);
             core.gateway.poll_timeout()
         });
@@ -167,12 +162,12 @@ impl<L: DatagramSocket> ServerEngine<L> {
     }
 
     fn receive_on(&mut self, index: usize) -> bool {
-        let mut buffers = ([0; LONGEST_REQUEST], [0; LONGEST_REQUEST]);
+        let mut buffer = [0; LONGEST_REQUEST];
         let shared = Arc::clone(&self.shared);
         // The rest comes after the others have had their turn.
         (0..TURNS_AT_ONCE).all(|_| {
             shared.with(|core, now| {
-                let has_more = (0..LONGEST_TURN).all(|_| self.receive_one(core, now, index, &mut buffers));
+                let has_more = (0..LONGEST_TURN).all(|_| self.receive_one(core, now, index, &mut buffer));
                 // Requests go to the NAT while more are read, so that it has them in few batches.
                 self.pass_on(core);
                 has_more
@@ -181,34 +176,28 @@ impl<L: DatagramSocket> ServerEngine<L> {
     }
 
     /// Hears one datagram and answers it, if there is one.
-    fn receive_one(
-        &mut self,
-        core: &mut SharedState,
-        now: Instant,
-        index: usize,
-        (buffer, packet): &mut Buffers,
-    ) -> bool {
-        let (from, bytes) = match self.sockets.receive(index, buffer) {
-            Received::Datagram(from, bytes) => (from, bytes),
+    fn receive_one(&mut self, core: &mut SharedState, now: Instant, index: usize, buffer: &mut [u8]) -> bool {
+        let (socket, from, bytes) = match self.sockets.receive(index, buffer) {
+            Received::Datagram(socket, from, bytes) => (socket, from, bytes),
             Received::Error => return true,
             Received::Nothing => return false,
         };
         if !self.admission.admits(now, self.sockets.local(index), *from.ip(), &self.shared.dropped) {
             return true;
         }
-        let reply = core.gateway.handle_datagram(now, from, bytes);
-        log::debug!("from {from}: {bytes:02x?}: {reply:?}");
-        match reply {
-            Ok(Reply::Now(answer)) => {
-                if let Some(answer) = answer.write(packet) {
-                    self.sockets.answer(index, from, answer);
-                }
-            }
-            Ok(Reply::AfterNat) => self.sockets.remember(from, index),
-            Err(_) => {}
-        }
+        let taken = core.gateway.handle_datagram(now, socket, from, bytes);
+        log::debug!("from {from}: {bytes:02x?}: {taken:?}");
+        self.send(core, now, bytes);
         self.tell(core, now);
         true
+    }
+
+    /// Sends what the machine has to send; an answer to this request may be among it.
+    fn send(&self, core: &mut SharedState, now: Instant, request: &[u8]) {
+        while let Some(transmit) = core.gateway.poll_transmit(now) {
+            log::debug!("to {}: {:?}: {:?}", transmit.to, transmit.kind, transmit.payload);
+            self.sockets.send(&transmit, request);
+        }
     }
 
     /// Asks the NAT for what the machine wants of it.
@@ -220,17 +209,13 @@ impl<L: DatagramSocket> ServerEngine<L> {
 
     fn take_outcomes(&mut self) -> bool {
         let shared = Arc::clone(&self.shared);
-        let has_more = (0..TURNS_AT_ONCE).all(|_| {
+        (0..TURNS_AT_ONCE).all(|_| {
             shared.with(|core, now| {
                 let has_more = (0..LONGEST_TURN).all(|_| self.take_outcome(core, now));
                 self.pass_on(core);
                 has_more
             })
-        });
-        if self.nat.is_idle() {
-            self.sockets.forget();
-        }
-        has_more
+        })
     }
 
     fn take_outcome(&mut self, core: &mut SharedState, now: Instant) -> bool {
@@ -239,9 +224,8 @@ impl<L: DatagramSocket> ServerEngine<L> {
             log::warn!("{request:?}: {failure}");
         }
         self.unconfirmed.settle(request.mapping());
-        if let Some(answer) = core.gateway.handle_nat(now, &request, outcome) {
-            self.sockets.answer_later(answer.to, &answer.payload);
-        }
+        core.gateway.handle_nat(now, &request, outcome);
+        self.send(core, now, &[]);
         self.tell(core, now);
         true
     }
@@ -339,14 +323,12 @@ impl<L: DatagramSocket> Drop for ServerEngine<L> {
 }
 
 /// The table is too large for an ordinary stack, also on its way to the heap where the compiler does not see through it.
-fn boxed(config: GatewayConfig) -> io::Result<Box<Gateway<SERVER_CAPACITY>>> {
+fn boxed(config: Config) -> io::Result<Box<Gateway<SERVER_CAPACITY>>> {
     let thread = thread::Builder::new().stack_size(ROOM).spawn(move || Box::new(Gateway::new(config)))?;
     thread.join().map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))
 }
 
 const ROOM: usize = 32 << 20;
-/// PCP's longest packet; an unknown request comes back whole.
-const LONGEST_REQUEST: usize = 1_100;
 /// So often is the core had, one time after the other, for so many datagrams or outcomes: whoever else wants it comes in between.
 const TURNS_AT_ONCE: usize = 8;
 const LONGEST_TURN: usize = 32;

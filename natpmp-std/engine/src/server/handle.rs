@@ -7,7 +7,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use natpmp_proto::Instant;
-use natpmp_proto::gateway::{Gateway, GatewayEvent, GatewayMapping};
+use natpmp_proto::gateway::{Event, Gateway, Mapping};
 
 use super::store::unix_time;
 use super::{State, StoredMapping};
@@ -37,19 +37,19 @@ impl ServerHandle {
 
     /// Subscribes to what happens from now on. The first call also returns what has happened since the start.
     #[must_use]
-    pub fn events(&self) -> EventQueue<GatewayEvent> {
+    pub fn events(&self) -> EventQueue<Event> {
         self.shared.with(|state, _| state.first_events.take().unwrap_or_else(|| state.events.subscribe()))
     }
 
     /// What is left of the lease of a mapping; `None` if the administrator made it.
     #[must_use]
-    pub fn time_left(&self, mapping: &GatewayMapping) -> Option<Duration> {
+    pub fn time_left(&self, mapping: &Mapping) -> Option<Duration> {
         mapping.expires.map(|expires| expires.saturating_since(self.shared.now()))
     }
 
     /// All mappings that the NAT has; none when the driver is gone.
     #[must_use]
-    pub fn mappings(&self) -> Vec<GatewayMapping> {
+    pub fn mappings(&self) -> Vec<Mapping> {
         self.shared.with(|state, _| match state.lifecycle {
             Lifecycle::Over => Vec::new(),
             Lifecycle::Running | Lifecycle::Stopping => state.gateway.mappings().collect(),
@@ -105,9 +105,9 @@ pub(super) struct ServerShared {
 /// What the lock of [`ServerShared`] protects.
 pub(super) struct SharedState {
     pub(super) gateway: Box<Gateway<SERVER_CAPACITY>>,
-    pub(super) events: Subscribers<GatewayEvent>,
+    pub(super) events: Subscribers<Event>,
     /// All events since the start, for the first who subscribes.
-    pub(super) first_events: Option<EventQueue<GatewayEvent>>,
+    pub(super) first_events: Option<EventQueue<Event>>,
     /// What the owner has asked for, and the driver has not done yet.
     pub(super) commands: Vec<Command>,
     pub(super) lifecycle: Lifecycle,

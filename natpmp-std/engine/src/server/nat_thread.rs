@@ -21,8 +21,6 @@ pub(super) struct NatThread {
     // Dropped before the thread, which ends with it.
     work: Option<EventSender<Work>>,
     outcomes: EventQueue<Outcome>,
-    /// How many requests have no outcome yet.
-    pending: usize,
     /// Wakes the engine.
     waker: Waker,
     thread: WorkerThread,
@@ -46,12 +44,11 @@ impl NatThread {
         let (work, mut receiver) = event_queue(UNBOUNDED);
         let (sender, outcomes) = event_queue(UNBOUNDED);
         let thread = WorkerThread::start("natpmp nat", waker.clone(), move || run(nat, &mut receiver, sender))?;
-        Ok(Self { work: Some(work), outcomes, pending: 0, waker, thread })
+        Ok(Self { work: Some(work), outcomes, waker, thread })
     }
 
     /// Asks the NAT to install or remove a mapping.
-    pub(super) fn request(&mut self, request: NatRequest) {
-        self.pending = self.pending.saturating_add(1);
+    pub(super) fn request(&self, request: NatRequest) {
         self.send(Work::Request(request));
     }
 
@@ -68,15 +65,10 @@ impl NatThread {
 
     /// Takes the next outcome, or has the engine woken when there is one.
     pub(super) fn next_outcome(&mut self) -> Option<Outcome> {
-        let mut context = Context::from_waker(&self.waker);
-        let Poll::Ready(outcome) = self.outcomes.poll_next(&mut context) else { return None };
-        self.pending = self.pending.saturating_sub(1);
-        outcome
-    }
-
-    /// Whether every request has had its outcome.
-    pub(super) const fn is_idle(&self) -> bool {
-        self.pending == 0
+        match self.outcomes.poll_next(&mut Context::from_waker(&self.waker)) {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => None,
+        }
     }
 
     /// Has the NAT remove all that it made, once it has done what was requested.

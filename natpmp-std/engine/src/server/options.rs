@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 
 use natpmp_nat::Nat;
-use natpmp_proto::gateway::{GatewayConfig, NatMapping};
+use natpmp_proto::gateway::{Config, NatMapping};
 use natpmp_proto::wire::{ANNOUNCEMENT_GROUP, ANNOUNCEMENT_PORT, GATEWAY_PORT};
 
 /// What a server is started with, beside its NAT. The default serves nobody: it has no [`internal`](Self::internal) side.
@@ -17,7 +17,7 @@ pub struct ServerOptions {
     /// The side towards the internet; none by default.
     pub external: External,
     /// Leases, ports and limits.
-    pub config: GatewayConfig,
+    pub config: Config,
     /// Mappings that the administrator makes. They live as long as the server does, and their clients cannot delete them.
     pub static_mappings: Vec<NatMapping>,
     /// The UDP port to listen on: 5351 by default, and 0 for any.
@@ -76,7 +76,7 @@ impl Default for ServerOptions {
         Self {
             internal: Vec::new(),
             external: External::None,
-            config: GatewayConfig::new(),
+            config: Config::new(),
             static_mappings: Vec::new(),
             port: GATEWAY_PORT,
             announce_to: SocketAddrV4::new(ANNOUNCEMENT_GROUP, ANNOUNCEMENT_PORT),

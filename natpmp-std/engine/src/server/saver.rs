@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::task::Waker;
 use std::time::Duration;
 
-use natpmp_proto::gateway::GatewayEvent;
+use natpmp_proto::gateway::Event;
 
 use super::State;
 use super::nat_thread::WorkerThread;
@@ -54,12 +54,12 @@ impl Saver {
 }
 
 /// How soon the file is to have what an event changes, with so many mappings in it; `None` if it changes nothing.
-pub(super) fn save_within(event: &GatewayEvent, mappings: usize) -> Option<Duration> {
+pub(super) fn save_within(event: &Event, mappings: usize) -> Option<Duration> {
     match event {
-        GatewayEvent::Refused { .. } => None,
+        Event::Refused { .. } => None,
         // A power failure before that shortens a lease, until its client learns of the restart. That is not worth writing a large file
         // many times a second for. An orderly end saves all.
-        GatewayEvent::Renewed(_) => {
+        Event::Renewed(_) => {
             let mappings = u32::try_from(mappings).unwrap_or(u32::MAX);
             Some(CHANGE.saturating_add(RENEWAL_EACH.saturating_mul(mappings)))
         }
@@ -87,7 +87,7 @@ mod tests {
     use std::net::{Ipv4Addr, SocketAddrV4};
 
     use natpmp_proto::Protocol;
-    use natpmp_proto::gateway::{CloseCause, GatewayMapping, NatMapping};
+    use natpmp_proto::gateway::{CloseCause, Mapping, NatMapping};
     use natpmp_proto::wire::Refusal;
 
     use super::*;
@@ -97,10 +97,10 @@ mod tests {
     fn a_change_is_saved_soon_and_a_renewal_the_later_the_larger_the_file() {
         let internal = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 2), 4000);
         let mapping = NatMapping { protocol: Protocol::Udp, internal, external_port: 4000 };
-        let mapping = GatewayMapping { mapping, expires: None };
-        let renewed = GatewayEvent::Renewed(mapping);
-        let closed = GatewayEvent::Closed { mapping, cause: CloseCause::Removed };
-        let refused = GatewayEvent::Refused {
+        let mapping = Mapping { mapping, expires: None };
+        let renewed = Event::Renewed(mapping);
+        let closed = Event::Closed { mapping, cause: CloseCause::Removed };
+        let refused = Event::Refused {
             client: *internal.ip(),
             protocol: Protocol::Udp,
             internal_port: 4000,
@@ -108,7 +108,7 @@ mod tests {
         };
         for mappings in [1, 60_000] {
             assert_eq!(save_within(&closed, mappings), Some(CHANGE));
-            assert_eq!(save_within(&GatewayEvent::Missed, mappings), Some(CHANGE), "it may have been a change");
+            assert_eq!(save_within(&Event::Missed, mappings), Some(CHANGE), "it may have been a change");
             assert_eq!(save_within(&refused, mappings), None);
         }
         assert_eq!(save_within(&renewed, 0), Some(CHANGE));

@@ -1,11 +1,10 @@
 //! One socket for each internal address: it hears only what was sent to that address, and answers from it.
 
-use std::collections::HashMap;
+use natpmp_proto::{SocketId, Transmit, TransmitKind};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 
 use crate::DatagramSocket;
-use natpmp_proto::gateway::Transmit;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::ServerError;
@@ -18,13 +17,15 @@ pub(super) struct Sockets<L> {
     /// Where it was listened at the start. A port that the system chose stays.
     addresses: Vec<SocketAddrV4>,
     announce_to: SocketAddrV4,
-    /// Which address a client that still waits for its answer has asked.
-    asked: HashMap<SocketAddrV4, Ipv4Addr>,
+    /// All addresses that were ever listened at, in the order of their numbers: one that comes back has its old number, so that
+    /// whoever asked there is answered from there.
+    numbered: Vec<Ipv4Addr>,
     /// Those whose socket cannot be had, which was said.
     refused: Vec<Ipv4Addr>,
 }
 
 struct Open<L> {
+    id: SocketId,
     local: LocalAddress,
     socket: L,
 }
@@ -35,7 +36,7 @@ type Register<L> = Box<dyn FnMut(UdpSocket) -> io::Result<L> + Send>;
 /// What a socket had.
 #[derive(Debug)]
 pub(super) enum Received<'a> {
-    Datagram(SocketAddrV4, &'a [u8]),
+    Datagram(SocketId, SocketAddrV4, &'a [u8]),
     /// Port unreachable from a client that is gone, which concerns nobody else.
     Error,
     Nothing,
@@ -49,16 +50,15 @@ impl<L: DatagramSocket> Sockets<L> {
         announce_to: SocketAddrV4,
         mut register: impl FnMut(UdpSocket) -> io::Result<L> + Send + 'static,
     ) -> Result<Self, ServerError> {
-        let (mut sockets, mut addresses) = (Vec::new(), Vec::new());
+        let (mut sockets, mut addresses, mut numbered) = (Vec::new(), Vec::new(), Vec::new());
         for local in internal {
             let wanted = SocketAddrV4::new(local.address, port);
             let opened = open(local, wanted).and_then(|(address, socket)| Ok((address, register(socket)?)));
             let (address, socket) = opened.map_err(|error| ServerError::Socket { address: wanted, error })?;
             addresses.push(address);
-            sockets.push(Open { local: local.clone(), socket });
+            sockets.push(Open { id: number(&mut numbered, local.address), local: local.clone(), socket });
         }
-        let (register, asked) = (Box::new(register), HashMap::new());
-        Ok(Self { sockets, register, addresses, announce_to, asked, refused: Vec::new() })
+        Ok(Self { sockets, register: Box::new(register), addresses, announce_to, numbered, refused: Vec::new() })
     }
 
     /// The internal addresses are these by now. A socket of one that is gone, or of an interface that has been replaced, hears
@@ -95,7 +95,8 @@ impl<L: DatagramSocket> Sockets<L> {
             Ok(socket) => {
                 log::info!("listening on {wanted}, on {}", local.interface);
                 self.refused.retain(|address| *address != local.address);
-                self.sockets.push(Open { local: local.clone(), socket });
+                let id = number(&mut self.numbered, local.address);
+                self.sockets.push(Open { id, local: local.clone(), socket });
             }
             // It is tried again at the next look.
             Err(error) if !self.refused.contains(&local.address) => {
@@ -136,51 +137,51 @@ impl<L: DatagramSocket> Sockets<L> {
 
     /// What one of the sockets has next.
     pub(super) fn receive<'a>(&self, index: usize, buffer: &'a mut [u8]) -> Received<'a> {
-        let Some(Open { socket, .. }) = self.sockets.get(index) else { return Received::Nothing };
+        let Some(Open { id, socket, .. }) = self.sockets.get(index) else { return Received::Nothing };
         match socket.receive(buffer) {
-            Ok((length, SocketAddr::V4(from))) => Received::Datagram(from, buffer.get(..length).unwrap_or_default()),
+            Ok((length, SocketAddr::V4(from))) => {
+                Received::Datagram(*id, from, buffer.get(..length).unwrap_or_default())
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Received::Nothing,
             _ => Received::Error,
         }
     }
 
-    /// Answers from the address that was asked. What cannot be sent is lost, as packets are.
-    pub(super) fn answer(&self, index: usize, to: SocketAddrV4, packet: &[u8]) {
-        if let Some(Open { socket, .. }) = self.sockets.get(index) {
-            log_failure(to, socket.send_to(packet, to));
+    /// Sends what the machine says, an answer from the address that was asked. What cannot be sent is lost, as packets are.
+    pub(super) fn send(&self, transmit: &Transmit, request: &[u8]) {
+        match transmit.kind {
+            TransmitKind::Answer { socket } => self.answer(socket, transmit.to, &transmit.payload),
+            TransmitKind::Echo { socket } => {
+                if let Some(packet) = transmit.write(request, &mut [0; LONGEST_REQUEST]) {
+                    self.answer(socket, transmit.to, packet);
+                }
+            }
+            TransmitKind::Announcement => {
+                for Open { socket, .. } in &self.sockets {
+                    log_failure(self.announce_to, socket.send_to(&transmit.payload, self.announce_to));
+                }
+            }
+            TransmitKind::Request { .. } => {}
         }
     }
 
-    /// This client will be answered later, several times perhaps.
-    pub(super) fn remember(&mut self, client: SocketAddrV4, index: usize) {
-        if self.asked.len() >= MOST_WAITING {
-            // They will ask again.
-            self.asked.clear();
-        }
-        if let Some(Open { local, .. }) = self.sockets.get(index) {
-            self.asked.insert(client, local.address);
+    fn answer(&self, id: SocketId, to: SocketAddrV4, packet: &[u8]) {
+        // It may be gone by now, or another one at the same address.
+        if let Some(open) = self.sockets.iter().find(|open| open.id == id) {
+            log_failure(to, open.socket.send_to(packet, to));
         }
     }
+}
 
-    /// Answers a client that was remembered.
-    pub(super) fn answer_later(&self, to: SocketAddrV4, packet: &[u8]) {
-        // Its socket may be another one by now.
-        if let Some(socket) = self.asked.get(&to).and_then(|address| self.at(*address)) {
-            log_failure(to, socket.send_to(packet, to));
-        }
-    }
-
-    /// Nobody waits for an answer any more.
-    pub(super) fn forget(&mut self) {
-        self.asked.clear();
-    }
-
-    /// Sends an announcement out of each internal interface.
-    pub(super) fn announce(&self, announcement: &Transmit) {
-        for Open { socket, .. } in &self.sockets {
-            log_failure(self.announce_to, socket.send_to(&announcement.payload, self.announce_to));
-        }
-    }
+/// The number of an address.
+fn number(numbered: &mut Vec<Ipv4Addr>, address: Ipv4Addr) -> SocketId {
+    let known = numbered.iter().position(|known| *known == address);
+    let number = known.unwrap_or_else(|| {
+        numbered.push(address);
+        numbered.len().saturating_sub(1)
+    });
+    // No host has had so many.
+    SocketId(u16::try_from(number).unwrap_or(u16::MAX))
 }
 
 fn log_failure(to: SocketAddrV4, result: io::Result<usize>) {
@@ -212,7 +213,8 @@ fn bind_to_interface(_socket: &Socket, _interface: &str) -> io::Result<()> {
     Ok(())
 }
 
-const MOST_WAITING: usize = 65_536;
+/// PCP's longest packet; an unknown request comes back whole.
+pub(super) const LONGEST_REQUEST: usize = 1_100;
 /// In bytes, as the system counts them: some thousand requests. Linux gives no more than `net.core.rmem_max`, twice.
 const ROOM_FOR_REQUESTS: usize = 1 << 20;
 
@@ -223,18 +225,23 @@ mod tests {
 
     use super::*;
 
-    /// One who asks from ever other ports, and never waits for an answer.
+    /// Whoever asked there before it went is answered from there.
     #[test]
-    fn those_who_wait_for_an_answer_are_remembered_up_to_a_bound() {
-        let mut sockets = Sockets::open(&[loopback()], 0, ANNOUNCE_TO, |_| Ok(Mute)).unwrap();
-        let mut most = 0;
-        for number in 0..200_000_u32 {
-            let [a, b, c, d] = number.to_be_bytes();
-            let client = SocketAddrV4::new(Ipv4Addr::new(10, 0, a, b), u16::from_be_bytes([c, d]));
-            sockets.remember(client, 0);
-            most = most.max(sockets.asked.len());
-        }
-        assert_eq!(most, MOST_WAITING);
+    fn an_address_that_comes_back_has_the_number_it_had() {
+        let (first, second) = (loopback(), LocalAddress { address: Ipv4Addr::new(127, 0, 0, 2), ..loopback() });
+        let both = [first.clone(), second.clone()];
+        let mut sockets = Sockets::open(&both, 0, ANNOUNCE_TO, |_| Ok(Mute)).unwrap();
+        let ids = |sockets: &Sockets<Mute>| {
+            let mut ids: Vec<_> = sockets.sockets.iter().map(|open| (open.local.address, open.id)).collect();
+            ids.sort_unstable();
+            ids
+        };
+        let before = ids(&sockets);
+        assert_eq!(before, [(first.address, SocketId(0)), (second.address, SocketId(1))]);
+        sockets.follow(&both[1..]);
+        assert_eq!(ids(&sockets), before[1..]);
+        sockets.follow(&both);
+        assert_eq!(ids(&sockets), before);
     }
 
     /// Who is a neighbour is decided by it.

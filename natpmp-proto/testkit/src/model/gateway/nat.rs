@@ -3,14 +3,14 @@
 use std::net::SocketAddrV4;
 
 use natpmp_proto::Protocol;
-use natpmp_proto::gateway::{NatFailure, NatMapping, NatRequest, Transmit};
+use natpmp_proto::gateway::{NatFailure, NatMapping, NatRequest};
 
 use super::machine::Run;
-use super::row::{Asked, Awaited, Key, Row};
+use super::row::{Asked, Asker, Awaited, Key, Row};
 use super::{is_allowed, secs, socket};
 
 /// An answer, and to whom.
-type Sent = (SocketAddrV4, Vec<u8>);
+pub(super) type Sent = (Asker, Vec<u8>);
 
 impl Run {
     pub(super) fn ask_nat(&mut self) {
@@ -65,12 +65,12 @@ impl Run {
             return;
         }
         let request = self.due.remove(number % self.due.len());
-        let transmit = self.gateway.handle_nat(self.now, &request, outcome);
+        self.gateway.handle_nat(self.now, &request, outcome);
         let mapping = request.mapping();
         let key = (*mapping.internal.ip(), mapping.protocol, mapping.internal.port());
         let allowed = self.judge_outcome(&key, outcome);
         let allowed = if self.is_on { allowed } else { vec![None] };
-        let said = transmit.map(|Transmit { to, payload }| (to, payload.to_vec()));
+        let said = self.answered(&[]);
         assert!(allowed.contains(&said), "{request:?} is {outcome:?}: said {said:?}, allowed {allowed:?}");
         if self.is_eager {
             self.ask_nat();
@@ -188,7 +188,8 @@ impl Run {
         for request in [NatRequest::Install(mapping), NatRequest::Remove(mapping)] {
             if !self.due.contains(&request) {
                 let outcome = if is_ok { Ok(()) } else { Err(NatFailure::Network) };
-                assert_eq!(self.gateway.handle_nat(self.now, &request, outcome), None);
+                self.gateway.handle_nat(self.now, &request, outcome);
+                assert_eq!(self.answered(&[]), None);
             }
         }
     }
