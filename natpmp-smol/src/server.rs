@@ -38,7 +38,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_io::Timer;
-use natpmp_engine::server::{ServerEngine, ServerHandle, ServerOptions, StartNat, Wait};
+use natpmp_engine::server::{ServerEngine, ServerHandle, ServerOptions, StartNat, Turn};
 use natpmp_nat::Nat;
 
 use crate::Subscription;
@@ -215,48 +215,23 @@ pub struct ServerDriver {
     timer: Option<Timer>,
 }
 
-impl ServerDriver {
-    /// Does what is to be done now.
-    fn turn(&mut self, context: &mut Context<'_>) -> Turn {
-        let Some(engine) = &mut self.engine else { return Turn::End };
-        let has_more = engine.receive();
-        match engine.drain() {
-            Wait::End => {
-                self.engine = None;
-                Turn::End
-            }
-            Wait::For(_) if has_more => Turn::Yield,
-            Wait::For(wait) if is_ready(engine, &mut self.timer, wait, context) => Turn::Again,
-            Wait::For(_) => Turn::Wait,
-        }
-    }
-}
-
-/// What a turn of the driver came to.
-enum Turn {
-    /// There is something to do already.
-    Again,
-    /// There is more to do, after others have had their turn.
-    Yield,
-    /// The task is woken when there is something to do.
-    Wait,
-    End,
-}
-
 impl Future for ServerDriver {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let driver = &mut *self;
+        let Some(engine) = &mut driver.engine else { return Poll::Ready(()) };
         // Before the first turn, so that no command and no outcome of the NAT can come in between unnoticed.
-        if let Some(engine) = &self.engine {
-            engine.set_waker(context.waker());
-        }
+        engine.set_waker(context.waker());
         for _ in 0..MOST_TURNS {
-            match self.turn(context) {
-                Turn::Again => {}
+            match engine.turn() {
+                Turn::Wait(wait) if is_ready(engine, &mut driver.timer, wait, context) => {}
+                Turn::Wait(_) => return Poll::Pending,
                 Turn::Yield => break,
-                Turn::Wait => return Poll::Pending,
-                Turn::End => return Poll::Ready(()),
+                Turn::End => {
+                    driver.engine = None;
+                    return Poll::Ready(());
+                }
             }
         }
         context.waker().wake_by_ref();

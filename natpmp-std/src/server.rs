@@ -24,7 +24,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use mio::{Events, Poll, Token};
-use natpmp_engine::server::{ServerEngine, ServerHandle, ServerOptions, StartNat, Wait};
+use natpmp_engine::server::{ServerEngine, ServerHandle, ServerOptions, StartNat, Turn};
 use natpmp_nat::Nat;
 
 use crate::Subscription;
@@ -190,9 +190,11 @@ impl ServerBuilder {
 fn run(mut engine: ServerEngine<Socket>, mut poll: Poll) {
     let mut ready = Events::with_capacity(64);
     loop {
-        let has_more = engine.receive();
-        let Wait::For(wait) = engine.drain() else { return };
-        let wait = if has_more { Some(Duration::ZERO) } else { wait };
+        let wait = match engine.turn() {
+            Turn::Yield => Some(Duration::ZERO),
+            Turn::Wait(wait) => wait,
+            Turn::End => return,
+        };
         match poll.poll(&mut ready, wait) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -81,8 +81,7 @@ impl Served {
         let mut served = Self { engine, _handle: handle, feed };
         served.feed.left.store(size, Ordering::Relaxed);
         while served.feed.answers.load(Ordering::Relaxed) < size {
-            let _ = served.engine.receive();
-            let _ = served.engine.drain();
+            let _ = served.engine.turn();
             thread::sleep(Duration::from_micros(100));
         }
         served
@@ -93,8 +92,7 @@ impl Served {
         self.feed.left.store(TURN, Ordering::Relaxed);
         let before = self.feed.answers.load(Ordering::Relaxed);
         while self.feed.left.load(Ordering::Relaxed) > 0 {
-            let _ = self.engine.receive();
-            let _ = self.engine.drain();
+            let _ = self.engine.turn();
         }
         assert_eq!(self.feed.answers.load(Ordering::Relaxed) - before, TURN);
     }

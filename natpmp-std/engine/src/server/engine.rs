@@ -1,14 +1,15 @@
+//! The engine of a server: an adapter calls it in turns, and waits in between.
+
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use crate::DatagramSocket;
 use natpmp_proto::Instant;
-use natpmp_proto::gateway::{Config, Gateway};
+use natpmp_proto::gateway::{Config, Event, Gateway, Output};
 
 use super::admission::Admission;
 use super::handle::{Command, Lifecycle, SERVER_CAPACITY, ServerShared, SharedState};
@@ -17,34 +18,62 @@ use super::nat_thread::NatThread;
 use super::saver::{Saver, save_within};
 use super::sockets::{LONGEST_REQUEST, Received, Sockets};
 use super::unconfirmed::UnconfirmedMappings;
-use super::{External, ServerHandle, ServerOptions, StartNat, Wait};
-use super::{ServerError, State};
+use super::{External, ServerError, ServerHandle, ServerOptions, StartNat, State};
+use crate::DatagramSocket;
+use crate::events::{EventQueue, UNBOUNDED, event_queue};
 
-/// Carries datagrams, outcomes of the NAT and time to the machine. Dropping it takes the NAT down and saves the state, waits for
-/// both, and ends the subscriptions.
-pub struct ServerEngine<L: DatagramSocket> {
+/// Carries datagrams, outcomes of the NAT and time to the machine of one gateway. Dropping it takes the NAT down and saves the state,
+/// waits for both, and ends the subscriptions.
+pub struct ServerEngine<S: DatagramSocket> {
     shared: Arc<ServerShared>,
-    sockets: Sockets<L>,
+    /// From the handle. It ends with the handle, and the server with it.
+    commands: EventQueue<Command>,
+    sockets: Sockets<S>,
     nat: NatThread,
     saver: Option<Saver>,
     interfaces: InterfaceWatch,
     admission: Admission,
     unconfirmed: UnconfirmedMappings,
-    /// When the state is to be saved, since it has changed.
+    /// What the machine has said in this step. The subscribers get all of it at its end.
+    events: Vec<Event>,
+    /// When the state is to be saved, because it has changed.
     save_at: Option<Instant>,
-    is_ending: bool,
+    /// Wakes whoever drives the engine at that time.
+    waker: Waker,
 }
 
-impl<L: DatagramSocket> ServerEngine<L> {
-    /// Opens the sockets, reads the state, and then starts the NAT. `register` makes the adapter wait for a socket, at the start
-    /// and whenever one is opened anew.
+/// What a turn of the engine came to, and what the adapter does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// There is more to do. Let others have their turn, and call the engine again.
+    Yield,
+    /// Wait until a socket is readable or the waker is woken, and no longer than this; then call the engine again.
+    Wait(Option<Duration>),
+    /// The handle is gone, the NAT is down, and the state is in its file.
+    End,
+}
+
+/// What a step under the lock came to.
+enum Step {
+    /// There is more to read.
+    Continue,
+    /// Nothing to do before this moment.
+    Wait(Option<Instant>),
+    /// The end is under way on the threads of the NAT and of the state file, which wake the engine.
+    WaitForThreads,
+    End,
+}
+
+impl<S: DatagramSocket> ServerEngine<S> {
+    /// Opens the sockets, reads the state, and then starts the NAT. `register` makes the adapter wait for a socket; the engine calls it
+    /// at the start, and whenever it opens a socket later.
     ///
     /// # Errors
     /// See [`ServerError`]. Nothing is left running.
     pub fn start(
         options: ServerOptions,
         start_nat: StartNat,
-        register: impl FnMut(UdpSocket) -> io::Result<L> + Send + 'static,
+        register: impl FnMut(UdpSocket) -> io::Result<S> + Send + 'static,
     ) -> Result<(Self, ServerHandle), ServerError> {
         let ServerOptions {
             internal,
@@ -65,10 +94,10 @@ impl<L: DatagramSocket> ServerEngine<L> {
         let state = state_file.as_deref().map(State::load).transpose()?.flatten();
         let mut state = state.unwrap_or_else(State::now);
         if let Some(path) = &state_file {
-            // Better now than when there is something to lose.
+            // A file that cannot be written fails the start, and not the first save.
             state.save(path)?;
         }
-        let gateway = boxed(config.seed(RandomState::new().hash_one(port))).map_err(ServerError::System)?;
+        let gateway = allocate_gateway(config.seed(RandomState::new().hash_one(port))).map_err(ServerError::System)?;
         let shared = ServerShared::new(gateway, sockets.addresses());
         let nat = start_nat(&sides(&served, &external, &locals)).map_err(ServerError::Nat)?;
         let epoch = state.epoch_now();
@@ -77,16 +106,26 @@ impl<L: DatagramSocket> ServerEngine<L> {
             state.is_final = false;
             state.save(path)?;
         }
-        let saver = state_file.map(|path| Saver::start(path, shared.waker())).transpose();
+        let waker = shared.waker();
+        let saver = state_file.map(|path| Saver::start(path, waker.clone())).transpose();
         let saver = saver.map_err(ServerError::System)?;
-        let nat = NatThread::start(nat, shared.waker()).map_err(ServerError::System)?;
-        let admission = Admission::new(requests_per_second, &locals);
-        let unconfirmed = UnconfirmedMappings::new(static_mappings, state.mappings);
-        let interfaces = InterfaceWatch::new(internal, external, &served);
-        let (save_at, is_ending) = (None, false);
-        let mut engine = Self { shared, sockets, nat, saver, interfaces, admission, unconfirmed, save_at, is_ending };
-        engine.boot(&locals, epoch);
-        let handle = ServerHandle::new(Arc::clone(&engine.shared));
+        let nat = NatThread::start(nat, waker.clone()).map_err(ServerError::System)?;
+        let (sender, commands) = event_queue(UNBOUNDED);
+        let handle = ServerHandle::new(Arc::clone(&shared), sender);
+        let mut engine = Self {
+            shared,
+            commands,
+            sockets,
+            nat,
+            saver,
+            interfaces: InterfaceWatch::new(internal, external, &served),
+            admission: Admission::new(requests_per_second, &locals),
+            unconfirmed: UnconfirmedMappings::new(static_mappings, state.mappings),
+            events: Vec::new(),
+            save_at: None,
+            waker,
+        };
+        engine.start_machine(&locals, epoch);
         Ok((engine, handle))
     }
 
@@ -96,241 +135,259 @@ impl<L: DatagramSocket> ServerEngine<L> {
     }
 
     /// The sockets that are to be waited for.
-    pub fn sockets(&self) -> impl Iterator<Item = &L> {
+    pub fn sockets(&self) -> impl Iterator<Item = &S> {
         self.sockets.iter()
     }
 
-    /// Hands what the owner, the sockets and the NAT have to the machine. `true` if there may be more: others are to have their turn first.
+    /// Does what there is to do now: carries out commands, answers requests, takes outcomes of the NAT, and does what is due.
     ///
-    /// To be called before [`drain`](Self::drain), and that before the wait.
+    /// After the handle is gone that is to take the NAT down and to save the state; the end comes when both is done.
     #[must_use]
-    pub fn receive(&mut self) -> bool {
-        if self.is_ending {
-            return false;
-        }
-        // What the owner said before a client asked counts for that client.
-        self.carry_out_commands();
-        let mut has_more = false;
-        for index in 0..self.sockets.len() {
-            has_more |= self.receive_on(index);
-        }
-        self.take_outcomes() || has_more
-    }
-
-    /// Does all that is to be done now. When the server is gone, that is to take the NAT down and to save the state; the end comes
-    /// when both is done.
-    pub fn drain(&mut self) -> Wait {
-        let now = self.shared.now();
-        if self.interfaces.is_due(now) && !self.is_ending {
-            self.look(now);
-        }
-        if self.carry_out_commands() {
-            self.end();
-            let is_over = self.nat.is_over() && self.saver.as_mut().is_none_or(Saver::is_over);
-            return if is_over { Wait::End } else { Wait::For(None) };
-        }
+    pub fn turn(&mut self) -> Turn {
         let shared = Arc::clone(&self.shared);
-        let deadline = shared.with(|core, now| {
-            core.gateway.handle_timeout(now);
-            self.pass_on(core);
-            self.send(core, now, &[]);
-            self.tell(core, now);
-            core.gateway.poll_timeout()
-        });
-        if self.save_at.is_some_and(|at| at <= now) {
-            self.save();
+        // Without the lock: the system may take a while, where interfaces are many.
+        let mut locals = self.interfaces.read_if_due(shared.now(), local_addresses);
+        let mut buffer = [0; LONGEST_REQUEST];
+        for _ in 0..STEPS_IN_A_TURN {
+            match shared.with(|state, now| self.step(state, now, locals.take(), &mut buffer)) {
+                Step::Continue => {}
+                Step::Wait(deadline) => {
+                    let wait = deadline.map(|at| at.saturating_since(shared.now()).min(LONGEST_WAIT));
+                    return Turn::Wait(wait);
+                }
+                Step::WaitForThreads => return Turn::Wait(None),
+                Step::End => return Turn::End,
+            }
         }
-        let next = [deadline, self.save_at, self.interfaces.deadline()].into_iter().flatten().min();
-        Wait::For(next.map(|at| at.saturating_since(shared.now()).min(LONGEST_WAIT)))
+        Turn::Yield
     }
 
-    /// The adapter cannot wait any more.
+    /// The adapter cannot wait any more: the next turn begins the end.
     pub fn give_up(&self, error: &io::Error) {
         log::warn!("waiting for packets failed ({error}): the gateway ends");
-        self.shared.stop();
+        self.shared.with(|state, _| state.stop());
     }
 
-    fn boot(&mut self, locals: &[LocalAddress], epoch: u32) {
-        let shared = Arc::clone(&self.shared);
-        shared.with(|core, now| core.gateway.start(now, epoch));
+    fn start_machine(&mut self, locals: &[LocalAddress], epoch: u32) {
         let external = self.interfaces.external(locals);
-        shared.with(|core, now| {
-            self.set_external(core, now, external);
-            self.pass_on(core);
+        let shared = Arc::clone(&self.shared);
+        shared.with(|state, now| {
+            state.gateway.start(now, epoch);
+            self.set_external_address(state, now, external);
+            // The NAT gets all mappings from before the start in its first call. All else waits for the first turn.
+            while let Some(request) = state.gateway.poll_nat() {
+                self.nat.request(request, &mut state.pending_wakers);
+            }
+            self.nat.begin(&mut state.pending_wakers);
         });
-        self.nat.begin();
     }
 
-    fn receive_on(&mut self, index: usize) -> bool {
-        let mut buffer = [0; LONGEST_REQUEST];
-        let shared = Arc::clone(&self.shared);
-        // The rest comes after the others have had their turn.
-        (0..TURNS_AT_ONCE).all(|_| {
-            shared.with(|core, now| {
-                let has_more = (0..LONGEST_TURN).all(|_| self.receive_one(core, now, index, &mut buffer));
-                // Requests go to the NAT while more are read, so that it has them in few batches.
-                self.pass_on(core);
-                has_more
-            })
-        })
-    }
-
-    /// Hears one datagram and answers it, if there is one.
-    fn receive_one(&mut self, core: &mut SharedState, now: Instant, index: usize, buffer: &mut [u8]) -> bool {
-        let (socket, from, bytes) = match self.sockets.receive(index, buffer) {
-            Received::Datagram(socket, from, bytes) => (socket, from, bytes),
-            Received::Error => return true,
-            Received::Nothing => return false,
-        };
-        if !self.admission.admits(now, self.sockets.local(index), *from.ip(), &self.shared.dropped) {
-            return true;
+    /// A part of a turn, of bounded size, in which the engine holds the lock once. `locals` are the addresses of this host, if they
+    /// have just been read.
+    fn step(
+        &mut self,
+        state: &mut SharedState,
+        now: Instant,
+        locals: Option<Vec<LocalAddress>>,
+        buffer: &mut [u8],
+    ) -> Step {
+        if state.lifecycle == Lifecycle::Ending {
+            return self.end_state();
         }
-        let taken = core.gateway.handle_datagram(now, socket, from, bytes);
-        log::debug!("from {from}: {bytes:02x?}: {taken:?}");
-        self.send(core, now, bytes);
-        self.tell(core, now);
-        true
-    }
-
-    /// Sends what the machine has to send; an answer to this request may be among it.
-    fn send(&self, core: &mut SharedState, now: Instant, request: &[u8]) {
-        while let Some(transmit) = core.gateway.poll_transmit(now) {
-            log::debug!("to {}: {:?}: {:?}", transmit.to, transmit.kind, transmit.payload);
-            self.sockets.send(&transmit, request);
+        // First, so that what the owner has asked for counts for a client that asks later.
+        self.handle_commands(state, now);
+        let has_datagrams = self.receive(state, now, buffer);
+        let has_outcomes = self.handle_outcomes(state, now);
+        if state.lifecycle == Lifecycle::Stopping {
+            self.dispatch_events(state);
+            self.begin_end(state, now);
+            return self.end_state();
         }
-    }
-
-    /// Asks the NAT for what the machine wants of it.
-    fn pass_on(&mut self, core: &mut SharedState) {
-        while let Some(request) = core.gateway.poll_nat() {
-            self.nat.request(request);
+        if let Some(locals) = locals {
+            self.follow_interfaces(state, now, &locals);
         }
-    }
-
-    fn take_outcomes(&mut self) -> bool {
-        let shared = Arc::clone(&self.shared);
-        (0..TURNS_AT_ONCE).all(|_| {
-            shared.with(|core, now| {
-                let has_more = (0..LONGEST_TURN).all(|_| self.take_outcome(core, now));
-                self.pass_on(core);
-                has_more
-            })
-        })
-    }
-
-    fn take_outcome(&mut self, core: &mut SharedState, now: Instant) -> bool {
-        let Some((request, outcome)) = self.nat.next_outcome() else { return false };
-        if let Err(failure) = outcome {
-            log::warn!("{request:?}: {failure}");
+        let deadline = self.drain(state, now, &[]);
+        self.dispatch_events(state);
+        if self.save_at.is_some_and(|at| at <= now) {
+            self.save(state, now, false);
         }
-        self.unconfirmed.settle(request.mapping());
-        core.gateway.handle_nat(now, &request, outcome);
-        self.send(core, now, &[]);
-        self.tell(core, now);
-        true
+        if has_datagrams || has_outcomes {
+            return Step::Continue;
+        }
+        Step::Wait([deadline, self.save_at, self.interfaces.deadline()].into_iter().flatten().min())
     }
 
-    /// Whether they end with the server itself.
-    fn carry_out_commands(&mut self) -> bool {
-        let shared = Arc::clone(&self.shared);
-        shared.with(|core, now| {
-            for command in std::mem::take(&mut core.commands) {
-                self.carry_out(core, now, command);
+    /// Does everything that the machine says, and returns when it has to be polled again. `request` is the datagram that the machine
+    /// was given last, if it was given one just now.
+    fn drain(&mut self, state: &mut SharedState, now: Instant, request: &[u8]) -> Option<Instant> {
+        loop {
+            match state.gateway.poll(now) {
+                Output::Transmit(transmit) => self.sockets.send(&transmit, request),
+                Output::Nat(request) => self.nat.request(request, &mut state.pending_wakers),
+                Output::Event(event) => self.handle_event(state, now, event),
+                Output::Wait(deadline) => return deadline,
             }
-            core.lifecycle == Lifecycle::Stopping
-        })
+        }
     }
 
-    fn carry_out(&mut self, core: &mut SharedState, now: Instant, command: Command) {
+    fn handle_commands(&mut self, state: &mut SharedState, now: Instant) {
+        loop {
+            // The handle writes commands under the lock: none is added while they are read.
+            match self.commands.poll_next(&mut Context::from_waker(&self.waker)) {
+                Poll::Ready(Some(command)) => self.handle_command(state, now, command),
+                Poll::Ready(None) => return state.stop(),
+                Poll::Pending => return,
+            }
+        }
+    }
+
+    fn handle_command(&mut self, state: &mut SharedState, now: Instant, command: Command) {
         match command {
-            Command::ExternalAddress(address) => {
+            Command::SetExternalAddress(address) => {
                 self.interfaces.stop_watching_external();
-                self.set_external(core, now, address);
+                self.set_external_address(state, now, address);
             }
-            Command::AllowMapping(is_allowed) => core.gateway.allow_mapping(is_allowed),
+            Command::AllowMapping(is_allowed) => state.gateway.allow_mapping(is_allowed),
             Command::Clear => {
-                core.gateway.clear(now);
+                state.gateway.clear(now);
                 self.unconfirmed.clear();
                 self.save_at = Some(now);
             }
         }
     }
 
-    /// Follows the interfaces of both sides.
-    fn look(&mut self, now: Instant) {
-        let Some(locals) = self.interfaces.read(now, local_addresses) else { return };
-        self.admission.update_addresses(&locals);
-        if let Some(internal) = self.interfaces.internal(&locals) {
-            self.sockets.follow(&internal);
+    /// Hands what the sockets have received to the machine. `true` if there may be more.
+    fn receive(&mut self, state: &mut SharedState, now: Instant, buffer: &mut [u8]) -> bool {
+        let mut index = 0;
+        for _ in 0..INPUTS_IN_A_STEP {
+            while !self.receive_one(state, now, index, buffer) {
+                index = index.saturating_add(1);
+                if index >= self.sockets.len() {
+                    return false;
+                }
+            }
+        }
+        // A flood at this socket must not keep the engine from the others.
+        self.sockets.rotate();
+        true
+    }
+
+    /// Handles a datagram of one of the sockets, and sends the answer. `false` if it has none.
+    fn receive_one(&mut self, state: &mut SharedState, now: Instant, index: usize, buffer: &mut [u8]) -> bool {
+        let (socket, from, bytes) = match self.sockets.receive(index, buffer) {
+            Received::Datagram(socket, from, bytes) => (socket, from, bytes),
+            Received::Error => return true,
+            Received::Nothing => return false,
+        };
+        if self.admission.admits(now, self.sockets.local(index), *from.ip(), &self.shared.dropped) {
+            let result = state.gateway.handle_datagram(now, socket, from, bytes);
+            log::debug!("from {from}: {bytes:02x?}: {result:?}");
+            self.drain(state, now, bytes);
+        }
+        true
+    }
+
+    /// Hands outcomes of the NAT to the machine. `true` if there may be more.
+    fn handle_outcomes(&mut self, state: &mut SharedState, now: Instant) -> bool {
+        for _ in 0..INPUTS_IN_A_STEP {
+            let Some((request, outcome)) = self.nat.next_outcome() else { return false };
+            if let Err(failure) = outcome {
+                log::warn!("{request:?}: {failure}");
+            }
+            self.unconfirmed.settle(request.mapping());
+            state.gateway.handle_nat(now, &request, outcome);
+            self.drain(state, now, &[]);
+        }
+        true
+    }
+
+    /// The addresses of this host are these now.
+    fn follow_interfaces(&mut self, state: &mut SharedState, now: Instant, locals: &[LocalAddress]) {
+        self.admission.update_addresses(locals);
+        if let Some(internal) = self.interfaces.internal(locals) {
+            self.sockets.update_addresses(&internal);
         }
         if self.interfaces.is_external_watched() {
-            let address = self.interfaces.external(&locals);
-            let shared = Arc::clone(&self.shared);
-            shared.with(|core, now| self.set_external(core, now, address));
+            let address = self.interfaces.external(locals);
+            self.set_external_address(state, now, address);
         }
     }
 
-    fn set_external(&mut self, core: &mut SharedState, now: Instant, address: Option<Ipv4Addr>) {
-        if core.gateway.external_address() == address {
+    fn set_external_address(&mut self, state: &mut SharedState, now: Instant, address: Option<Ipv4Addr>) {
+        if state.gateway.external_address() == address {
             return;
         }
         log::debug!("the external address is {address:?}");
-        // The NAT has to know before it is asked to bring its mappings up to date.
-        self.nat.set_external_address(address);
-        core.gateway.set_external_address(now, address);
+        // The NAT has to know it before the machine asks for the mappings on it.
+        self.nat.set_external_address(address, &mut state.pending_wakers);
+        state.gateway.set_external_address(now, address);
         if address.is_some() {
-            self.unconfirmed.restore(core);
+            self.unconfirmed.restore(state);
         }
         self.save_at = Some(now);
     }
 
-    fn tell(&mut self, core: &mut SharedState, now: Instant) {
-        while let Some(event) = core.gateway.poll_event() {
-            if let Some(time) = save_within(&event, core.gateway.len()) {
-                self.save_at = Some(self.save_at.map_or(now + time, |at| at.min(now + time)));
-            }
-            core.events.push(&event, &mut core.pending_wakers);
+    fn handle_event(&mut self, state: &SharedState, now: Instant, event: Event) {
+        if let Some(time) = save_within(&event, state.gateway.len()) {
+            self.save_at = Some(self.save_at.map_or(now + time, |at| at.min(now + time)));
+        }
+        self.events.push(event);
+    }
+
+    /// Gives the subscribers what the machine has said in this step.
+    fn dispatch_events(&mut self, state: &mut SharedState) {
+        state.events.push_all(&self.events, &mut state.pending_wakers);
+        self.events.clear();
+    }
+
+    fn save(&mut self, state: &mut SharedState, now: Instant, is_final: bool) {
+        self.save_at = None;
+        if let Some(saver) = &self.saver {
+            let stored = State { is_final, ..self.unconfirmed.to_stored(state, now) };
+            saver.save(stored, &mut state.pending_wakers);
         }
     }
 
-    fn save(&mut self) {
-        self.save_at = None;
-        let Some(saver) = &self.saver else { return };
-        let state = self.shared.with(|core, now| self.unconfirmed.to_stored(core, now));
-        // Once it ends nothing is granted any more.
-        saver.save(State { is_final: self.is_ending, ..state });
-    }
-
-    /// Hears nothing any more, saves the state, and has the NAT taken down, once.
-    fn end(&mut self) {
-        if std::mem::replace(&mut self.is_ending, true) {
+    /// Closes the sockets, saves the state, and has the NAT taken down, once.
+    fn begin_end(&mut self, state: &mut SharedState, now: Instant) {
+        if matches!(state.lifecycle, Lifecycle::Ending | Lifecycle::Over) {
             return;
         }
+        state.lifecycle = Lifecycle::Ending;
         self.sockets.close();
-        self.save();
+        // Final, since nothing is granted any more.
+        self.save(state, now, true);
         self.saver.iter_mut().for_each(Saver::end);
         self.nat.end();
     }
-}
 
-impl<L: DatagramSocket> Drop for ServerEngine<L> {
-    fn drop(&mut self) {
-        self.end();
-        self.nat.join();
-        self.saver.iter_mut().for_each(Saver::join);
-        self.shared.close();
+    fn end_state(&mut self) -> Step {
+        let is_over = self.nat.is_over() && self.saver.as_mut().is_none_or(Saver::is_over);
+        if is_over { Step::End } else { Step::WaitForThreads }
     }
 }
 
-/// The table is too large for an ordinary stack, also on its way to the heap where the compiler does not see through it.
-fn boxed(config: Config) -> io::Result<Box<Gateway<SERVER_CAPACITY>>> {
-    let thread = thread::Builder::new().stack_size(ROOM).spawn(move || Box::new(Gateway::new(config)))?;
+impl<S: DatagramSocket> Drop for ServerEngine<S> {
+    fn drop(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        shared.with(|state, now| self.begin_end(state, now));
+        self.nat.join();
+        self.saver.iter_mut().for_each(Saver::join);
+        shared.close();
+    }
+}
+
+/// Makes the machine on a thread with a large stack: the table is too large for an ordinary one, also on its way to the heap where
+/// the compiler does not see through it.
+fn allocate_gateway(config: Config) -> io::Result<Box<Gateway<SERVER_CAPACITY>>> {
+    let thread = thread::Builder::new().stack_size(STACK_SIZE).spawn(move || Box::new(Gateway::new(config)))?;
     thread.join().map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))
 }
 
-const ROOM: usize = 32 << 20;
-/// So often is the core had, one time after the other, for so many datagrams or outcomes: whoever else wants it comes in between.
-const TURNS_AT_ONCE: usize = 8;
-const LONGEST_TURN: usize = 32;
+const STACK_SIZE: usize = 32 << 20;
+/// So often the engine takes the lock in a turn, each time for so many datagrams and outcomes: whoever else wants the lock comes in
+/// between.
+const STEPS_IN_A_TURN: usize = 8;
+const INPUTS_IN_A_STEP: usize = 32;
 /// The machine's clock goes on while the host sleeps, and the timers of an adapter may not.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);

@@ -11,22 +11,24 @@ use natpmp_proto::gateway::{Event, Gateway, Mapping};
 
 use super::store::unix_time;
 use super::{State, StoredMapping};
-use crate::events::{EventQueue, Subscribers};
+use crate::events::{EventQueue, EventSender, Subscribers};
 use crate::shared_machine::{PendingWakers, SharedMachine};
 
 /// The owner's end of a server: what the public types of both adapters cover. Dropping it ends the driver.
 pub struct ServerHandle {
     shared: Arc<ServerShared>,
+    /// The engine ends with it.
+    commands: EventSender<Command>,
 }
 
 impl ServerHandle {
-    pub(super) const fn new(shared: Arc<ServerShared>) -> Self {
-        Self { shared }
+    pub(super) const fn new(shared: Arc<ServerShared>, commands: EventSender<Command>) -> Self {
+        Self { shared, commands }
     }
 
     /// Tells the driver to end, as dropping the handle does.
     pub fn stop(&self) {
-        self.shared.stop();
+        self.shared.with(|state, _| self.commands.close(&mut state.pending_wakers));
     }
 
     /// Where requests are heard, as of the start.
@@ -52,7 +54,7 @@ impl ServerHandle {
     pub fn mappings(&self) -> Vec<Mapping> {
         self.shared.with(|state, _| match state.lifecycle {
             Lifecycle::Over => Vec::new(),
-            Lifecycle::Running | Lifecycle::Stopping => state.gateway.mappings().collect(),
+            Lifecycle::Running | Lifecycle::Stopping | Lifecycle::Ending => state.gateway.mappings().collect(),
         })
     }
 
@@ -70,7 +72,7 @@ impl ServerHandle {
 
     /// Sets the external address, or takes it away.
     pub fn set_external_address(&self, address: Option<Ipv4Addr>) {
-        self.command(Command::ExternalAddress(address));
+        self.command(Command::SetExternalAddress(address));
     }
 
     /// Says whether clients may make mappings.
@@ -84,13 +86,9 @@ impl ServerHandle {
     }
 
     fn command(&self, command: Command) {
-        self.shared.command(|state| state.commands.push(command));
-    }
-}
-
-impl Drop for ServerHandle {
-    fn drop(&mut self) {
-        self.stop();
+        // Under the lock, so that a step of the engine that is under way is over when this returns: the command counts for whatever
+        // comes after it.
+        self.shared.with(|state, _| self.commands.push(command, &mut state.pending_wakers));
     }
 }
 
@@ -108,8 +106,6 @@ pub(super) struct SharedState {
     pub(super) events: Subscribers<Event>,
     /// All events since the start, for the first who subscribes.
     pub(super) first_events: Option<EventQueue<Event>>,
-    /// What the owner has asked for, and the driver has not done yet.
-    pub(super) commands: Vec<Command>,
     pub(super) lifecycle: Lifecycle,
     pub(super) pending_wakers: Vec<Waker>,
 }
@@ -119,8 +115,10 @@ pub(super) struct SharedState {
 pub(super) enum Lifecycle {
     /// It serves its clients. Its deadlines are those of the machine, of the state file and of the interfaces.
     Running,
-    /// The owner is gone, or the adapter cannot wait any more. No deadline: the driver begins the end with its next turn.
+    /// The owner is gone, or the adapter cannot wait any more. No deadline: the engine begins the end with its next turn.
     Stopping,
+    /// The engine has closed its sockets, and waits for the NAT and the state file. No deadline: both wake it when they are done.
+    Ending,
     /// There is no driver any more, and no mapping. No deadline.
     Over,
 }
@@ -128,7 +126,7 @@ pub(super) enum Lifecycle {
 /// What the owner asks for, and the driver does.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Command {
-    ExternalAddress(Option<Ipv4Addr>),
+    SetExternalAddress(Option<Ipv4Addr>),
     AllowMapping(bool),
     Clear,
 }
@@ -147,6 +145,15 @@ impl SharedState {
     }
 }
 
+impl SharedState {
+    /// The engine is to end, if it has not begun to already.
+    pub(super) fn stop(&mut self) {
+        if self.lifecycle == Lifecycle::Running {
+            self.lifecycle = Lifecycle::Stopping;
+        }
+    }
+}
+
 impl PendingWakers for SharedState {
     fn pending_wakers(&mut self) -> &mut Vec<Waker> {
         &mut self.pending_wakers
@@ -157,25 +164,14 @@ impl ServerShared {
     pub(super) fn new(gateway: Box<Gateway<SERVER_CAPACITY>>, addresses: Vec<SocketAddrV4>) -> Arc<Self> {
         let mut events = Subscribers::new();
         let first_events = Some(events.subscribe());
-        let state = SharedState {
-            gateway,
-            events,
-            first_events,
-            commands: Vec::new(),
-            lifecycle: Lifecycle::Running,
-            pending_wakers: Vec::new(),
-        };
+        let state =
+            SharedState { gateway, events, first_events, lifecycle: Lifecycle::Running, pending_wakers: Vec::new() };
         Arc::new(Self { machine: SharedMachine::new(state), addresses, dropped: AtomicU64::new(0) })
     }
 
     /// Sets who drives the server from now on: it is woken when there is something to do.
     pub(super) fn set_waker(&self, waker: &Waker) {
         self.machine.set_waker(waker);
-    }
-
-    /// Tells the driver to end, as dropping the server does.
-    pub(super) fn stop(&self) {
-        self.command(|state| state.lifecycle = Lifecycle::Stopping);
     }
 
     /// There is no driver any more: ends the subscriptions.
@@ -190,15 +186,6 @@ impl ServerShared {
     /// A waker of whoever drives the server at the time of waking.
     pub(super) fn waker(&self) -> Waker {
         self.machine.waker()
-    }
-
-    /// Leaves something for the driver, if there is one, and wakes it.
-    pub(super) fn command(&self, command: impl FnOnce(&mut SharedState)) {
-        self.machine.command(|state, _| {
-            if state.lifecycle != Lifecycle::Over {
-                command(state);
-            }
-        });
     }
 
     /// Works on the state under its lock.

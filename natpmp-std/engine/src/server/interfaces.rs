@@ -33,14 +33,22 @@ impl InterfaceWatch {
         (self.is_internal_watched || self.is_external_watched()).then_some(self.next_read)
     }
 
-    /// Whether the deadline has come.
-    pub(super) fn is_due(&self, now: Instant) -> bool {
+    /// Reads the addresses if it is time to.
+    pub(super) fn read_if_due(
+        &mut self,
+        now: Instant,
+        read: impl FnOnce() -> io::Result<Vec<LocalAddress>>,
+    ) -> Option<Vec<LocalAddress>> {
+        if self.is_due(now) { self.read(now, read) } else { None }
+    }
+
+    fn is_due(&self, now: Instant) -> bool {
         self.deadline().is_some_and(|at| at <= now)
     }
 
     /// Reads the addresses. `None` if the system does not tell them, for want of a descriptor perhaps: then every address counts as
     /// it was, since it need not be gone.
-    pub(super) fn read(
+    fn read(
         &mut self,
         now: Instant,
         read: impl FnOnce() -> io::Result<Vec<LocalAddress>>,

@@ -17,10 +17,8 @@ mod sockets;
 mod store;
 mod unconfirmed;
 
-pub use engine::ServerEngine;
+pub use engine::{ServerEngine, Turn};
 pub use error::ServerError;
 pub use handle::{SERVER_CAPACITY, ServerHandle};
 pub use options::{External, Internal, ServerOptions, Sides, StartNat};
 pub use store::{State, StateError, StoredMapping};
-
-pub use crate::client::Wait;

@@ -48,19 +48,19 @@ impl NatThread {
     }
 
     /// Asks the NAT to install or remove a mapping.
-    pub(super) fn request(&self, request: NatRequest) {
-        self.send(Work::Request(request));
+    pub(super) fn request(&self, request: NatRequest, pending_wakers: &mut Vec<Waker>) {
+        self.push(Work::Request(request), pending_wakers);
     }
 
     /// Tells the NAT the external address, before what is requested later.
-    pub(super) fn set_external_address(&self, address: Option<Ipv4Addr>) {
-        self.send(Work::ExternalAddress(address));
+    pub(super) fn set_external_address(&self, address: Option<Ipv4Addr>, pending_wakers: &mut Vec<Waker>) {
+        self.push(Work::ExternalAddress(address), pending_wakers);
     }
 
     /// Every mapping from before the start has been requested. The NAT gets them in one call, so that it can remove all else that is
     /// left of an earlier run.
-    pub(super) fn begin(&self) {
-        self.send(Work::Begin);
+    pub(super) fn begin(&self, pending_wakers: &mut Vec<Waker>) {
+        self.push(Work::Begin, pending_wakers);
     }
 
     /// Takes the next outcome, or has the engine woken when there is one.
@@ -87,10 +87,11 @@ impl NatThread {
         self.thread.join();
     }
 
-    fn send(&self, work: Work) {
+    /// The thread begins when the engine gives its lock back and wakes it: a batch has all requests of a step at least.
+    fn push(&self, work: Work, pending_wakers: &mut Vec<Waker>) {
         if let Some(sender) = &self.work {
             // The thread reads until this sender is dropped.
-            sender.send(work);
+            sender.push(work, pending_wakers);
         }
     }
 }

@@ -30,9 +30,9 @@ impl Saver {
     }
 
     /// Has a state written, in place of one that still waits.
-    pub(super) fn save(&self, state: State) {
+    pub(super) fn save(&self, state: State, pending_wakers: &mut Vec<Waker>) {
         if let Some(states) = &self.states {
-            states.send(state);
+            states.push(state, pending_wakers);
         }
     }
 
@@ -130,7 +130,9 @@ mod tests {
             (1..30_000).map(|port| StoredMapping { mapping: mapping(port), expires_at: 1_800_000_000 }).collect();
         let mut saver = Saver::start(path.clone(), Waker::noop().clone()).unwrap();
         for epoch in 0..10 {
-            saver.save(State { epoch, mappings: mappings.clone(), ..State::default() });
+            let mut wakers = Vec::new();
+            saver.save(State { epoch, mappings: mappings.clone(), ..State::default() }, &mut wakers);
+            wakers.into_iter().for_each(Waker::wake);
         }
         saver.join();
         assert!(saver.is_over());
