@@ -29,7 +29,6 @@
 mod answer;
 mod config;
 mod delete_all;
-mod event;
 mod nat;
 mod output;
 mod rate;
@@ -44,12 +43,12 @@ use crate::time::Instant;
 use crate::wire::Protocol;
 
 use delete_all::{DeletionOfAll, MOST_DELETIONS};
-use output::Announcing;
-use table::{Entry, Key, Phase, Table};
+use output::{MOST_EVENTS, Service};
+use table::{Entry, Key, Owner, Phase, Table};
 
 pub use config::{Config, PortRange, TooManyRanges};
-pub use event::{CloseCause, Event, Mapping, NatFailure, NatMapping, NatRequest};
-pub use output::Output;
+pub use nat::{NatFailure, NatMapping, NatRequest};
+pub use output::{CloseCause, Event, Mapping, Output};
 pub use rate::RateLimit;
 
 /// The gateway machine, with room for `N` mappings, 1 to 65,534. It does no IO, no NAT, and asks no clock.
@@ -89,15 +88,24 @@ pub struct Gateway<const N: usize> {
     /// The epoch was `epoch` at this moment.
     epoch_at: Instant,
     epoch: u32,
-    announcing: Option<Announcing>,
-    is_on: bool,
-    is_mapping_allowed: bool,
-    /// A search found no port that somebody has not, and none has come free since.
-    are_ports_used_up: bool,
+    service: Service,
+    grants: Grants,
     deletions: [Option<DeletionOfAll>; MOST_DELETIONS],
     /// To the last input, if it brought one that was not polled yet.
     outgoing: Option<Transmit>,
     events: heapless::Deque<Event, MOST_EVENTS>,
+}
+
+/// Which new mappings clients get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Grants {
+    /// On any port that is free.
+    AnyPort,
+    /// On the ports only that they have for the other protocol: a search found that all others are taken, and none has come free
+    /// since.
+    CompanionPorts,
+    /// None: the administrator does not allow it.
+    Nothing,
 }
 
 /// Commands.
@@ -113,10 +121,8 @@ impl<const N: usize> Gateway<N> {
             external_address: None,
             epoch_at: Instant::ZERO,
             epoch: 0,
-            announcing: None,
-            is_on: true,
-            is_mapping_allowed: true,
-            are_ports_used_up: false,
+            service: Service::Answering,
+            grants: Grants::AnyPort,
             deletions: [None; MOST_DELETIONS],
             outgoing: None,
             events: heapless::Deque::new(),
@@ -151,7 +157,7 @@ impl<const N: usize> Gateway<N> {
         let added = self.add(mapping, u32::MAX).and_then(|index| self.table.get_mut(index));
         match added {
             Some(entry) => {
-                entry.set_static(true);
+                entry.set_owner(Owner::Administrator);
                 true
             }
             None => false,
@@ -162,9 +168,6 @@ impl<const N: usize> Gateway<N> {
     pub fn remove(&mut self, protocol: Protocol, internal: SocketAddrV4) -> bool {
         let key = Key { client: *internal.ip(), protocol, internal_port: internal.port() };
         let Some(index) = self.table.find(&key) else { return false };
-        if let Some(entry) = self.table.get_mut(index) {
-            entry.set_static(false);
-        }
         self.mark_for_removal(index);
         true
     }
@@ -191,31 +194,34 @@ impl<const N: usize> Gateway<N> {
         }
         self.announce(now);
         for index in self.table.indices() {
-            let phase = self.table.get(index).map(|entry| entry.phase);
-            if phase == Some(Phase::Open) {
-                self.table.enqueue(index, Phase::ToInstall);
-            }
-            if let Some(entry) = self.table.get_mut(index) {
-                entry.set_standing(entry.is_standing() || phase == Some(Phase::Open));
-                entry.set_outdated(phase == Some(Phase::Installing));
+            let Some(entry) = self.table.get_mut(index) else { continue };
+            match entry.phase {
+                Phase::Open => self.table.enqueue(index, Phase::ToUpdate),
+                Phase::Installing => entry.phase = Phase::InstallingOutdated,
+                Phase::Updating => entry.phase = Phase::UpdatingOutdated,
+                _ => {}
             }
         }
     }
 
-    /// Whether clients may make mappings. If not, they are told result 2 (section 3.5); what they have stays until its lease ends.
+    /// Whether clients may make mappings. If not, they get result 2 (section 3.5); what they have stays until its lease ends.
     pub fn allow_mapping(&mut self, is_allowed: bool) {
-        self.is_mapping_allowed = is_allowed;
+        if !is_allowed {
+            self.grants = Grants::Nothing;
+        } else if self.grants == Grants::Nothing {
+            self.grants = Grants::AnyPort;
+        }
     }
 
     /// Whether NAT is on. While it is off, nothing is answered or announced (section 3.8): close the socket, so that
     /// clients get port unreachable. Announces when it is switched on.
     pub fn switch(&mut self, now: Instant, is_on: bool) {
-        if is_on && !self.is_on {
-            self.announce(now);
-        }
-        self.is_on = is_on;
         if !is_on {
+            self.service = Service::Off;
             self.outgoing = None;
+        } else if self.service == Service::Off {
+            self.service = Service::Answering;
+            self.announce(now);
         }
     }
 }
@@ -237,7 +243,9 @@ impl<const N: usize> Gateway<N> {
 
     /// All mappings that the NAT has, in no particular order.
     pub fn mappings(&self) -> impl Iterator<Item = Mapping> {
-        let stands = |entry: &Entry| entry.phase == Phase::Open || entry.is_standing();
+        let stands = |entry: &Entry| {
+            matches!(entry.phase, Phase::Open | Phase::ToUpdate | Phase::Updating | Phase::UpdatingOutdated)
+        };
         self.table.iter().filter(move |(_, entry)| stands(entry)).map(|(key, entry)| mapping_of(key, entry))
     }
 
@@ -281,21 +289,10 @@ impl<const N: usize> Gateway<N> {
     /// It is to go, as soon as the NAT has done what it does.
     fn mark_for_removal(&mut self, index: u16) {
         let Some(entry) = self.table.get_mut(index) else { return };
-        entry.set_wanted(false);
+        entry.set_owner(Owner::Nobody);
         if entry.phase == Phase::Open {
             self.table.enqueue(index, Phase::ToRemove);
         }
-    }
-
-    fn tell(&mut self, event: Event) {
-        if self.events.is_full() {
-            self.events.pop_front();
-            if let Some(oldest) = self.events.front_mut() {
-                *oldest = Event::Missed;
-            }
-        }
-        // There is room now.
-        let _ = self.events.push_back(event);
     }
 }
 
@@ -314,8 +311,6 @@ fn mapping_of(key: Key, entry: &Entry) -> Mapping {
 fn seconds(now: Instant) -> u32 {
     now.span_since(Instant::ZERO).whole_secs()
 }
-
-const MOST_EVENTS: usize = 8;
 
 #[cfg(test)]
 mod tests;

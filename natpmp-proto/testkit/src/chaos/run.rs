@@ -109,7 +109,7 @@ impl<const N: usize> Net<N> {
             return;
         }
         self.tally.requests += 1;
-        *self.owed.entry(from).or_default() += 1;
+        *self.unanswered.entry(from).or_default() += 1;
         match self.gateway.handle_datagram(self.now, socket_of(from), from, bytes) {
             Ok(()) => self.transmit(bytes),
             Err(Discard::SwitchedOff) => {
@@ -146,8 +146,8 @@ impl<const N: usize> Net<N> {
     /// An answer goes out: to somebody who asked, and once for each time.
     fn answer(&mut self, to: SocketAddrV4, bytes: &[u8]) {
         self.tally.answers += 1;
-        let owed = self.owed.get_mut(&to).filter(|owed| **owed > 0);
-        *owed.expect("an answer to nobody, or one too many") -= 1;
+        let unanswered = self.unanswered.get_mut(&to).filter(|unanswered| **unanswered > 0);
+        *unanswered.expect("an answer to nobody, or one too many") -= 1;
         if let Some(&host) = self.numbers.get(to.ip()) {
             self.fly(bytes, |bytes| What::Answer(host, GATEWAY, bytes));
         }
