@@ -1,8 +1,16 @@
 //! The gateway's side of NAT-PMP: a machine that holds the table of mappings, and answers for it.
 //!
+//! It is driven as the client is: inputs ([`Gateway::handle_datagram`], [`Gateway::handle_nat`], [`Gateway::handle_timeout`]) return
+//! nothing to act on, and all that is to be done comes out of [`Gateway::poll`].
+//!
 //! # Rules
-//! - It never says yes before the NAT has it. A request for a mapping makes [`Gateway::poll_nat`] ask the NAT; its outcome goes to
+//! - It never says yes before the NAT has it. A request for a mapping brings [`Output::Nat`]; its outcome goes to
 //!   [`Gateway::handle_nat`], and only that brings the answer. What the NAT does not take leaves no trace.
+//! - An answer leaves by the socket its request came in by: the machine stores the caller's [`SocketId`](crate::SocketId) with the request. An
+//!   announcement leaves by every socket.
+//! - Every input brings one answer at most, and the machine holds one: poll until there is nothing to send before the next datagram,
+//!   which is dropped otherwise ([`Discard::AnswerNotPolled`](crate::Discard::AnswerNotPolled)). What waits for the NAT is no answer yet,
+//!   and any number of requests may wait for it.
 //! - A request that is repeated while the NAT is asked is not passed on twice: it only says again where to answer.
 //! - A mapping is known by its client's address, protocol and internal port (section 3.3). Its external port is reserved
 //!   for the same client in the other protocol.
@@ -11,12 +19,77 @@
 //! - Nothing is answered that a client cannot have asked, no answer is larger than 16 bytes or its request, and no client
 //!   can take the whole table. How often a client is answered is for a [`RateLimit`] before the machine to bound.
 //!
+//! # The loop that runs it
+//! One datagram, then poll until there is time to wait.
+//!
+//! ```no_run
+//! use std::net::{SocketAddr, UdpSocket};
+//! use std::time::Duration;
+//! use natpmp_proto::gateway::{Config, Gateway, NatFailure, NatRequest, Output};
+//! use natpmp_proto::wire::GATEWAY_PORT;
+//! use natpmp_proto::{Instant, SocketId};
+//!
+//! /// Yours: has the NAT install or remove the mapping.
+//! fn apply(request: &NatRequest) -> Result<(), NatFailure> {
+//! #   let _ = request;
+//! #   Ok(())
+//! }
+//!
+//! fn main() -> std::io::Result<()> {
+//!     let mut gateway: Gateway<64> = Gateway::new(Config::new().seed(0x5eed));
+//!     // The only one. With more of them, each has its number: the kind of a datagram to be sent says through which it goes.
+//!     let (socket, number) = (UdpSocket::bind(("192.168.1.1", GATEWAY_PORT))?, SocketId(0));
+//!     let origin = std::time::Instant::now();
+//!     let now = || Instant::ZERO + origin.elapsed();
+//!
+//!     gateway.start(now(), 0);
+//!     gateway.set_external_address(now(), Some([11, 22, 33, 44].into()));
+//!     let (mut received, mut to_send) = ([0; 1100], [0; 1100]);
+//!     let mut length = 0;
+//!     loop {
+//!         let deadline = match gateway.poll(now()) {
+//!             Output::Transmit(transmit) => {
+//!                 if let Some(packet) = transmit.write(&received[..length], &mut to_send) {
+//!                     // What cannot be sent is lost, as packets are: the client asks again.
+//!                     let _ = socket.send_to(packet, transmit.to);
+//!                 }
+//!                 continue;
+//!             }
+//!             Output::Nat(request) => {
+//!                 let outcome = apply(&request);
+//!                 gateway.handle_nat(now(), &request, outcome);
+//!                 continue;
+//!             }
+//!             Output::Event(event) => {
+//!                 println!("{event:?}");
+//!                 continue;
+//!             }
+//!             Output::Wait(deadline) => deadline,
+//!         };
+//!         // A timeout of zero is refused by the system; the clock is read again after the wait.
+//!         let wait = deadline.map(|at| at.saturating_since(now()).max(Duration::from_millis(1)));
+//!         socket.set_read_timeout(wait)?;
+//!         if let Ok((received_length, SocketAddr::V4(from))) = socket.recv_from(&mut received) {
+//!             length = received_length;
+//!             // What cannot be answered is dropped; the reason may be logged.
+//!             let _ = gateway.handle_datagram(now(), number, from, &received[..length]);
+//!         }
+//!     }
+//! }
+//! ```
+//!
+//! A NAT that takes its time is asked in the same way, and its outcome is passed in when it is there: other clients are answered
+//! meanwhile. Who serves many clients may read many datagrams before the NAT is asked, so that it gets them in batches: after each
+//! of them [`Gateway::poll_transmit`] until there is nothing to send, after all of them [`Gateway::poll_nat`].
+//!
 //! # Which mapping is where
 //! ```text
-//!  ToInstall -poll_nat-> Installing -ok-> Open -deleted, lease ended-> ToRemove -poll_nat-> Removing -ok-> (gone)
+//!  ToInstall -poll-> Installing -ok-> Open -deleted, lease ended-> ToRemove -poll-> Removing -ok-> (gone)
+//!
+//!  Open -another external address-> ToUpdate -poll-> Updating -ok-> Open
 //! ```
 //! A mapping that is wanted again on its way out goes back to `ToInstall` when the NAT has removed it; one that is deleted
-//! on its way in goes on to `ToRemove` when the NAT has it.
+//! on its way in goes on to `ToRemove` when the NAT has it. If the address changes while the NAT is at it, it is asked again.
 //!
 //! # Decided here, where the RFC leaves room
 //! - A request with an unknown opcode and less than 4 bytes has no room for a result: it is not answered.
