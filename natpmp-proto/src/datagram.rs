@@ -49,7 +49,7 @@ impl Transmit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum TransmitKind {
-    /// A client's request, to its gateway, through the socket that hears the answers.
+    /// A client's request, to its gateway, through the socket that receives the answers.
     Request {
         /// How often it was sent before in the present run of its schedule: 0 for the first time.
         resends: u8,

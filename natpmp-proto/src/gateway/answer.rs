@@ -1,11 +1,11 @@
-//! Answers: what a client is told, and where its answer waits to be sent.
+//! Answers: what a client gets to know, and where its answer waits to be sent.
 //!
 //! Every input brings one answer at most, so that one place is enough for them.
 
 use core::net::SocketAddrV4;
 
 use super::Gateway;
-use super::event::Event;
+use super::output::{Event, Service};
 use super::table::Key;
 use crate::datagram::{SocketId, Transmit, TransmitKind};
 use crate::time::Instant;
@@ -45,11 +45,11 @@ impl<const N: usize> Gateway<N> {
         self.answer(asked, &Response::Map { protocol, epoch: asked.epoch, internal_port, external_port, lifetime });
     }
 
-    /// The client does not get what it asked for, which is told as an event as well.
+    /// The client does not get what it asked for, which is an event as well.
     #[inline(never)]
     pub(super) fn refuse(&mut self, asked: &Asked, refusal: Refusal) {
         let Key { client, protocol, internal_port } = asked.key;
-        self.tell(Event::Refused { client, protocol, internal_port, refusal });
+        self.push_event(Event::Refused { client, protocol, internal_port, refusal });
         self.fail(asked, protocol.opcode(), refusal, Some(internal_port));
     }
 
@@ -76,7 +76,7 @@ impl<const N: usize> Gateway<N> {
     /// It waits to be sent. With NAT switched off nothing is (section 3.8).
     #[inline(never)]
     pub(super) fn put(&mut self, to: SocketAddrV4, kind: TransmitKind, response: &Response) {
-        if self.is_on {
+        if self.service != Service::Off {
             self.outgoing = Some(Transmit { to, kind, payload: response.encode() });
         }
     }

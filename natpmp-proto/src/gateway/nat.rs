@@ -1,18 +1,65 @@
-//! What comes of what the NAT is asked.
+//! What the NAT is asked, and what comes of it.
+
+use core::fmt;
+use core::net::SocketAddrV4;
 
 use super::answer::Asked;
-use super::event::{CloseCause, Event, NatFailure, NatMapping, NatRequest};
+use super::output::{CloseCause, Event};
 use super::table::{Entry, Key, PendingReply, Phase};
-use super::{Gateway, mapping_of, seconds};
+use super::{Gateway, Grants, mapping_of, seconds};
 use crate::time::Instant;
-use crate::wire::Refusal;
+use crate::wire::{Protocol, Refusal};
 
+/// A mapping as the NAT is to have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(align(4))] // is moved by words
+pub struct NatMapping {
+    /// Of the traffic mapped.
+    pub protocol: Protocol,
+    /// Where it goes: the client's address and its own port.
+    pub internal: SocketAddrV4,
+    /// Where it comes in: the port on the gateway's external address.
+    pub external_port: u16,
+}
+
+/// What the NAT is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NatRequest {
+    /// Take on this mapping. It may have it already, from before a change of the external address: then it is to be
+    /// brought up to date.
+    Install(NatMapping),
+    /// Drop this mapping and all connections on it.
+    Remove(NatMapping),
+}
+
+impl NatRequest {
+    /// The mapping that it is about.
+    #[must_use]
+    pub const fn mapping(&self) -> &NatMapping {
+        match self {
+            Self::Install(mapping) | Self::Remove(mapping) => mapping,
+        }
+    }
+}
+
+/// Why the NAT did not do what was requested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum NatFailure {
+    /// It does not work at present: the client gets result 3.
+    Network,
+    /// It has no room for another mapping: the client gets result 4.
+    Resources,
+}
+
+/// Inputs.
 impl<const N: usize> Gateway<N> {
     /// The NAT has done what `request` asked for, or has failed. Poll after it: whoever waits for it is answered now, and an
     /// answer that is not polled before the next outcome is lost (its client asks again).
     ///
-    /// A mapping that could not be installed is gone; the client is told result 3 or 4. One that could not be removed stays
-    /// as it was, is tried again after 10 s, and whoever deleted it is told result 3. An outcome that nobody asked for is
+    /// A mapping that could not be installed is gone; the client gets result 3 or 4. One that could not be removed stays
+    /// as it was, is tried again after 10 s, and whoever deleted it gets result 3. An outcome that nobody asked for is
     /// ignored.
     pub fn handle_nat(&mut self, now: Instant, request: &NatRequest, outcome: Result<(), NatFailure>) {
         let NatMapping { protocol, internal, external_port } = *request.mapping();
@@ -21,26 +68,32 @@ impl<const N: usize> Gateway<N> {
         let Some(entry) = self.table.get(index).filter(|entry| entry.external_port == external_port) else { return };
         let (phase, reply_to) = (entry.phase, entry.reply_to());
         let asked = Asked { key, reply_to, at: now, epoch: self.epoch(now) };
-        match (request, phase, outcome) {
-            (NatRequest::Install(_), Phase::Installing, Ok(())) => self.installed(&asked, index),
-            (NatRequest::Install(_), Phase::Installing, Err(failure)) => {
-                self.not_installed(&asked, index, failure);
-            }
-            (NatRequest::Remove(_), Phase::Removing, Ok(())) => self.removed(&asked, index),
-            (NatRequest::Remove(_), Phase::Removing, Err(_)) => self.not_removed(&asked, index),
+        match (request, phase) {
+            (
+                NatRequest::Install(_),
+                Phase::Installing | Phase::InstallingOutdated | Phase::Updating | Phase::UpdatingOutdated,
+            ) => match outcome {
+                Ok(()) => self.installed(&asked, index),
+                Err(failure) => self.not_installed(&asked, index, failure),
+            },
+            (NatRequest::Remove(_), Phase::Removing) => match outcome {
+                Ok(()) => self.removed(&asked, index),
+                Err(_) => self.not_removed(&asked, index),
+            },
             _ => {}
         }
     }
 
     fn installed(&mut self, asked: &Asked, index: u16) {
         let Some(entry) = self.table.get_mut(index) else { return };
-        if entry.is_wanted() && entry.is_outdated() {
-            return self.table.enqueue(index, Phase::ToInstall);
-        }
-        let was_standing = entry.is_standing();
-        entry.set_standing(false);
+        let phase = entry.phase;
         if !entry.is_wanted() {
             return self.table.enqueue(index, Phase::ToRemove);
+        }
+        match phase {
+            Phase::InstallingOutdated => return self.table.enqueue(index, Phase::ToInstall),
+            Phase::UpdatingOutdated => return self.table.enqueue(index, Phase::ToUpdate),
+            _ => {}
         }
         let (is_awaited, lifetime) = (entry.pending_reply() == PendingReply::Mapping, entry.term);
         entry.clear_pending_reply();
@@ -48,16 +101,16 @@ impl<const N: usize> Gateway<N> {
             entry.phase = Phase::Open;
         } else {
             // What was only brought up to date goes on with the lease it has.
-            if is_awaited || !was_standing {
+            if is_awaited || phase == Phase::Installing {
                 entry.expires = seconds(asked.at).saturating_add(lifetime).saturating_add(1);
             }
             let expires = entry.expires;
-            self.table.add_look(index, expires);
+            self.table.add_check(index, expires);
         }
         let Some(entry) = self.table.get(index) else { return };
         let mapping = mapping_of(asked.key, entry);
-        if !was_standing {
-            self.tell(Event::Opened(mapping));
+        if phase == Phase::Installing {
+            self.push_event(Event::Opened(mapping));
         }
         if is_awaited {
             self.grant(asked, mapping.mapping.external_port, lifetime);
@@ -66,12 +119,12 @@ impl<const N: usize> Gateway<N> {
 
     fn not_installed(&mut self, asked: &Asked, index: u16, failure: NatFailure) {
         let Some(entry) = self.table.get(index) else { return };
-        let is_missed = entry.is_wanted()
-            && entry.pending_reply() != PendingReply::Mapping
-            && (!entry.is_static() || entry.is_standing());
+        let was_open = matches!(entry.phase, Phase::Updating | Phase::UpdatingOutdated);
+        let is_missed =
+            entry.is_wanted() && entry.pending_reply() != PendingReply::Mapping && (!entry.is_static() || was_open);
         self.forget(asked, index, Some(failure));
         if is_missed {
-            // Its client believes it open: the loss is told as a loss of state is (section 3.6).
+            // Its client believes it open: the loss is announced as a loss of state is (section 3.6).
             self.start(asked.at, 0);
         }
     }
@@ -88,14 +141,13 @@ impl<const N: usize> Gateway<N> {
         let Some(entry) = self.table.get_mut(index) else { return };
         if entry.is_wanted() {
             // It is there, but the external address may have changed since: it is brought up to date.
-            entry.set_standing(true);
-            return self.table.enqueue(index, Phase::ToInstall);
+            return self.table.enqueue(index, Phase::ToUpdate);
         }
         let pending = entry.pending_reply();
         entry.clear_pending_reply();
         let retry_at = seconds(asked.at).saturating_add(REMOVAL_RETRY);
         entry.expires = retry_at;
-        self.table.add_look(index, retry_at);
+        self.table.add_check(index, retry_at);
         match pending {
             PendingReply::Deletion => self.refuse(asked, Refusal::NetworkFailure),
             PendingReply::DeletionOfAll => self.end_part_of_deletion(asked, true),
@@ -110,9 +162,11 @@ impl<const N: usize> Gateway<N> {
         let pending = entry.pending_reply();
         let mapping = mapping_of(asked.key, entry);
         self.table.remove(index);
-        self.are_ports_used_up = false;
+        if self.grants == Grants::CompanionPorts {
+            self.grants = Grants::AnyPort;
+        }
         let cause = if failure.is_some() { CloseCause::NatFailed } else { CloseCause::Removed };
-        self.tell(Event::Closed { mapping, cause });
+        self.push_event(Event::Closed { mapping, cause });
         match (pending, failure) {
             (PendingReply::Mapping, Some(failure)) => self.refuse(asked, failure.refusal()),
             (PendingReply::Deletion, _) => self.grant(asked, 0, 0),
@@ -121,6 +175,26 @@ impl<const N: usize> Gateway<N> {
         }
     }
 }
+
+impl NatFailure {
+    pub(super) const fn refusal(self) -> Refusal {
+        match self {
+            Self::Network => Refusal::NetworkFailure,
+            Self::Resources => Refusal::OutOfResources,
+        }
+    }
+}
+
+impl fmt::Display for NatFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Network => "the NAT does not work at present",
+            Self::Resources => "the NAT has no room for another mapping",
+        })
+    }
+}
+
+impl core::error::Error for NatFailure {}
 
 /// In seconds.
 const REMOVAL_RETRY: u32 = 10;

@@ -1,17 +1,16 @@
-//! Outputs: what to send, what the NAT is to do, what to tell, and when to come back.
+//! Outputs: what to send, what the NAT is to do, what happened, and when to come back.
 
-use core::net::SocketAddrV4;
+use core::net::{Ipv4Addr, SocketAddrV4};
 
-use super::Gateway;
-use super::event::{Event, NatRequest};
-use super::nat_mapping;
+use super::nat::{NatMapping, NatRequest};
 use super::table::Phase;
+use super::{Gateway, nat_mapping};
 use crate::datagram::{Transmit, TransmitKind};
 use crate::time::{Instant, Span};
-use crate::wire::{ANNOUNCEMENT_GROUP, ANNOUNCEMENT_PORT, Response};
+use crate::wire::{ANNOUNCEMENT_GROUP, ANNOUNCEMENT_PORT, Protocol, Refusal, Response};
 
-/// What is to be done next, in this order: everything is sent, then the NAT is asked for everything, then everything is told,
-/// then there is time to wait.
+/// What is to be done next, in this order: everything is sent, then the NAT is asked for everything, then everything that
+/// happened is reported, then there is time to wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Send this datagram, through the socket that its kind names; then poll again.
@@ -26,17 +25,76 @@ pub enum Output {
     Wait(Option<Instant>),
 }
 
-/// How far the present row of announcements has come.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Announcing {
-    sent: u8,
-    next_at: Instant,
+/// What happened, for a log or to keep a copy of the table. No more than 8 events wait to be polled; the oldest go first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A mapping is open.
+    Opened(Mapping),
+    /// The lease of an open mapping began anew.
+    Renewed(Mapping),
+    /// A mapping is gone.
+    Closed {
+        /// As it was.
+        mapping: Mapping,
+        /// Why.
+        cause: CloseCause,
+    },
+    /// A request was refused.
+    Refused {
+        /// Who asked.
+        client: Ipv4Addr,
+        /// For which protocol.
+        protocol: Protocol,
+        /// For which port of its own.
+        internal_port: u16,
+        /// The result in its answer.
+        refusal: Refusal,
+    },
+    /// Events were lost, since nobody polled them.
+    Missed,
+}
+
+/// Why a mapping is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum CloseCause {
+    /// It was deleted by its client, or its lease ended, or the table was cleared.
+    Removed,
+    /// The NAT did not take it on, or lost it.
+    NatFailed,
+}
+
+/// A mapping in the gateway's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Mapping {
+    /// The mapping.
+    pub mapping: NatMapping,
+    /// When its lease ends; `None` if the administrator made it.
+    pub expires: Option<Instant>,
+}
+
+/// Whether the gateway speaks, and of what by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Service {
+    /// NAT is switched off: nothing is answered or announced (section 3.8). No deadline.
+    Off,
+    /// Requests are answered; nothing is to be announced. No deadline.
+    Answering,
+    /// Requests are answered, and a row of announcements is under way (section 3.2.1). Deadline: `next_at`, which waits for an
+    /// external address where there is none.
+    Announcing {
+        /// How many of the row were sent.
+        sent: u8,
+        next_at: Instant,
+    },
 }
 
 /// Outputs.
 impl<const N: usize> Gateway<N> {
     /// The next thing to do at `now`: lets time come to `now` first, then drains what is to be sent, then what the NAT is to do,
-    /// then what is to be told.
+    /// then what happened.
     #[must_use]
     pub fn poll(&mut self, now: Instant) -> Output {
         self.handle_timeout(now);
@@ -70,12 +128,14 @@ impl<const N: usize> Gateway<N> {
     pub fn poll_nat(&mut self) -> Option<NatRequest> {
         let index = self.table.dequeue()?;
         let entry = self.table.get_mut(index)?;
-        let is_install = entry.phase == Phase::ToInstall;
-        entry.phase = if is_install { Phase::Installing } else { Phase::Removing };
-        entry.set_outdated(false);
+        entry.phase = match entry.phase {
+            Phase::ToRemove => Phase::Removing,
+            Phase::ToUpdate => Phase::Updating,
+            _ => Phase::Installing,
+        };
         let entry = self.table.get(index)?;
         let mapping = nat_mapping(self.table.key_of(entry)?, entry);
-        Some(if is_install { NatRequest::Install(mapping) } else { NatRequest::Remove(mapping) })
+        Some(if entry.phase == Phase::Removing { NatRequest::Remove(mapping) } else { NatRequest::Install(mapping) })
     }
 
     /// The next thing that happened, if there is any.
@@ -93,41 +153,58 @@ impl<const N: usize> Gateway<N> {
             return Some(Instant::ZERO);
         }
         let announcement = self.next_announcement();
-        let Some((_, look)) = self.table.first_look() else { return announcement };
-        let look = Instant::from_secs(look.into());
-        Some(announcement.map_or(look, |announcement| look.min(announcement)))
+        let Some((_, check)) = self.table.first_check() else { return announcement };
+        let check = Instant::from_secs(check.into());
+        Some(announcement.map_or(check, |announcement| check.min(announcement)))
     }
 }
 
 impl<const N: usize> Gateway<N> {
-    /// Begins a row of announcements, the first at once.
+    /// Begins a row of announcements, the first at once. Switching NAT on begins one as well, so that none has to be remembered
+    /// while it is off.
     pub(super) fn announce(&mut self, now: Instant) {
-        self.announcing = Some(Announcing { sent: 0, next_at: now });
+        if self.service != Service::Off {
+            self.service = Service::Announcing { sent: 0, next_at: now };
+        }
     }
 
-    /// When the next announcement is due; without an external address, or with NAT switched off, there is none.
+    /// When the next announcement is due; without an external address there is none.
     pub(super) fn next_announcement(&self) -> Option<Instant> {
-        self.external_address?;
-        self.announcing.filter(|_| self.is_on).map(|announcing| announcing.next_at)
+        match self.service {
+            Service::Announcing { next_at, .. } if self.external_address.is_some() => Some(next_at),
+            _ => None,
+        }
     }
 
     #[inline(never)] // seldom due
     fn put_announcement(&mut self, now: Instant) {
-        let (Some(address), Some(Announcing { sent, next_at })) = (self.external_address, self.announcing) else {
-            return;
-        };
+        let Service::Announcing { sent, next_at } = self.service else { return };
+        let Some(address) = self.external_address else { return };
         let gap = Span::from_millis(FIRST_GAP_MS.wrapping_shl(sent.into()));
         let sent = sent.saturating_add(1);
-        self.announcing = (sent < ANNOUNCEMENTS).then(|| Announcing {
-            sent,
+        self.service = if sent < ANNOUNCEMENTS {
             // A driver that comes late does not make them a burst.
-            next_at: next_at.max(now) + gap,
-        });
+            Service::Announcing { sent, next_at: next_at.max(now) + gap }
+        } else {
+            Service::Answering
+        };
         let to = SocketAddrV4::new(ANNOUNCEMENT_GROUP, ANNOUNCEMENT_PORT);
         let response = Response::ExternalAddress { epoch: self.epoch(now), address };
         self.put(to, TransmitKind::Announcement, &response);
     }
+
+    pub(super) fn push_event(&mut self, event: Event) {
+        if self.events.is_full() {
+            self.events.pop_front();
+            if let Some(oldest) = self.events.front_mut() {
+                *oldest = Event::Missed;
+            }
+        }
+        // There is room now.
+        let _ = self.events.push_back(event);
+    }
 }
 
+pub(super) const MOST_EVENTS: usize = 8;
 const ANNOUNCEMENTS: u8 = 10;
 const FIRST_GAP_MS: u32 = 250;

@@ -3,9 +3,9 @@
 use core::net::SocketAddrV4;
 
 use super::answer::{Asked, ReplyTo};
-use super::event::Event;
-use super::table::{Key, PendingReply, Phase};
-use super::{Gateway, mapping_of, seconds};
+use super::output::{Event, Service};
+use super::table::{Key, Owner, PendingReply, Phase};
+use super::{Gateway, Grants, mapping_of, seconds};
 use crate::datagram::{Discard, SocketId};
 use crate::time::Instant;
 use crate::wire::{DecodeError, Protocol, Refusal, Request};
@@ -27,7 +27,7 @@ impl<const N: usize> Gateway<N> {
         from: SocketAddrV4,
         bytes: &[u8],
     ) -> Result<(), Discard> {
-        if !self.is_on {
+        if self.service == Service::Off {
             return Err(Discard::SwitchedOff);
         }
         if !self.may_be_client(from) {
@@ -70,12 +70,12 @@ impl<const N: usize> Gateway<N> {
     /// Time has come to `now`: leases end. To be called when [`poll_timeout`](Self::poll_timeout) says so, and harmless at any time.
     pub fn handle_timeout(&mut self, now: Instant) {
         let now = seconds(now);
-        // Each mapping is looked at twice at most.
+        // Each lease is checked twice at most.
         for _ in 0..N.saturating_mul(2) {
-            let Some((index, look)) = self.table.first_look().filter(|&(_, look)| look <= now) else { return };
-            let expires = self.table.get(index).map_or(look, |entry| entry.expires);
-            if expires > look {
-                self.table.move_look(index, expires);
+            let Some((index, check)) = self.table.first_check().filter(|&(_, check)| check <= now) else { return };
+            let expires = self.table.get(index).map_or(check, |entry| entry.expires);
+            if expires > check {
+                self.table.move_check(index, expires);
             } else {
                 self.mark_for_removal(index);
             }
@@ -86,7 +86,7 @@ impl<const N: usize> Gateway<N> {
 impl<const N: usize> Gateway<N> {
     /// Section 3.3.
     fn map(&mut self, asked: &Asked, suggested: u16, lifetime: u32) {
-        if !self.is_mapping_allowed || asked.key.internal_port == 0 {
+        if self.grants == Grants::Nothing || asked.key.internal_port == 0 {
             return self.refuse(asked, Refusal::NotAuthorized);
         }
         if self.external_address.is_none() {
@@ -106,20 +106,20 @@ impl<const N: usize> Gateway<N> {
     /// A mapping that exists is granted again, on the port it has (section 3.3).
     fn map_again(&mut self, asked: &Asked, index: u16, lifetime: u32) {
         let Some(entry) = self.table.get_mut(index) else { return };
-        let was_wanted = entry.is_wanted();
-        entry.set_wanted(true);
-        if entry.phase == Phase::Open && was_wanted {
+        if entry.phase == Phase::Open && entry.is_wanted() {
             let external_port = entry.external_port;
             if !entry.is_static() {
                 self.renew(asked.at, index, lifetime);
             }
             return self.grant(asked, external_port, lifetime);
         }
+        if !entry.is_static() {
+            entry.set_owner(Owner::Client);
+        }
         let was_to_go = entry.pending_reply() == PendingReply::DeletionOfAll;
         if entry.phase == Phase::Open {
             // Its removal failed, and the external address may have changed since: it is brought up to date.
-            entry.set_standing(true);
-            self.table.enqueue(index, Phase::ToInstall);
+            self.table.enqueue(index, Phase::ToUpdate);
         }
         self.reply_when_installed(asked, index, lifetime);
         if was_to_go {
@@ -140,13 +140,13 @@ impl<const N: usize> Gateway<N> {
         let expires = seconds(at).saturating_add(lifetime).saturating_add(1);
         let Some(entry) = self.table.get_mut(index) else { return };
         entry.expires = expires;
-        // A later end is found when the heap looks next; an earlier one must not be missed. `<=` would move a look to where it is.
+        // A later end is found at the next check; an earlier one must not be missed. `<=` would move a check to where it is.
         if expires < entry.term {
-            self.table.move_look(index, expires);
+            self.table.move_check(index, expires);
         }
-        let told = self.table.get(index).and_then(|entry| Some(mapping_of(self.table.key_of(entry)?, entry)));
-        if let Some(mapping) = told {
-            self.tell(Event::Renewed(mapping));
+        let renewed = self.table.get(index).and_then(|entry| Some(mapping_of(self.table.key_of(entry)?, entry)));
+        if let Some(mapping) = renewed {
+            self.push_event(Event::Renewed(mapping));
         }
     }
 
@@ -167,7 +167,7 @@ impl<const N: usize> Gateway<N> {
 
     /// Any port that is allowed and free, from a random one on.
     fn any_port(&mut self, key: &Key) -> Option<u16> {
-        if self.are_ports_used_up {
+        if self.grants == Grants::CompanionPorts {
             return self.companion_port(key);
         }
         let (low, high) = (self.config.ports.low(), self.config.ports.high());
@@ -187,7 +187,7 @@ impl<const N: usize> Gateway<N> {
             }
             port = if port < high { port.saturating_add(1) } else { low };
             if port == start {
-                self.are_ports_used_up = true;
+                self.grants = Grants::CompanionPorts;
                 return None;
             }
         }

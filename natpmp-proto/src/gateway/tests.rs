@@ -158,7 +158,7 @@ impl<const N: usize> Rig<N> {
         panic!("the NAT is asked without end");
     }
 
-    /// All that is told.
+    /// All events that wait.
     pub(super) fn events(&mut self) -> Vec<Event> {
         std::iter::from_fn(|| self.gateway.poll_event()).collect()
     }

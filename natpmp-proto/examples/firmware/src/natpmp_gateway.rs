@@ -21,7 +21,7 @@ pub trait Nat {
     /// [`Output::Nat`] said, and pass it to [`Gateway::handle_nat`] with the outcome.
     ///
     /// # Errors
-    /// It could not: the client is told so.
+    /// It could not: the client gets result 3 or 4.
     fn apply(&mut self, now: Instant, request: &NatRequest) -> Result<(), NatFailure>;
 }
 
@@ -71,7 +71,7 @@ impl<'a, const N: usize> NatPmpGateway<'a, N> {
             match self.gateway.poll(now) {
                 Output::Transmit(transmit) => self.transmit(now, socket, &transmit, &[]),
                 Output::Nat(request) => {
-                    // Only when the NAT has it is the client told yes.
+                    // The client gets its yes only when the NAT has it.
                     let outcome = nat.apply(now, &request);
                     self.gateway.handle_nat(now, &request, outcome);
                 }
@@ -172,7 +172,7 @@ impl Default for Storage {
 
 /// The only one.
 const SOCKET: SocketId = SocketId(0);
-/// Requests have 12 bytes, and those of PCP, which are told that this is NAT-PMP, 60 as a rule.
+/// Requests have 12 bytes, and those of PCP, which get the answer that this is NAT-PMP, 60 as a rule.
 const LARGEST: usize = 128;
 /// A host that has asked answers ARP within some milliseconds, and asks again after 250.
 const STALE: Duration = Duration::from_millis(100);

@@ -170,3 +170,24 @@ fn a_mapping_that_is_being_installed_when_the_address_changes_is_brought_up_to_d
     rig.pass(1);
     assert!(matches!(rig.nat(), NatRequest::Remove(_)));
 }
+
+/// G06: also what was open before, and is brought up to date for an address that is gone by then.
+#[test]
+fn a_mapping_that_is_being_updated_when_the_address_changes_again_is_updated_again() {
+    let mut rig = Rig::new();
+    rig.opens(client(2), &map(UDP, 4000, 4000, 60));
+    rig.gateway.set_external_address(rig.now, Some(OTHER_ADDRESS));
+    let update = rig.nat();
+    for address in [ADDRESS, OTHER_ADDRESS] {
+        rig.gateway.set_external_address(rig.now, Some(address));
+        rig.nat_is_left_alone();
+        assert_eq!(rig.open_ports(), [4000], "the NAT has it all the time");
+    }
+    assert_eq!(rig.done(&update), None);
+    assert_eq!(rig.nat(), update, "it may have been made for an address before");
+    assert_eq!(rig.done(&update), None);
+    rig.nat_is_left_alone();
+    rig.pass(60).nat_is_left_alone();
+    rig.pass(1);
+    assert!(matches!(rig.nat(), NatRequest::Remove(_)), "its lease went on");
+}

@@ -42,7 +42,7 @@ pub struct Net<const N: usize> {
     pub(super) queue: BinaryHeap<Reverse<Due>>,
     pub(super) numbers: BTreeMap<Ipv4Addr, usize>,
     /// How many requests came from each address that were not answered.
-    pub(super) owed: BTreeMap<SocketAddrV4, u64>,
+    pub(super) unanswered: BTreeMap<SocketAddrV4, u64>,
 }
 
 impl<const N: usize> Net<N> {
@@ -63,7 +63,7 @@ impl<const N: usize> Net<N> {
             down_until: Instant::ZERO,
             random: Random::new(seed),
             queue: BinaryHeap::new(),
-            owed: BTreeMap::new(),
+            unanswered: BTreeMap::new(),
         };
         net.gateway.start(net.now, 0);
         net.gateway.set_external_address(net.now, Some(ADDRESS));
@@ -138,7 +138,7 @@ impl<const N: usize> Net<N> {
         let (address, epoch, off_at) = (self.gateway.external_address(), self.gateway.epoch(self.now), self.now);
         *self.gateway = Gateway::new(self.config);
         self.nat.forget();
-        self.owed.clear();
+        self.unanswered.clear();
         self.down_until = self.now + pause;
         self.run_for(pause);
         let away = u32::try_from(self.now.saturating_since(off_at).as_secs()).expect("a time of this run");

@@ -49,7 +49,7 @@ fn main() -> ! {
         }
         let wake = loop {
             match natpmp.poll(now, &mut sockets, &mut nat) {
-                Next::Event(event) => tell(now, &event),
+                Next::Event(event) => log_event(now, &event),
                 Next::Wait(until) => break until,
             }
         };
@@ -61,7 +61,7 @@ fn main() -> ! {
     }
 }
 
-/// The internal side came up or went down. Having booted is told when there is somebody to hear it.
+/// The internal side came up or went down. The boot is announced when there is somebody to receive it.
 fn take(now: Instant, change: Change, natpmp: &mut NatPmpGateway<'_, 64>) {
     match change {
         Change::Up(address, _) => {
@@ -100,7 +100,7 @@ impl Nat for Recorder {
     }
 }
 
-fn tell(now: Instant, event: &Event) {
+fn log_event(now: Instant, event: &Event) {
     match event {
         Event::Renewed(renewed) => {
             let NatMapping { protocol, internal, external_port } = renewed.mapping;

@@ -109,10 +109,10 @@ impl Run {
                         if row.is_wanted { vec![refusal] } else { vec![None, refusal] }
                     }
                     Some((to, Awaited::Deletion)) => vec![Some((to, self.deletion(key)))],
-                    // Nobody can have been told of a static one that never was.
+                    // Nobody can have an answer about a static one that never was.
                     None if row.is_wanted && row.is_static && !row.is_held => vec![None],
                     None if row.is_wanted => {
-                        // G06, G19: its client is not there to be told.
+                        // G06, G19: its client is not there to be answered.
                         self.epoch = (self.now, 0);
                         self.begin_row();
                         vec![None]

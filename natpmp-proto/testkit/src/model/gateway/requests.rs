@@ -129,7 +129,7 @@ impl Run {
         assert_eq!(*said, Said::AfterNat, "G13: success before the NAT has removed it");
         let is_part_of_all = self.deletions.values().any(|all| all.left.contains(key));
         row.awaiting = (!is_part_of_all).then_some((from, Awaited::Deletion));
-        row.doom();
+        row.mark_for_removal();
     }
 
     pub(super) fn judge_deletion_of_all(&mut self, from: Asker, protocol: Protocol, said: &Said) {
@@ -146,7 +146,7 @@ impl Run {
             } else {
                 left.insert(*key);
                 row.awaiting = None;
-                row.doom();
+                row.mark_for_removal();
             }
         }
         let all = All { to: from, left, has_static, has_failed };

@@ -85,7 +85,7 @@ impl Row {
         }
     }
 
-    pub(super) fn doom(&mut self) {
+    pub(super) fn mark_for_removal(&mut self) {
         self.is_wanted = false;
         if self.asked.is_none() {
             self.is_queued = true;
