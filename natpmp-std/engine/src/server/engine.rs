@@ -391,3 +391,6 @@ const STEPS_IN_A_TURN: usize = 8;
 const INPUTS_IN_A_STEP: usize = 32;
 /// The machine's clock goes on while the host sleeps, and the timers of an adapter may not.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;
