@@ -168,13 +168,14 @@ impl<S: DatagramSocket> ServerEngine<S> {
         self.shared.with(|state, _| state.stop());
     }
 
+    /// Starts the machine, and gives the NAT the mappings from before the start.
     fn start_machine(&mut self, locals: &[LocalAddress], epoch: u32) {
         let external = self.interfaces.external(locals);
         let shared = Arc::clone(&self.shared);
         shared.with(|state, now| {
             state.gateway.start(now, epoch);
             self.set_external_address(state, now, external);
-            // The NAT gets all mappings from before the start in its first call. All else waits for the first turn.
+            // Only these requests: the announcement and the events wait for the first turn.
             while let Some(request) = state.gateway.poll_nat() {
                 self.nat.request(request, &mut state.pending_wakers);
             }
@@ -196,38 +197,90 @@ impl<S: DatagramSocket> ServerEngine<S> {
         }
         // First, so that what the owner has asked for counts for a client that asks later.
         self.handle_commands(state, now);
-        let has_datagrams = self.receive(state, now, buffer);
-        let has_outcomes = self.handle_outcomes(state, now);
-        if state.lifecycle == Lifecycle::Stopping {
-            self.dispatch_events(state);
-            self.begin_end(state, now);
-            return self.end_state();
-        }
         if let Some(locals) = locals {
             self.follow_interfaces(state, now, &locals);
         }
-        let deadline = self.drain(state, now, &[]);
-        self.dispatch_events(state);
+        let (deadline, has_more) = self.handle_inputs(state, now, buffer);
+        state.events.push_all(&self.events, &mut state.pending_wakers);
+        self.events.clear();
+        if state.lifecycle == Lifecycle::Stopping {
+            self.begin_end(state, now);
+            return self.end_state();
+        }
         if self.save_at.is_some_and(|at| at <= now) {
             self.save(state, now, false);
         }
-        if has_datagrams || has_outcomes {
+        if has_more {
             return Step::Continue;
         }
         Step::Wait([deadline, self.save_at, self.interfaces.deadline()].into_iter().flatten().min())
     }
 
-    /// Does everything that the machine says, and returns when it has to be polled again. `request` is the datagram that the machine
-    /// was given last, if it was given one just now.
-    fn drain(&mut self, state: &mut SharedState, now: Instant, request: &[u8]) -> Option<Instant> {
-        loop {
+    /// Does everything that the machine says, and gives it the next input whenever it has nothing more to say, within the bounds of a
+    /// step. Returns when the machine has to be polled again, and whether there may be more input.
+    fn handle_inputs(&mut self, state: &mut SharedState, now: Instant, buffer: &mut [u8]) -> (Option<Instant>, bool) {
+        let mut left = InputsLeft { datagrams: INPUTS_IN_A_STEP, outcomes: INPUTS_IN_A_STEP, socket: 0 };
+        // Of the request in the buffer.
+        let mut length = 0;
+        let deadline = loop {
             match state.gateway.poll(now) {
-                Output::Transmit(transmit) => self.sockets.send(&transmit, request),
+                Output::Transmit(transmit) => self.sockets.send(&transmit, buffer.get(..length).unwrap_or_default()),
                 Output::Nat(request) => self.nat.request(request, &mut state.pending_wakers),
                 Output::Event(event) => self.handle_event(state, now, event),
-                Output::Wait(deadline) => return deadline,
+                Output::Wait(deadline) => {
+                    if let Some(of_request) = self.handle_datagram(state, now, &mut left, buffer) {
+                        length = of_request;
+                    } else if !self.handle_outcome(state, now, &mut left) {
+                        break deadline;
+                    }
+                }
+            }
+        };
+        if left.datagrams == 0 {
+            // A flood at this socket must not keep the engine from the others.
+            self.sockets.rotate();
+        }
+        (deadline, left.datagrams == 0 || left.outcomes == 0)
+    }
+
+    /// Gives the machine the next datagram, and returns its length; `None` if there is none, or none more in this step.
+    fn handle_datagram(
+        &mut self,
+        state: &mut SharedState,
+        now: Instant,
+        left: &mut InputsLeft,
+        buffer: &mut [u8],
+    ) -> Option<usize> {
+        while left.datagrams > 0 && left.socket < self.sockets.len() {
+            let received = self.sockets.receive(left.socket, buffer);
+            if matches!(received, Received::Nothing) {
+                left.socket = left.socket.saturating_add(1);
+                continue;
+            }
+            left.datagrams = left.datagrams.saturating_sub(1);
+            let Received::Datagram(socket, from, bytes) = received else { continue };
+            if self.admission.admits(now, self.sockets.local(left.socket), *from.ip(), &self.shared.dropped) {
+                let result = state.gateway.handle_datagram(now, socket, from, bytes);
+                log::debug!("from {from}: {bytes:02x?}: {result:?}");
+                return Some(bytes.len());
             }
         }
+        None
+    }
+
+    /// Gives the machine the next outcome of the NAT; `false` if there is none, or none more in this step.
+    fn handle_outcome(&mut self, state: &mut SharedState, now: Instant, left: &mut InputsLeft) -> bool {
+        if left.outcomes == 0 {
+            return false;
+        }
+        let Some((request, outcome)) = self.nat.next_outcome() else { return false };
+        left.outcomes = left.outcomes.saturating_sub(1);
+        if let Err(failure) = outcome {
+            log::warn!("{request:?}: {failure}");
+        }
+        self.unconfirmed.settle(request.mapping());
+        state.gateway.handle_nat(now, &request, outcome);
+        true
     }
 
     fn handle_commands(&mut self, state: &mut SharedState, now: Instant) {
@@ -256,51 +309,6 @@ impl<S: DatagramSocket> ServerEngine<S> {
         }
     }
 
-    /// Hands what the sockets have received to the machine. `true` if there may be more.
-    fn receive(&mut self, state: &mut SharedState, now: Instant, buffer: &mut [u8]) -> bool {
-        let mut index = 0;
-        for _ in 0..INPUTS_IN_A_STEP {
-            while !self.receive_one(state, now, index, buffer) {
-                index = index.saturating_add(1);
-                if index >= self.sockets.len() {
-                    return false;
-                }
-            }
-        }
-        // A flood at this socket must not keep the engine from the others.
-        self.sockets.rotate();
-        true
-    }
-
-    /// Handles a datagram of one of the sockets, and sends the answer. `false` if it has none.
-    fn receive_one(&mut self, state: &mut SharedState, now: Instant, index: usize, buffer: &mut [u8]) -> bool {
-        let (socket, from, bytes) = match self.sockets.receive(index, buffer) {
-            Received::Datagram(socket, from, bytes) => (socket, from, bytes),
-            Received::Error => return true,
-            Received::Nothing => return false,
-        };
-        if self.admission.admits(now, self.sockets.local(index), *from.ip(), &self.shared.dropped) {
-            let result = state.gateway.handle_datagram(now, socket, from, bytes);
-            log::debug!("from {from}: {bytes:02x?}: {result:?}");
-            self.drain(state, now, bytes);
-        }
-        true
-    }
-
-    /// Hands outcomes of the NAT to the machine. `true` if there may be more.
-    fn handle_outcomes(&mut self, state: &mut SharedState, now: Instant) -> bool {
-        for _ in 0..INPUTS_IN_A_STEP {
-            let Some((request, outcome)) = self.nat.next_outcome() else { return false };
-            if let Err(failure) = outcome {
-                log::warn!("{request:?}: {failure}");
-            }
-            self.unconfirmed.settle(request.mapping());
-            state.gateway.handle_nat(now, &request, outcome);
-            self.drain(state, now, &[]);
-        }
-        true
-    }
-
     /// The addresses of this host are these now.
     fn follow_interfaces(&mut self, state: &mut SharedState, now: Instant, locals: &[LocalAddress]) {
         self.admission.update_addresses(locals);
@@ -327,6 +335,7 @@ impl<S: DatagramSocket> ServerEngine<S> {
         self.save_at = Some(now);
     }
 
+    /// Notes what the subscribers are to get at the end of the step, and when the file is to have it.
     fn handle_event(&mut self, state: &SharedState, now: Instant, event: Event) {
         if let Some(time) = save_within(&event, state.gateway.len()) {
             self.save_at = Some(self.save_at.map_or(now + time, |at| at.min(now + time)));
@@ -334,12 +343,7 @@ impl<S: DatagramSocket> ServerEngine<S> {
         self.events.push(event);
     }
 
-    /// Gives the subscribers what the machine has said in this step.
-    fn dispatch_events(&mut self, state: &mut SharedState) {
-        state.events.push_all(&self.events, &mut state.pending_wakers);
-        self.events.clear();
-    }
-
+    /// Has the state written, unless it is kept in no file.
     fn save(&mut self, state: &mut SharedState, now: Instant, is_final: bool) {
         self.save_at = None;
         if let Some(saver) = &self.saver {
@@ -361,10 +365,18 @@ impl<S: DatagramSocket> ServerEngine<S> {
         self.nat.end();
     }
 
+    /// What a step comes to while the end is under way.
     fn end_state(&mut self) -> Step {
         let is_over = self.nat.is_over() && self.saver.as_mut().is_none_or(Saver::is_over);
         if is_over { Step::End } else { Step::WaitForThreads }
     }
+}
+
+/// How many inputs a step still takes, and the place of the socket that it reads.
+struct InputsLeft {
+    datagrams: usize,
+    outcomes: usize,
+    socket: usize,
 }
 
 impl<S: DatagramSocket> Drop for ServerEngine<S> {
@@ -385,8 +397,8 @@ fn allocate_gateway(config: Config) -> io::Result<Box<Gateway<SERVER_CAPACITY>>>
 }
 
 const STACK_SIZE: usize = 32 << 20;
-/// So often the engine takes the lock in a turn, each time for so many datagrams and outcomes: whoever else wants the lock comes in
-/// between.
+/// So often the engine takes the lock in a turn, each time for so many datagrams and so many outcomes: whoever else wants the lock
+/// comes in between.
 const STEPS_IN_A_TURN: usize = 8;
 const INPUTS_IN_A_STEP: usize = 32;
 /// The machine's clock goes on while the host sleeps, and the timers of an adapter may not.
