@@ -61,10 +61,7 @@ mod kept;
 mod poller;
 #[cfg(feature = "server")]
 pub mod server;
-#[cfg(feature = "server")]
-mod server_worker;
 mod subscription;
-mod wait;
 mod worker;
 
 pub use client::{Builder, Client};

@@ -3,10 +3,11 @@
 use core::net::SocketAddrV4;
 
 use super::Client;
-use super::event::{Discard, LossCause, Received, RequestError};
+use super::event::{LossCause, Received, RequestError};
 use super::exchange::{Ask, Exchange, Key, Meaning};
 use super::external::Inquiry;
 use super::slot::Slot;
+use crate::datagram::Discard;
 use crate::epoch::Epoch;
 use crate::time::{Instant, Span};
 use crate::wire::{DecodeError, Refusal, Response};

@@ -44,8 +44,8 @@ use exchange::{Ask, Exchange, Key};
 use external::{External, Inquiry};
 use slot::Slot;
 
-pub use event::{Discard, Ending, Event, LossCause, MapError, MappingState, MappingStatus, Received, RequestError};
-pub use output::{Output, Transmit};
+pub use event::{Ending, Event, LossCause, MapError, MappingState, MappingStatus, Received, RequestError};
+pub use output::Output;
 
 /// The client machine, for up to `N` mappings. It does no IO and asks no clock: see the [crate's front page](crate) for the loop that runs it.
 ///

@@ -1,13 +1,12 @@
 //! Outputs: what to send, what to report, and when to come back.
 
-use core::net::SocketAddrV4;
-
 use super::event::Event;
 use super::exchange::{Ask, Exchange};
 use super::external::{CHECK_PAUSE, Inquiry};
 use super::{Client, GatewayReport};
+use crate::datagram::{Transmit, TransmitKind};
 use crate::time::Instant;
-use crate::wire::{Encoded, Request};
+use crate::wire::Request;
 
 /// What is to be done next, in this order: send everything, then take every event, then wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,17 +17,6 @@ pub enum Output {
     Event(Event),
     /// Nothing more at present. Poll again after the next input, or when this moment has come; `None`: only after an input or a command.
     Wait(Option<Instant>),
-}
-
-/// A datagram to be sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Transmit {
-    /// The gateway.
-    pub to: SocketAddrV4,
-    /// The packet.
-    pub payload: Encoded,
-    /// How often this request was sent before in the present run of its schedule: 0 for the first time.
-    pub resends: u8,
 }
 
 /// Outputs.
@@ -115,7 +103,7 @@ impl<const N: usize> Client<N> {
             self.external.check_at = now + CHECK_PAUSE;
         }
         let payload = self.request(ask).ok_or(Some(exchange.deadline))?.encode();
-        Ok(Transmit { to: self.gateway, payload, resends })
+        Ok(Transmit { to: self.gateway, kind: TransmitKind::Request { resends }, payload })
     }
 
     /// What comes first: the next request, or the end of a lease.

@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use natpmp_proto::Instant;
-use natpmp_proto::client::{Discard, Received, RequestError};
+use natpmp_proto::client::{Received, RequestError};
+use natpmp_proto::{Discard, Instant};
 
 use super::decode::{self, Meaning};
 use super::rules::Window;

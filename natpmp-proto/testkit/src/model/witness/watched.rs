@@ -3,8 +3,8 @@
 use std::net::SocketAddrV4;
 use std::ops::Deref;
 
-use natpmp_proto::client::{Discard, MapError, Received, RequestError, Transmit};
-use natpmp_proto::{Client, Event, Instant, MapRequest, Output, Protocol};
+use natpmp_proto::client::{MapError, Received, RequestError};
+use natpmp_proto::{Client, Discard, Event, Instant, MapRequest, Output, Protocol, Transmit};
 
 use super::{Rules, Witness};
 
