@@ -12,8 +12,8 @@ use super::farewell::Farewell;
 use super::sockets::{Received, Register, Sockets, Source};
 use super::state::{Core, NetworkError, Step};
 use super::{ClientOptions, ClientShared, Message};
+use crate::os::clock::Timer;
 use crate::os::network::{Network, NetworkChange, Routing, SystemRouting};
-use crate::os::timer::Timer;
 
 /// Carries datagrams and time to the machine of one client, however many mappings it has. Dropping it ends all calls that wait.
 pub struct ClientEngine<R: Register> {

@@ -5,4 +5,3 @@ pub(crate) mod clock;
 pub mod netlink;
 pub(crate) mod network;
 pub mod routes;
-pub(crate) mod timer;

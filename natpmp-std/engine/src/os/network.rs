@@ -33,7 +33,7 @@ pub(crate) trait Routing: Send {
     fn is_on_link(&self, address: Ipv4Addr) -> bool;
 
     /// Whether there was news since the last time; `None` if the system does not tell. `is_told`: there may be some to read.
-    fn take_news(&mut self, is_told: bool) -> Option<bool>;
+    fn take_changes(&mut self, is_told: bool) -> Option<bool>;
 }
 
 /// The gateway that is discovered, on this interface if one is named.
@@ -85,12 +85,12 @@ impl Routing for SystemRouting {
     }
 
     #[cfg(target_os = "linux")]
-    fn take_news(&mut self, is_told: bool) -> Option<bool> {
-        self.watch.as_ref().map(|watch| is_told && watch.take_news())
+    fn take_changes(&mut self, is_told: bool) -> Option<bool> {
+        self.watch.as_ref().map(|watch| is_told && watch.take_changes())
     }
 
     #[cfg(not(target_os = "linux"))]
-    fn take_news(&mut self, _is_told: bool) -> Option<bool> {
+    fn take_changes(&mut self, _is_told: bool) -> Option<bool> {
         None
     }
 }
@@ -144,7 +144,7 @@ impl Network {
 
     /// There may be a reason to look: the system says so, if `is_told` is, or else it `is_doubtful`.
     pub(crate) fn listen(&mut self, now: Instant, is_told: bool, is_doubtful: bool, gateway: SocketAddrV4) {
-        let news = self.routing.take_news(is_told);
+        let news = self.routing.take_changes(is_told);
         if news.unwrap_or(is_doubtful) {
             // Once what is changing has settled.
             self.look_by((now + SETTLING).max(self.quiet_until));

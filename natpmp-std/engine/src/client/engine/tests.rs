@@ -185,7 +185,7 @@ impl Routing for Fake {
         around.on_link.contains(&address) || around.elsewhere.contains(&address)
     }
 
-    fn take_news(&mut self, is_told: bool) -> Option<bool> {
+    fn take_changes(&mut self, is_told: bool) -> Option<bool> {
         Some(is_told && std::mem::take(&mut self.0.lock().unwrap().news))
     }
 }
@@ -206,7 +206,7 @@ impl Routing for Untold {
         Fake(Arc::clone(&self.0)).is_on_link(address)
     }
 
-    fn take_news(&mut self, _: bool) -> Option<bool> {
+    fn take_changes(&mut self, _: bool) -> Option<bool> {
         None
     }
 }

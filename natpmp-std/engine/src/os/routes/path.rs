@@ -42,7 +42,7 @@ pub(crate) fn path_to(address: Ipv4Addr, interface: Option<&str>, source: Option
 
 #[cfg(target_os = "linux")]
 fn is_neighbour(address: Ipv4Addr) -> bool {
-    is_neighbour_by_netlink(address).or_else(|_| linux::proc::is_on_link(address)).unwrap_or(false)
+    is_neighbour_by_netlink(address).or_else(|_| linux::is_on_link_by_proc(address)).unwrap_or(false)
 }
 
 #[cfg(target_os = "linux")]
