@@ -12,7 +12,7 @@ use std::time::Duration;
 #[cfg(unix)]
 use async_io::Async;
 use async_io::Timer;
-use natpmp_engine::client::{ClientEngine, ClientOptions, ClientShared, Register, Runner, Source, Wait};
+use natpmp_engine::client::{CallbackRunner, ClientEngine, ClientOptions, ClientShared, Register, Source, Wait};
 
 use crate::socket::Socket;
 
@@ -25,15 +25,15 @@ use crate::socket::Socket;
 #[must_use = "a client does nothing without its driver"]
 pub struct Driver {
     engine: ClientEngine<Registrar>,
-    callbacks: Runner,
+    callbacks: CallbackRunner,
     /// Where the engine has no timer of its own.
     timer: Option<Timer>,
 }
 
 impl Driver {
     pub(crate) fn new(settings: &ClientOptions) -> io::Result<Self> {
-        let engine = ClientEngine::new(settings, Registrar::default())?;
-        Ok(Self { engine, callbacks: Runner::default(), timer: None })
+        let (engine, callbacks) = ClientEngine::new(settings, Registrar::default())?;
+        Ok(Self { engine, callbacks, timer: None })
     }
 
     pub(crate) fn shared(&self) -> &Arc<ClientShared> {
@@ -100,9 +100,7 @@ impl Future for Driver {
             }
             has_more = driver.engine.receive();
             let next = driver.engine.drain();
-            for message in driver.engine.take_messages() {
-                driver.callbacks.run(message);
-            }
+            driver.callbacks.run_waiting();
             let Wait::For(until) = next else { return Poll::Ready(()) };
             wait = until;
         }

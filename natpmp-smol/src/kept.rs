@@ -1,7 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use natpmp_engine::client::Kept;
+use natpmp_engine::client::KeptHandle;
 use natpmp_proto::client::Ending;
 use natpmp_proto::{Mapping, Protocol};
 
@@ -11,10 +11,10 @@ use crate::{Error, KeptState};
 ///
 /// Dropping it deletes the mapping without waiting; [`stop`](Self::stop) waits and says whether that came through.
 #[must_use = "the mapping is deleted when this handle is dropped"]
-pub struct KeptMapping(Kept);
+pub struct KeptMapping(KeptHandle);
 
 impl KeptMapping {
-    pub(crate) const fn new(kept: Kept) -> Self {
+    pub(crate) const fn new(kept: KeptHandle) -> Self {
         Self(kept)
     }
 

@@ -6,16 +6,16 @@ use natpmp_proto::{Mapping, Protocol};
 
 use crate::Error;
 use crate::worker::wait;
-use natpmp_engine::client::{Kept, KeptState};
+use natpmp_engine::client::{KeptHandle, KeptState};
 
 /// A mapping that is kept for as long as this handle exists: renewed, and asked for again after every failure.
 ///
 /// Dropping it deletes the mapping without waiting; [`stop`](Self::stop) waits and says whether that came through.
 #[must_use = "the mapping is deleted when this handle is dropped"]
-pub struct KeptMapping(Kept);
+pub struct KeptMapping(KeptHandle);
 
 impl KeptMapping {
-    pub(crate) const fn new(kept: Kept) -> Self {
+    pub(crate) const fn new(kept: KeptHandle) -> Self {
         Self(kept)
     }
 

@@ -8,10 +8,10 @@ use log::{debug, warn};
 use natpmp_proto::Instant;
 use natpmp_proto::client::{MappingState, MappingStatus, Transmit};
 
-use super::farewell::Farewell;
+use super::previous_gateway::PreviousGateway;
 use super::sockets::{Received, Register, Sockets, Source};
-use super::state::{Core, NetworkError, Step};
-use super::{ClientOptions, ClientShared, Message};
+use super::state::{NetworkError, State, Step};
+use super::{CallbackRunner, ClientOptions, ClientShared};
 use crate::os::clock::Timer;
 use crate::os::network::{Network, NetworkChange, Routing, SystemRouting};
 
@@ -19,11 +19,11 @@ use crate::os::network::{Network, NetworkChange, Routing, SystemRouting};
 pub struct ClientEngine<R: Register> {
     shared: Arc<ClientShared>,
     sockets: Sockets<R>,
-    alarm: Timer,
+    timer: Timer,
     network: Network,
     clears_on_new_address: bool,
     /// To gateways that were left.
-    farewells: Vec<Farewell<R::Socket>>,
+    previous_gateways: Vec<PreviousGateway<R::Socket>>,
     /// A bit for each source that may have something to read. Most of the time there is none.
     readable: u8,
     buffer: Box<[u8]>,
@@ -39,11 +39,11 @@ pub enum Wait {
 }
 
 impl<R: Register> ClientEngine<R> {
-    /// Opens the sockets; those that cannot be had now are done without.
+    /// Opens the sockets, and does without those that cannot be had now. The adapter runs the callbacks where it likes.
     ///
     /// # Errors
     /// If the system has no timer.
-    pub fn new(settings: &ClientOptions, mut register: R) -> io::Result<Self> {
+    pub fn new(settings: &ClientOptions, mut register: R) -> io::Result<(Self, CallbackRunner)> {
         let routing = SystemRouting::new(&settings.addresses, &mut register);
         Self::with_routing(settings, register, Box::new(routing))
     }
@@ -52,8 +52,8 @@ impl<R: Register> ClientEngine<R> {
         settings: &ClientOptions,
         mut register: R,
         routing: Box<dyn Routing>,
-    ) -> io::Result<Self> {
-        let alarm = Timer::new(&mut register)?;
+    ) -> io::Result<(Self, CallbackRunner)> {
+        let timer = Timer::new(&mut register)?;
         let gateway = settings.config.gateway();
         let (sockets, announcements) = Sockets::new(register, settings.addresses.clone(), gateway);
         let network = Network::new(routing, gateway, settings.is_discovered);
@@ -65,16 +65,18 @@ impl<R: Register> ClientEngine<R> {
             Err(error) => debug!("announcements of the gateway cannot be heard yet: {error}"),
             Ok(()) => {}
         }
-        Ok(Self {
-            shared: ClientShared::new(settings, announcements.err().as_ref().map(NetworkError::of)),
+        let (shared, callbacks) = ClientShared::new(settings, announcements.err().as_ref().map(NetworkError::of));
+        let engine = Self {
+            shared,
             sockets,
-            alarm,
+            timer,
             network,
             clears_on_new_address: settings.clears_on_new_address,
-            farewells: Vec::new(),
+            previous_gateways: Vec::new(),
             readable: 0,
             buffer: vec![0; LONGEST_DATAGRAM].into(),
-        })
+        };
+        Ok((engine, callbacks))
     }
 
     /// What it shares with the handles of its client.
@@ -85,8 +87,8 @@ impl<R: Register> ClientEngine<R> {
 
     /// The sockets of this source that are open at present: all of them are to be waited for.
     pub fn sockets(&self, source: Source) -> impl Iterator<Item = &R::Socket> {
-        let farewells: &[_] = if source == Source::Farewells { &self.farewells } else { &[] };
-        self.sockets.socket(source).into_iter().chain(farewells.iter().map(|farewell| &farewell.socket))
+        let previous_gateways: &[_] = if source == Source::PreviousGateways { &self.previous_gateways } else { &[] };
+        self.sockets.socket(source).into_iter().chain(previous_gateways.iter().map(|previous| &previous.socket))
     }
 
     /// There may be something to read there. Nothing is read where that was not said, and it is remembered until all is read.
@@ -97,10 +99,10 @@ impl<R: Register> ClientEngine<R> {
     /// Does all that the machine has to do now.
     pub fn drain(&mut self) -> Wait {
         let shared = Arc::clone(&self.shared);
-        self.look_at_network();
+        self.check_network();
         let step = shared.with(|core, _| {
             // What is asked for there from now on is not to be deleted.
-            self.end_farewells(|farewell| farewell.gateway() == core.machine.gateway());
+            self.stop_deleting_at(|previous| previous.address() == core.machine.gateway());
             if std::mem::take(&mut core.is_socket_stale) {
                 self.sockets.set_gateway(core.machine.gateway());
             }
@@ -113,24 +115,24 @@ impl<R: Register> ClientEngine<R> {
                 }
             }
         });
-        self.sockets.clear_left();
-        let mut farewell: Option<Instant> = None;
-        self.farewells.retain_mut(|each| {
+        self.sockets.drop_retired();
+        let mut deletions: Option<Instant> = None;
+        self.previous_gateways.retain_mut(|each| {
             let deadline = each.drain(shared.now());
-            farewell = [farewell, deadline].into_iter().flatten().min();
+            deletions = [deletions, deadline].into_iter().flatten().min();
             deadline.is_some()
         });
-        let deadline = match (step, farewell) {
+        let deadline = match (step, deletions) {
             (None, None) => {
                 // The engine may live on; nobody waits for it in vain.
                 shared.with(|core, _| core.close());
                 return Wait::End;
             }
-            (deadline, farewell) => {
-                [deadline.flatten(), farewell, self.network.poll_timeout()].into_iter().flatten().min()
+            (deadline, deletions) => {
+                [deadline.flatten(), deletions, self.network.poll_timeout()].into_iter().flatten().min()
             }
         };
-        Wait::For(self.alarm.set(shared.now(), deadline))
+        Wait::For(self.timer.set(shared.now(), deadline))
     }
 
     /// How the adapter waits.
@@ -142,19 +144,13 @@ impl<R: Register> ClientEngine<R> {
     #[must_use]
     pub fn receive(&mut self) -> bool {
         let has_more = [Source::Request, Source::Announcements].map(|source| self.receive_on(source)).contains(&true);
-        has_more | self.receive_farewells()
+        has_more | self.receive_from_previous_gateways()
     }
 
     /// Packets cannot be waited for: whoever waits is told that nobody will answer.
     pub fn give_up(&mut self, error: &io::Error) {
         warn!("waiting for packets failed ({error}): the client ends");
         self.shared.with(|core, _| core.close());
-    }
-
-    /// What is to be passed to the [`Runner`](super::Runner) of the callbacks, in this order.
-    #[must_use]
-    pub fn take_messages(&mut self) -> Vec<Message> {
-        self.shared.with(|core, _| core.callbacks.take_messages())
     }
 
     fn receive_on(&mut self, source: Source) -> bool {
@@ -172,21 +168,23 @@ impl<R: Register> ClientEngine<R> {
                 }
                 Received::Unreachable => shared.with(|core, now| core.machine.handle_unreachable(now)),
                 Received::Down(error) => shared.with(|core, now| core.network_down(now, &error)),
-                Received::Datagram(from, bytes) => shared.with(|core, now| core.hear(now, source, from, bytes)),
+                Received::Datagram(from, bytes) => {
+                    shared.with(|core, now| core.handle_datagram(now, source, from, bytes))
+                }
             }
         }
         self.note_readable(source);
         true
     }
 
-    fn receive_farewells(&mut self) -> bool {
-        if !self.take_readable(Source::Farewells) {
+    fn receive_from_previous_gateways(&mut self) -> bool {
+        if !self.take_readable(Source::PreviousGateways) {
             return false;
         }
         let now = self.shared.now();
-        let answered = self.farewells.iter_mut().filter_map(|each| each.receive(now).then_some(())).count();
+        let answered = self.previous_gateways.iter_mut().filter_map(|each| each.receive(now).then_some(())).count();
         if answered > 0 {
-            self.note_readable(Source::Farewells);
+            self.note_readable(Source::PreviousGateways);
         }
         answered > 0
     }
@@ -198,7 +196,7 @@ impl<R: Register> ClientEngine<R> {
     }
 
     /// Follows the routes. The system is asked without the lock: it may take a while, where routes are many.
-    fn look_at_network(&mut self) {
+    fn check_network(&mut self) {
         let shared = Arc::clone(&self.shared);
         let (gateway, is_set, is_changed, is_doubtful) = shared.with(|core, _| {
             let gateway = core.machine.gateway();
@@ -211,23 +209,23 @@ impl<R: Register> ClientEngine<R> {
             self.network.fix(gateway);
         }
         if is_changed {
-            self.network.look_now(now);
+            self.network.check_now(now);
         }
         let is_told = self.take_readable(Source::Routes);
-        self.network.listen(now, is_told, is_doubtful, gateway);
+        self.network.note_reasons(now, is_told, is_doubtful, gateway);
         let Some(change) = self.network.handle_timeout(now, gateway) else { return };
         debug!("{change:?}");
         shared.with(|core, now| {
             // Unless the caller has set another one meanwhile.
             if core.machine.gateway() == gateway {
-                self.follow(core, now, change);
+                self.apply_network_change(core, now, change);
             }
         });
     }
 
-    fn follow(&mut self, core: &mut Core, now: Instant, change: NetworkChange) {
-        if change.is_old_on_link {
-            self.take_leave(core, now, core.machine.gateway());
+    fn apply_network_change(&mut self, core: &mut State, now: Instant, change: NetworkChange) {
+        if change.is_previous_on_link {
+            self.delete_at_previous_gateway(core, now, core.machine.gateway());
         }
         if let Some(gateway) = change.gateway {
             self.sockets.set_gateway(gateway);
@@ -242,26 +240,26 @@ impl<R: Register> ClientEngine<R> {
     }
 
     /// Has what is kept at this gateway deleted there.
-    fn take_leave(&mut self, core: &Core, now: Instant, gateway: SocketAddrV4) {
+    fn delete_at_previous_gateway(&mut self, core: &State, now: Instant, gateway: SocketAddrV4) {
         // What was made once is its maker's, and outlives the client; what is kept may have been granted without an answer.
         let is_there = |status: &MappingStatus| status.is_kept || status.state == MappingState::Closing;
         let mappings = core.machine.mappings().filter(is_there).map(|status| (status.protocol, status.internal_port));
         let mappings: Vec<_> = mappings.collect();
-        if mappings.is_empty() || self.farewells.len() >= MOST_FAREWELLS {
+        if mappings.is_empty() || self.previous_gateways.len() >= MOST_PREVIOUS_GATEWAYS {
             return;
         }
-        if let Ok(socket) = self.sockets.connect(Source::Farewells, gateway) {
-            self.farewells.push(Farewell::new(now, gateway, &mappings, socket));
+        if let Ok(socket) = self.sockets.connect(Source::PreviousGateways, gateway) {
+            self.previous_gateways.push(PreviousGateway::new(now, gateway, &mappings, socket));
         }
     }
 
-    fn end_farewells(&mut self, which: impl Fn(&Farewell<R::Socket>) -> bool) {
-        while let Some(index) = self.farewells.iter().position(&which) {
-            self.sockets.leave(self.farewells.remove(index).socket);
+    fn stop_deleting_at(&mut self, which: impl Fn(&PreviousGateway<R::Socket>) -> bool) {
+        while let Some(index) = self.previous_gateways.iter().position(&which) {
+            self.sockets.retire(self.previous_gateways.remove(index).socket);
         }
     }
 
-    fn send(&mut self, core: &mut Core, now: Instant, transmit: &Transmit) {
+    fn send(&mut self, core: &mut State, now: Instant, transmit: &Transmit) {
         debug!("to {}: {:?} (resends: {})", transmit.to, transmit.payload, transmit.resends);
         let Err(error) = self.sockets.send(now, &transmit.payload, transmit.resends) else { return };
         debug!("sending failed: {error}");
@@ -278,13 +276,7 @@ impl<R: Register> ClientEngine<R> {
 impl<R: Register> Drop for ClientEngine<R> {
     fn drop(&mut self) {
         self.shared.set_waker(Waker::noop());
-        let left = self.shared.with(|core, _| {
-            core.close();
-            std::mem::take(&mut core.callbacks).take_messages()
-        });
-        // They are dropped without the lock.
-        let mut runner = super::Runner::default();
-        left.into_iter().for_each(|message| runner.run(message));
+        self.shared.with(|core, _| core.close());
     }
 }
 
@@ -296,7 +288,7 @@ const fn bit(source: Source) -> u8 {
 const LONGEST_DATAGRAM: usize = 1_100;
 /// A flood on one socket keeps neither the machine from sending nor the other socket from being heard.
 /// Networks that come and go leave no more behind.
-const MOST_FAREWELLS: usize = 4;
+const MOST_PREVIOUS_GATEWAYS: usize = 4;
 const MOST_AT_ONCE: usize = 32;
 
 #[cfg(test)]

@@ -8,11 +8,11 @@ use std::time::Duration;
 use natpmp_proto::client::{Ending, Event, MappingState, MappingStatus};
 use natpmp_proto::{Instant, MapRequest, Mapping, Protocol};
 
-use super::callbacks::Callback;
+use super::callbacks::{Callback, CallbackRunner};
+use super::calls::{Answer, Awaited};
 use super::sockets::Addresses;
-use super::state::{Core, NetworkError};
-use super::waiters::{Answer, Awaited};
-use super::{Call, ClientOptions, Error, Kept};
+use super::state::{NetworkError, State};
+use super::{Call, ClientOptions, Error, KeptHandle};
 use crate::shared_machine::SharedMachine;
 use crate::{Announcement, EventQueue};
 
@@ -33,7 +33,7 @@ impl ClientHandle {
     /// The gateway's address and port.
     #[must_use]
     pub fn gateway(&self) -> SocketAddrV4 {
-        self.shared.look(|core, _| core.machine.gateway())
+        self.shared.read(|core, _| core.machine.gateway())
     }
 
     /// The local address that requests are sent from at present; `None` while the network is down.
@@ -45,7 +45,7 @@ impl ClientHandle {
     /// Why announcements are not heard.
     #[must_use]
     pub fn announcement_error(&self) -> Option<io::Error> {
-        self.shared.look(|core, _| core.announcement_error).map(NetworkError::to_error)
+        self.shared.read(|core, _| core.announcement_error).map(NetworkError::to_error)
     }
 
     /// The time on this client's clock.
@@ -57,7 +57,7 @@ impl ClientHandle {
     /// All mappings that the machine holds.
     #[must_use]
     pub fn mappings(&self) -> Vec<MappingStatus> {
-        self.shared.look(|core, _| match core.is_closed() {
+        self.shared.read(|core, _| match core.is_closed() {
             // What becomes of them nobody knows any more.
             true => Vec::new(),
             false => core.machine.mappings().collect(),
@@ -83,7 +83,7 @@ impl ClientHandle {
             let state = core.machine.mapping(protocol, port).map(|status| status.state);
             core.machine.map(now, request)?;
             if !matches!(state, Some(MappingState::Open { .. } | MappingState::Closed { .. })) {
-                core.owners.add_unheard(protocol, port);
+                core.owners.add_unreported(protocol, port);
             }
             Ok(None)
         })
@@ -126,7 +126,7 @@ impl ClientHandle {
     ///
     /// # Errors
     /// [`Error::BadArgument`], [`Error::AlreadyKept`], [`Error::Stopped`].
-    pub fn keep(self: &Arc<Self>, request: &MapRequest, callback: Option<Callback>) -> Result<Kept, Error> {
+    pub fn keep(self: &Arc<Self>, request: &MapRequest, callback: Option<Callback>) -> Result<KeptHandle, Error> {
         let (protocol, port) = (request.protocol(), request.internal_port());
         // One that is not taken on is dropped without the lock: it may hold a handle.
         let mut callback = callback;
@@ -139,12 +139,12 @@ impl ClientHandle {
             }
             core.machine.keep(now, request)?;
             if let Some(callback) = callback.take() {
-                core.callbacks.add(protocol, port, callback);
+                core.callbacks.add(protocol, port, callback, &mut core.pending_wakers);
                 core.watch_address(now);
             }
             Ok(core.owners.add(protocol, port))
         })?;
-        Ok(Kept::new(Arc::clone(self), protocol, port, owner))
+        Ok(KeptHandle::new(Arc::clone(self), protocol, port, owner))
     }
 
     /// What happens from now on.
@@ -191,7 +191,7 @@ impl ClientHandle {
 /// A goodbye for deletions that are under way, within the bound; a worker's end is waited for.
 impl Drop for ClientHandle {
     fn drop(&mut self) {
-        self.shared.command(|core, now| core.leave(now, self.goodbye));
+        self.shared.command(|core, now| core.begin_goodbye(now, self.goodbye));
         if let Some(worker) = self.worker.take() {
             // A worker that panicked has nothing more to say.
             let _ = worker.join();
@@ -201,15 +201,19 @@ impl Drop for ClientHandle {
 
 /// What the handles of a client share with its driver.
 pub struct ClientShared {
-    machine_lock: SharedMachine<Core>,
+    machine_lock: SharedMachine<State>,
     addresses: Addresses,
 }
 
 impl ClientShared {
-    pub(crate) fn new(settings: &ClientOptions, announcement_error: Option<NetworkError>) -> Arc<Self> {
-        let mut core = Core::new(settings.config);
+    pub(crate) fn new(
+        settings: &ClientOptions,
+        announcement_error: Option<NetworkError>,
+    ) -> (Arc<Self>, CallbackRunner) {
+        let (mut core, callbacks) = State::new(settings.config);
         core.announcement_error = announcement_error;
-        Arc::new(Self { machine_lock: SharedMachine::new(core), addresses: settings.addresses.clone() })
+        let shared = Self { machine_lock: SharedMachine::new(core), addresses: settings.addresses.clone() };
+        (Arc::new(shared), callbacks)
     }
 
     /// Who is to be woken when there is something to do.
@@ -218,17 +222,17 @@ impl ClientShared {
     }
 
     /// Gives the machine a command; the driver carries out what follows from it.
-    pub(crate) fn command<T>(&self, command: impl FnOnce(&mut Core, Instant) -> T) -> T {
+    pub(crate) fn command<T>(&self, command: impl FnOnce(&mut State, Instant) -> T) -> T {
         self.machine_lock.command(command)
     }
 
-    /// Looks, and changes nothing.
-    pub(crate) fn look<T>(&self, look: impl FnOnce(&Core, Instant) -> T) -> T {
-        self.machine_lock.with(|core, now| look(core, now))
+    /// Takes the lock and looks at the state, without a change.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&State, Instant) -> T) -> T {
+        self.machine_lock.with(|core, now| read(core, now))
     }
 
     /// Has the core for itself.
-    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut Core, Instant) -> T) -> T {
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut State, Instant) -> T) -> T {
         self.machine_lock.with(work)
     }
 
@@ -240,21 +244,5 @@ impl ClientShared {
     #[cfg(test)]
     pub(crate) fn sleep(&self, duration: Duration) {
         self.machine_lock.clock.sleep(duration);
-    }
-}
-
-impl Answer {
-    pub(crate) fn mapping(self) -> Option<Mapping> {
-        match self {
-            Self::Mapping(mapping) => Some(mapping),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn ending(self) -> Option<Ending> {
-        match self {
-            Self::Ended(ending) => Some(ending),
-            _ => None,
-        }
     }
 }

@@ -6,12 +6,11 @@ use std::time::Duration;
 use natpmp_proto::client::{self, Ending, MappingState};
 use natpmp_proto::{Mapping, Protocol};
 
-use super::calls::Call;
-use super::waiters::{Answer, Awaited};
+use super::calls::{Answer, Awaited, Call};
 use super::{ClientHandle, Error};
 
 /// A mapping that is kept for as long as this exists. Dropping it deletes the mapping, and does not wait for it.
-pub struct Kept {
+pub struct KeptHandle {
     handle: Arc<ClientHandle>,
     protocol: Protocol,
     internal_port: u16,
@@ -35,7 +34,7 @@ pub struct KeptState {
     pub external_address: Option<Ipv4Addr>,
 }
 
-impl Kept {
+impl KeptHandle {
     pub(crate) fn new(handle: Arc<ClientHandle>, protocol: Protocol, internal_port: u16, owner: u64) -> Self {
         Self { handle, protocol, internal_port, owner, is_stopped: false }
     }
@@ -55,7 +54,7 @@ impl Kept {
     /// Where it stands now.
     #[must_use]
     pub fn state(&self) -> KeptState {
-        self.handle.shared.look(|core, now| {
+        self.handle.shared.read(|core, now| {
             // Without a driver nobody knows.
             let status = core.machine.mapping(self.protocol, self.internal_port).filter(|_| !core.is_closed());
             let state = status.map(|status| status.state);
@@ -108,7 +107,7 @@ impl Kept {
         Call::begin(&self.handle, awaited, Some(self.handle.goodbye), Answer::ending, |core, now| {
             let is_owner = core.owners.remove(protocol, port, owner);
             if is_owner {
-                core.callbacks.remove(protocol, port);
+                core.callbacks.remove(protocol, port, &mut core.pending_wakers);
                 core.watch_address(now);
             }
             if !is_owner || core.machine.mapping(protocol, port).is_none() {
@@ -121,7 +120,7 @@ impl Kept {
     }
 }
 
-impl Drop for Kept {
+impl Drop for KeptHandle {
     fn drop(&mut self) {
         if self.is_stopped {
             return;
@@ -129,7 +128,7 @@ impl Drop for Kept {
         let (protocol, port) = (self.protocol, self.internal_port);
         self.handle.shared.command(|core, now| {
             if core.owners.remove(protocol, port, self.owner) {
-                core.callbacks.remove(protocol, port);
+                core.callbacks.remove(protocol, port, &mut core.pending_wakers);
                 core.watch_address(now);
                 // It has a slot, or is gone already: there is nothing to fail.
                 let _ = core.machine.mapping(protocol, port).map(|_| core.machine.unmap(now, protocol, port));
@@ -139,7 +138,7 @@ impl Drop for Kept {
 }
 
 /// What it is known by, and its state.
-impl fmt::Debug for Kept {
+impl fmt::Debug for KeptHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KeptMapping")
             .field("protocol", &self.protocol)

@@ -29,7 +29,7 @@ pub(crate) struct Sockets<R: Register> {
     last_use: Instant,
     announcements: Option<R::Socket>,
     /// Not used any more, and to be dropped without the lock: what waits for one may be the last of a task.
-    left: Vec<R::Socket>,
+    retired: Vec<R::Socket>,
 }
 
 /// How an adapter waits for sockets, and for whatever else there is.
@@ -60,8 +60,8 @@ pub enum Source {
     Request,
     /// The one that hears announcements.
     Announcements,
-    /// Those that are connected to gateways that were left.
-    Farewells,
+    /// Those that are connected to gateways which were asked before.
+    PreviousGateways,
     /// What the system tells of its routes.
     Routes,
     /// The timer. Nothing is read from it.
@@ -70,7 +70,7 @@ pub enum Source {
 
 impl Source {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Request, Self::Announcements, Self::Farewells, Self::Routes, Self::Timer];
+    pub const ALL: [Self; 5] = [Self::Request, Self::Announcements, Self::PreviousGateways, Self::Routes, Self::Timer];
 }
 
 /// What a socket had.
@@ -96,7 +96,7 @@ impl<R: Register> Sockets<R> {
             request: None,
             last_use: Instant::ZERO,
             announcements: None,
-            left: Vec::new(),
+            retired: Vec::new(),
         };
         let result = sockets.open_announcements();
         (sockets, result)
@@ -110,7 +110,7 @@ impl<R: Register> Sockets<R> {
     /// The way to the gateway is another one: what is open belongs to the one before.
     pub(crate) fn reopen(&mut self) -> io::Result<()> {
         self.forget_request();
-        self.left.extend(self.announcements.take());
+        self.retired.extend(self.announcements.take());
         self.open_announcements().inspect_err(|error| debug!("announcements of the gateway cannot be heard: {error}"))
     }
 
@@ -123,7 +123,7 @@ impl<R: Register> Sockets<R> {
         match source {
             Source::Request => self.request.as_ref(),
             Source::Announcements => self.announcements.as_ref(),
-            Source::Farewells | Source::Routes | Source::Timer => None,
+            Source::PreviousGateways | Source::Routes | Source::Timer => None,
         }
     }
 
@@ -170,17 +170,17 @@ impl<R: Register> Sockets<R> {
 
     /// Forgets a socket that failed.
     pub(crate) fn forget_request(&mut self) {
-        self.left.extend(self.request.take());
+        self.retired.extend(self.request.take());
     }
 
     /// One more that is not used any more.
-    pub(crate) fn leave(&mut self, socket: R::Socket) {
-        self.left.push(socket);
+    pub(crate) fn retire(&mut self, socket: R::Socket) {
+        self.retired.push(socket);
     }
 
     /// Drops what is not used any more.
-    pub(crate) fn clear_left(&mut self) {
-        self.left.clear();
+    pub(crate) fn drop_retired(&mut self) {
+        self.retired.clear();
     }
 
     fn open_announcements(&mut self) -> io::Result<()> {

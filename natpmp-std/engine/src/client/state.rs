@@ -6,21 +6,17 @@ use std::task::Waker;
 use std::time::Duration;
 
 use log::debug;
-use natpmp_proto::Instant;
 use natpmp_proto::client::{Client as Machine, Config, Ending, Error, Event, Heard, MappingState, Output, Transmit};
+use natpmp_proto::{Instant, Protocol};
 
-use super::callbacks::Callbacks;
-use super::owners::Owners;
+use super::callbacks::{CallbackRunner, Callbacks};
+use super::calls::Waiters;
 use super::sockets::Source;
-use super::waiters::Waiters;
 use crate::Announcement;
 use crate::events::Subscribers;
 use crate::shared_machine::PendingWakers;
 
-/// How many mappings a client can hold.
-pub const CLIENT_CAPACITY: usize = 1_024;
-
-pub(crate) struct Core {
+pub(crate) struct State {
     pub(crate) machine: Box<Machine<CLIENT_CAPACITY>>,
     pub(crate) waiters: Waiters,
     pub(crate) events: Subscribers<Event>,
@@ -46,7 +42,7 @@ pub(crate) struct Core {
     pub(crate) does_watch: bool,
     /// The last handle is gone: only deletions are waited for, and those not for ever.
     goodbye: Option<Goodbye>,
-    pending_wakers: Vec<Waker>,
+    pub(crate) pending_wakers: Vec<Waker>,
 }
 
 /// What the system said.
@@ -84,20 +80,21 @@ struct Goodbye {
     hasten_at: Option<Instant>,
 }
 
-impl PendingWakers for Core {
+impl PendingWakers for State {
     fn pending_wakers(&mut self) -> &mut Vec<Waker> {
         &mut self.pending_wakers
     }
 }
 
-impl Core {
-    pub(crate) fn new(config: Config) -> Self {
-        Self {
+impl State {
+    pub(crate) fn new(config: Config) -> (Self, CallbackRunner) {
+        let (callbacks, runner) = Callbacks::new();
+        let state = Self {
             machine: Box::new(Machine::new(config)),
             waiters: Waiters::default(),
             events: Subscribers::new(),
             announcements: Subscribers::new(),
-            callbacks: Callbacks::default(),
+            callbacks,
             owners: Owners::default(),
             network_error: NetworkError { kind: io::ErrorKind::NetworkUnreachable, os_error: None },
             announcement_error: None,
@@ -110,7 +107,8 @@ impl Core {
             does_watch: false,
             goodbye: None,
             pending_wakers: Vec::new(),
-        }
+        };
+        (state, runner)
     }
 
     /// What is to be done next. What happened on the way was told.
@@ -119,7 +117,7 @@ impl Core {
         loop {
             match self.machine.poll(now) {
                 Output::Transmit(transmit) => return Step::Send(transmit),
-                Output::Event(event) => self.tell(now, event),
+                Output::Event(event) => self.dispatch_event(now, event),
                 Output::Wait(deadline) => {
                     let is_deleting = self.goodbye.is_some() && self.is_deleting();
                     let mut until = None;
@@ -142,8 +140,8 @@ impl Core {
 
     /// The last handle is gone: the end comes when the deletions are through, or `bound` after the last answer.
     /// If the gateway is known to be silent, each deletion is sent once, and no more.
-    pub(crate) fn leave(&mut self, now: Instant, bound: Duration) {
-        for (protocol, port) in self.owners.take_unheard() {
+    pub(crate) fn begin_goodbye(&mut self, now: Instant, bound: Duration) {
+        for (protocol, port) in self.owners.take_unreported() {
             if self.machine.mapping(protocol, port).is_some() {
                 // It has a slot: there is nothing to fail.
                 let _ = self.machine.unmap(now, protocol, port);
@@ -159,13 +157,13 @@ impl Core {
         self.machine.handle_network_down(now);
     }
 
-    pub(crate) fn hear(&mut self, now: Instant, source: Source, from: SocketAddrV4, bytes: &[u8]) {
-        let heard = match source {
+    pub(crate) fn handle_datagram(&mut self, now: Instant, source: Source, from: SocketAddrV4, bytes: &[u8]) {
+        let result = match source {
             Source::Announcements => self.machine.handle_announcement(now, from, bytes),
             _ => self.machine.handle_datagram(now, from, bytes),
         };
-        debug!("from {from}: {bytes:02x?}: {heard:?}");
-        match heard {
+        debug!("from {from}: {bytes:02x?}: {result:?}");
+        match result {
             Ok(Heard::Announcement { epoch, address }) => self.announce(from, Some(epoch), Some(address)),
             Ok(Heard::PcpAnnouncement) => self.announce(from, None, None),
             Ok(_) | Err(_) => {}
@@ -182,6 +180,7 @@ impl Core {
         self.waiters.close(&mut self.pending_wakers);
         self.events.close(&mut self.pending_wakers);
         self.announcements.close(&mut self.pending_wakers);
+        self.callbacks.close(&mut self.pending_wakers);
     }
 
     fn announce(&mut self, gateway: SocketAddrV4, epoch: Option<u32>, external_address: Option<Ipv4Addr>) {
@@ -189,7 +188,7 @@ impl Core {
         self.announcements.push(&announcement, &mut self.pending_wakers);
     }
 
-    fn tell(&mut self, now: Instant, event: Event) {
+    fn dispatch_event(&mut self, now: Instant, event: Event) {
         debug!("{event:?}");
         let is_silence = matches!(event, Event::Ended { ending: Ending::NotUnmapped(Error::NoAnswer), .. });
         if let (Event::Ended { .. }, false, Some(goodbye)) = (event, is_silence, &mut self.goodbye) {
@@ -211,11 +210,11 @@ impl Core {
             Event::UnmappedAll { result, .. } => result.is_err(),
             _ => false,
         };
-        self.waiters.tell(&event, &mut self.pending_wakers);
-        self.owners.tell(&event);
+        self.waiters.dispatch_event(&event, &mut self.pending_wakers);
+        self.owners.dispatch_event(&event);
         self.events.push(&event, &mut self.pending_wakers);
         let address = self.machine.external_address();
-        self.callbacks.tell(&event, address);
+        self.callbacks.dispatch_event(&event, address, &mut self.pending_wakers);
         if let Event::Ended { .. } = event {
             self.watch_address(now);
         }
@@ -233,3 +232,58 @@ impl Core {
         self.machine.mappings().any(|mapping| mapping.state == MappingState::Closing)
     }
 }
+
+/// Which handle owns which kept mapping, and which mappings no caller knows of.
+#[derive(Debug, Default)]
+pub(crate) struct Owners {
+    owners: Vec<(Protocol, u16, u64)>,
+    last: u64,
+    /// Asked for by calls that have no outcome yet, and may be dropped before they have one.
+    unreported: Vec<(Protocol, u16)>,
+}
+
+impl Owners {
+    pub(crate) fn owner(&self, protocol: Protocol, port: u16) -> Option<u64> {
+        self.owners.iter().find(|owner| (owner.0, owner.1) == (protocol, port)).map(|owner| owner.2)
+    }
+
+    pub(crate) fn add(&mut self, protocol: Protocol, port: u16) -> u64 {
+        self.last = self.last.saturating_add(1);
+        self.owners.push((protocol, port, self.last));
+        self.last
+    }
+
+    /// `false` if it is owned by another handle, or by none.
+    pub(crate) fn remove(&mut self, protocol: Protocol, port: u16, owner: u64) -> bool {
+        let before = self.owners.len();
+        self.owners.retain(|&entry| entry != (protocol, port, owner));
+        self.owners.len() < before
+    }
+
+    /// A call asks for this mapping, which no caller holds.
+    pub(crate) fn add_unreported(&mut self, protocol: Protocol, port: u16) {
+        self.mark_reported(protocol, port);
+        self.unreported.push((protocol, port));
+    }
+
+    /// A caller knows of this mapping now.
+    pub(crate) fn mark_reported(&mut self, protocol: Protocol, port: u16) {
+        self.unreported.retain(|&unreported| unreported != (protocol, port));
+    }
+
+    /// Takes the mappings that no caller knows of, when no caller is left.
+    pub(crate) fn take_unreported(&mut self) -> Vec<(Protocol, u16)> {
+        std::mem::take(&mut self.unreported)
+    }
+
+    /// Forgets the owner of a mapping that is over.
+    pub(crate) fn dispatch_event(&mut self, event: &Event) {
+        if let Event::Ended { protocol, internal_port, .. } = *event {
+            self.owners.retain(|owner| (owner.0, owner.1) != (protocol, internal_port));
+            self.mark_reported(protocol, internal_port);
+        }
+    }
+}
+
+/// How many mappings a client can hold.
+pub const CLIENT_CAPACITY: usize = 1_024;

@@ -103,7 +103,7 @@ pub(crate) struct Network {
     path: Option<Path>,
     /// The address that this host had last towards each gateway, the latest at the end.
     sources: Vec<(SocketAddrV4, Ipv4Addr)>,
-    look_at: Option<Instant>,
+    check_at: Option<Instant>,
     /// Not again before, so that a route that flaps causes no flood.
     quiet_until: Instant,
 }
@@ -114,7 +114,7 @@ pub(crate) struct NetworkChange {
     /// Another gateway, if it is another one.
     pub(crate) gateway: Option<SocketAddrV4>,
     /// The one before is on a link of this host still, and may be told.
-    pub(crate) is_old_on_link: bool,
+    pub(crate) is_previous_on_link: bool,
     /// This host's own address is one that it had never before towards this gateway.
     pub(crate) is_new_address: bool,
 }
@@ -123,9 +123,9 @@ impl Network {
     pub(crate) fn new(routing: Box<dyn Routing>, gateway: SocketAddrV4, is_discovered: bool) -> Self {
         let path = way_to(&*routing, gateway);
         // What changed after it was discovered, and before there was news to hear, is seen by the first look.
-        let look_at = is_discovered.then_some(Instant::ZERO);
+        let check_at = is_discovered.then_some(Instant::ZERO);
         let mut network =
-            Self { routing, is_discovered, path, sources: Vec::new(), look_at, quiet_until: Instant::ZERO };
+            Self { routing, is_discovered, path, sources: Vec::new(), check_at, quiet_until: Instant::ZERO };
         network.is_new_address(gateway);
         network
     }
@@ -143,34 +143,34 @@ impl Network {
     }
 
     /// There may be a reason to look: the system says so, if `is_told` is, or else it `is_doubtful`.
-    pub(crate) fn listen(&mut self, now: Instant, is_told: bool, is_doubtful: bool, gateway: SocketAddrV4) {
+    pub(crate) fn note_reasons(&mut self, now: Instant, is_told: bool, is_doubtful: bool, gateway: SocketAddrV4) {
         let news = self.routing.take_changes(is_told);
         if news.unwrap_or(is_doubtful) {
             // Once what is changing has settled.
-            self.look_by((now + SETTLING).max(self.quiet_until));
+            self.check_by((now + SETTLING).max(self.quiet_until));
         } else if news.is_none() && self.is_discovered && gateway.ip().is_unspecified() {
             // Nobody will tell.
-            self.look_by(now + UNTOLD);
+            self.check_by(now + WITHOUT_ROUTE_EVENTS);
         }
     }
 
     /// The caller says that there is a reason to look.
-    pub(crate) fn look_now(&mut self, now: Instant) {
-        self.look_at = Some(now);
+    pub(crate) fn check_now(&mut self, now: Instant) {
+        self.check_at = Some(now);
     }
 
-    fn look_by(&mut self, latest: Instant) {
-        self.look_at = Some(self.look_at.map_or(latest, |at| at.min(latest)));
+    fn check_by(&mut self, latest: Instant) {
+        self.check_at = Some(self.check_at.map_or(latest, |at| at.min(latest)));
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.look_at
+        self.check_at
     }
 
     /// Looks, if it is time to. `None` if all is as it was, or there is no way at present.
     pub(crate) fn handle_timeout(&mut self, now: Instant, gateway: SocketAddrV4) -> Option<NetworkChange> {
-        self.look_at.filter(|&at| at <= now)?;
-        self.look_at = None;
+        self.check_at.filter(|&at| at <= now)?;
+        self.check_at = None;
         let found = if self.is_discovered { self.routing.discover() } else { None };
         let new =
             found.filter(|address| address != gateway.ip()).map(|address| SocketAddrV4::new(address, GATEWAY_PORT));
@@ -183,8 +183,8 @@ impl Network {
         // Elsewhere its address may be another host's.
         let is_where_it_was =
             || before.is_some_and(|before| way_to(&*self.routing, gateway).is_some_and(|path| path.leads_as(before)));
-        let is_old_on_link = new.is_some() && is_where_it_was() && self.routing.is_on_link(*gateway.ip());
-        Some(NetworkChange { gateway: new, is_old_on_link, is_new_address })
+        let is_previous_on_link = new.is_some() && is_where_it_was() && self.routing.is_on_link(*gateway.ip());
+        Some(NetworkChange { gateway: new, is_previous_on_link, is_new_address })
     }
 
     /// Whether the address that this host has towards this gateway now is one that it had there never before. It has from now on.
@@ -217,5 +217,5 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// After a look that found nothing new: what was changing may go on.
 const SHORT_PAUSE: Duration = Duration::from_millis(500);
 /// How often a gateway is looked for where the system tells no news.
-const UNTOLD: Duration = Duration::from_secs(30);
+const WITHOUT_ROUTE_EVENTS: Duration = Duration::from_secs(30);
 const MOST_SOURCES: usize = 16;

@@ -1,10 +1,10 @@
 //! The engine on sockets that are no sockets, by a clock that can be told to sleep.
 
-mod farewell;
 mod following;
+mod previous_gateway;
 mod reading;
 mod time;
-mod untold;
+mod without_route_events;
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,7 +18,7 @@ use natpmp_proto::{MapRequest, Protocol};
 
 use super::*;
 use crate::DatagramSocket;
-use crate::client::{ClientBuilder, ClientHandle, Kept};
+use crate::client::{ClientBuilder, ClientHandle, KeptHandle};
 use crate::os::routes::Path;
 
 /// What there is around one client.
@@ -46,6 +46,7 @@ struct Around {
 struct Rig {
     around: Arc<Mutex<Around>>,
     engine: ClientEngine<Fake>,
+    callbacks: CallbackRunner,
     handle: Arc<ClientHandle>,
 }
 
@@ -57,13 +58,13 @@ impl Rig {
         let mut settings = builder.gateway_address(HOME).announcements(false).settings().unwrap();
         settings.is_discovered = true;
         let routing = Box::new(Fake(Arc::clone(&around)));
-        let engine = ClientEngine::with_routing(&settings, Fake(Arc::clone(&around)), routing).unwrap();
+        let (engine, callbacks) = ClientEngine::with_routing(&settings, Fake(Arc::clone(&around)), routing).unwrap();
         let handle = ClientHandle::new(Arc::clone(engine.shared()), &settings, None);
-        Self { around, engine, handle }
+        Self { around, engine, callbacks, handle }
     }
 
     /// One that keeps UDP 4000, which is open, with what led to it forgotten.
-    fn keeping(builder: ClientBuilder<()>) -> (Self, Kept) {
+    fn keeping(builder: ClientBuilder<()>) -> (Self, KeptHandle) {
         let mut rig = Self::new(builder, |_| {});
         let kept = rig.handle.keep(&MapRequest::new(Protocol::Udp, 4_000), None).unwrap();
         rig.serve();
@@ -191,9 +192,9 @@ impl Routing for Fake {
 }
 
 /// A system that tells no news.
-struct Untold(Arc<Mutex<Around>>);
+struct NoRouteEvents(Arc<Mutex<Around>>);
 
-impl Routing for Untold {
+impl Routing for NoRouteEvents {
     fn discover(&self) -> Option<Ipv4Addr> {
         Fake(Arc::clone(&self.0)).discover()
     }
@@ -212,9 +213,9 @@ impl Routing for Untold {
 }
 
 /// Events, without waiting.
-struct Told(crate::EventQueue<Event>);
+struct Events(crate::EventQueue<Event>);
 
-impl Told {
+impl Events {
     fn new(rig: &Rig) -> Self {
         Self(rig.handle.events())
     }

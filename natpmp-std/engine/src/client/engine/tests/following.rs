@@ -44,19 +44,25 @@ fn a_route_that_flaps_causes_one_round_of_requests_in_two_seconds() {
 #[test]
 fn callbacks_are_told_of_each_loss_and_each_return_and_of_nothing_between() {
     let mut rig = Rig::new(ClientBuilder::new(), |_| {});
+    let calls = Arc::new(Mutex::new(Vec::new()));
     let kept = [4_000, 4_001].map(|port| {
-        rig.handle.keep(&MapRequest::new(Protocol::Udp, port), Some(Box::new(|_: &crate::client::Change| {}))).unwrap()
+        let calls = Arc::clone(&calls);
+        let callback = move |change: &crate::client::Change| calls.lock().unwrap().push(*change);
+        rig.handle.keep(&MapRequest::new(Protocol::Udp, port), Some(Box::new(callback))).unwrap()
     });
     rig.serve();
     rig.handle.watch_external_address(true);
     rig.serve();
-    drop(rig.engine.take_messages());
+    rig.callbacks.run_waiting();
+    calls.lock().unwrap().clear();
     rig.change(|around| {
         around.discovered = Some(AWAY);
         around.path = Some(path(3, [127, 0, 0, 3]));
     });
     rig.serve();
-    assert_eq!(rig.engine.take_messages().len(), 4);
+    rig.callbacks.run_waiting();
+    let is_open: Vec<_> = calls.lock().unwrap().iter().map(|change| change.mapping.is_some()).collect();
+    assert_eq!(is_open, [false, false, true, true]);
     drop(kept);
 }
 

@@ -10,7 +10,7 @@ fn a_socket_is_read_once_it_is_readable_and_not_before() {
     let socket = rig.around().sent[0].0;
     rig.around().arriving.push_back((socket, refusal()));
     rig.engine.note_readable(Source::Announcements);
-    rig.engine.note_readable(Source::Farewells);
+    rig.engine.note_readable(Source::PreviousGateways);
     assert!(!rig.engine.receive());
     assert_eq!((rig.around().arriving.len(), kept.state().last_error), (1, None), "it has not said so");
     rig.engine.note_readable(Source::Request);

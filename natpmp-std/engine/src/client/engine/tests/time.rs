@@ -16,7 +16,7 @@ fn what_fell_due_while_the_machine_slept_is_done_as_soon_as_it_wakes() {
 #[test]
 fn a_lease_that_ended_in_the_sleep_is_told_as_lost_and_asked_for() {
     let (mut rig, kept) = Rig::keeping(ClientBuilder::new());
-    let mut events = Told::new(&rig);
+    let mut events = Events::new(&rig);
     rig.sleep(Duration::from_secs(100_000));
     assert_eq!(rig.serve(), [(HOME, renewal())]);
     assert!(matches!(events.next(), Some(Event::Lost { cause: LossCause::Expired, .. })));
@@ -63,7 +63,7 @@ fn a_goodbye_goes_on_for_as_long_as_answers_come() {
     rig.serve();
     rig.forget();
     drop(kept);
-    let Rig { around, mut engine, handle } = rig;
+    let Rig { around, mut engine, handle, .. } = rig;
     drop(handle);
     let mut answered = 0;
     // Each answer comes after 1 s, half of the bound: ten of them are five times as long as it.
@@ -86,7 +86,7 @@ fn a_goodbye_goes_on_for_as_long_as_answers_come() {
 fn the_kernel_wakes_it_on_boot_time() {
     let (mut rig, _kept) = Rig::keeping(ClientBuilder::new());
     assert_eq!(rig.turn(), Wait::For(None), "the timer is all there is to wait for");
-    let timer = rig.engine.alarm.information().unwrap();
+    let timer = rig.engine.timer.information().unwrap();
     assert!(timer.lines().any(|line| line == "clockid: 7"), "{timer}");
     let left = timer.lines().find_map(|line| line.strip_prefix("it_value: (")?.split(',').next()?.parse::<u64>().ok());
     assert!(left.is_some_and(|left| (3_500..=3_600).contains(&left)), "{timer}");

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn another_gateway_is_followed_and_the_one_that_was_left_is_told_if_it_is_on_a_link() {
     let (mut rig, kept) = Rig::keeping(ClientBuilder::new());
-    let mut events = Told::new(&rig);
+    let mut events = Events::new(&rig);
     rig.change(|around| {
         around.discovered = Some(AWAY);
         around.path = Some(path(3, [127, 0, 0, 3]));
@@ -105,7 +105,7 @@ fn a_gateway_that_is_returned_to_is_not_told_any_more_that_it_was_left() {
 }
 
 #[test]
-fn a_refused_deletion_does_not_end_the_farewell() {
+fn a_refused_deletion_does_not_end_the_others_at_the_previous_gateway() {
     let (mut rig, _kept) = Rig::keeping(ClientBuilder::new());
     let _other = rig.handle.keep(&MapRequest::new(Protocol::Tcp, 5_000), None).unwrap();
     rig.serve();
