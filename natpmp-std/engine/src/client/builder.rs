@@ -9,7 +9,7 @@ use natpmp_proto::{Backoff, Schedule};
 
 use super::Error;
 use super::sockets::Addresses;
-use crate::os::network::discover;
+use crate::os::network::{GatewayOrigin, discover};
 use crate::os::routes::DiscoverError;
 
 /// How a client is to be made. Everything has a default.
@@ -47,8 +47,7 @@ pub struct ClientOptions {
     pub(crate) config: Config,
     pub(crate) addresses: Addresses,
     pub(crate) goodbye: Duration,
-    /// The gateway is the one that the routes lead to.
-    pub(crate) is_discovered: bool,
+    pub(crate) origin: GatewayOrigin,
     pub(crate) clears_on_new_address: bool,
 }
 
@@ -178,7 +177,7 @@ impl<C> ClientBuilder<C> {
             config,
             addresses,
             goodbye: self.goodbye,
-            is_discovered: self.gateway.is_none(),
+            origin: if self.gateway.is_none() { GatewayOrigin::Discovered } else { GatewayOrigin::Given },
             clears_on_new_address: self.clears_on_new_address,
         })
     }

@@ -42,30 +42,31 @@ impl<T> Call<T> {
         read: fn(Answer) -> Option<T>,
         command: impl FnOnce(&mut State, Instant) -> Result<Option<T>, Error>,
     ) -> Self {
-        let (state, began) = handle.shared.command(|core, now| {
-            let state = match command(core, now) {
-                Ok(None) => CallState::Waiting(core.waiters.add(awaited, bound.map(|bound| now + bound))),
+        let (call, began) = handle.shared.command(|state, now| {
+            let call = match command(state, now) {
+                Ok(None) if state.is_closed() => CallState::Known(Err(Error::Stopped)),
+                Ok(None) => CallState::Waiting(state.waiters.add(awaited, bound.map(|bound| now + bound))),
                 Ok(Some(known)) => CallState::Known(Ok(known)),
                 Err(error) => CallState::Known(Err(error)),
             };
-            (state, now)
+            (call, now)
         });
         let is_ending = matches!(awaited, Awaited::Ending(..));
-        Self { handle: Arc::clone(handle), state, began, bound, read, is_ending }
+        Self { handle: Arc::clone(handle), state: call, began, bound, read, is_ending }
     }
 
-    fn result(&self, core: &mut State, now: Instant, outcome: Outcome) -> Result<T, Error> {
+    fn result(&self, state: &mut State, now: Instant, outcome: Outcome) -> Result<T, Error> {
         if let Outcome::Answered(Answer::Mapping(mapping)) = outcome {
-            core.owners.mark_reported(mapping.protocol, mapping.internal_port);
+            state.owners.mark_reported(mapping.protocol, mapping.internal_port);
         }
         if outcome == Outcome::TimedOut && self.is_ending {
-            core.is_silent = true;
+            state.is_gateway_silent = true;
         }
-        let gateway = core.machine.gateway();
+        let gateway = state.machine.gateway();
         let waited = now.saturating_since(self.began);
         match outcome {
             Outcome::Answered(answer) => (self.read)(answer).ok_or(Error::Interrupted),
-            Outcome::Failed(error) => Err(Error::from_machine(error, gateway, waited, core.network_error)),
+            Outcome::Failed(error) => Err(Error::from_machine(error, gateway, waited, state.network_error)),
             Outcome::Interrupted => Err(Error::Interrupted),
             Outcome::TimedOut => Err(Error::NoAnswer { gateway, waited: self.bound.unwrap_or(waited) }),
             Outcome::Stopped => Err(Error::Stopped),
@@ -84,9 +85,9 @@ impl<T> Future for Call<T> {
             CallState::Known(result) => Poll::Ready(result),
             CallState::Waiting(id) => {
                 let shared = Arc::clone(&self.handle.shared);
-                let outcome = shared.with(|core, now| {
-                    let outcome = core.waiters.take(id, context.waker().clone())?;
-                    Ok::<_, Waker>(self.result(core, now, outcome))
+                let outcome = shared.with(|state, now| {
+                    let outcome = state.waiters.take(id, context.waker().clone())?;
+                    Ok::<_, Waker>(self.result(state, now, outcome))
                 });
                 match outcome {
                     Ok(result) => Poll::Ready(result),
@@ -106,7 +107,7 @@ impl<T> Drop for Call<T> {
     fn drop(&mut self) {
         let CallState::Waiting(id) = self.state else { return };
         // It is dropped without the lock.
-        let _waker = self.handle.shared.with(|core, _| core.waiters.remove(id));
+        let _waker = self.handle.shared.with(|state, _| state.waiters.remove(id));
     }
 }
 
@@ -164,7 +165,6 @@ pub(crate) enum Outcome {
 pub(crate) struct Waiters {
     waiting: Vec<Waiting>,
     last: u64,
-    pub(crate) is_closed: bool,
 }
 
 #[derive(Debug)]
@@ -180,8 +180,7 @@ impl Waiters {
     /// A call waits from now on, by this number.
     pub(crate) fn add(&mut self, awaited: Awaited, deadline: Option<Instant>) -> u64 {
         self.last = self.last.saturating_add(1);
-        let outcome = self.is_closed.then_some(Outcome::Stopped);
-        self.waiting.push(Waiting { id: self.last, awaited, deadline, outcome, waker: Waker::noop().clone() });
+        self.waiting.push(Waiting { id: self.last, awaited, deadline, outcome: None, waker: Waker::noop().clone() });
         self.last
     }
 
@@ -221,7 +220,6 @@ impl Waiters {
 
     /// Ends all waits: nobody will answer any more.
     pub(crate) fn close(&mut self, pending_wakers: &mut Vec<Waker>) {
-        self.is_closed = true;
         self.resolve(pending_wakers, |_| Some(Outcome::Stopped));
     }
 

@@ -56,7 +56,7 @@ impl<R: Register> ClientEngine<R> {
         let timer = Timer::new(&mut register)?;
         let gateway = settings.config.gateway();
         let (sockets, announcements) = Sockets::new(register, settings.addresses.clone(), gateway);
-        let network = Network::new(routing, gateway, settings.is_discovered);
+        let network = Network::new(routing, gateway, settings.origin);
         match &announcements {
             Err(error) if network.has_path() => {
                 warn!("announcements of the gateway cannot be heard ({error}): a restart of it is noticed later");
@@ -100,16 +100,17 @@ impl<R: Register> ClientEngine<R> {
     pub fn drain(&mut self) -> Wait {
         let shared = Arc::clone(&self.shared);
         self.check_network();
-        let step = shared.with(|core, _| {
-            // What is asked for there from now on is not to be deleted.
-            self.stop_deleting_at(|previous| previous.address() == core.machine.gateway());
-            if std::mem::take(&mut core.is_socket_stale) {
-                self.sockets.set_gateway(core.machine.gateway());
+        let step = shared.with(|state, now| {
+            if state.network_check.is_command() {
+                // It came while the system was asked: the next turn begins with it, and nothing goes the old way before.
+                return Some(Some(now));
             }
+            // What is asked for there from now on is not to be deleted.
+            self.stop_deleting_at(state.machine.gateway());
             loop {
                 let now = shared.now();
-                match core.step(now) {
-                    Step::Send(transmit) => self.send(core, now, &transmit),
+                match state.step(now) {
+                    Step::Send(transmit) => self.send(state, now, &transmit),
                     Step::Wait(deadline) => return Some(deadline),
                     Step::End => return None,
                 }
@@ -125,7 +126,7 @@ impl<R: Register> ClientEngine<R> {
         let deadline = match (step, deletions) {
             (None, None) => {
                 // The engine may live on; nobody waits for it in vain.
-                shared.with(|core, _| core.close());
+                shared.with(|state, _| state.close());
                 return Wait::End;
             }
             (deadline, deletions) => {
@@ -150,7 +151,7 @@ impl<R: Register> ClientEngine<R> {
     /// Packets cannot be waited for: whoever waits is told that nobody will answer.
     pub fn give_up(&mut self, error: &io::Error) {
         warn!("waiting for packets failed ({error}): the client ends");
-        self.shared.with(|core, _| core.close());
+        self.shared.with(|state, _| state.close());
     }
 
     fn receive_on(&mut self, source: Source) -> bool {
@@ -166,10 +167,10 @@ impl<R: Register> ClientEngine<R> {
                     self.note_readable(source);
                     return false;
                 }
-                Received::Unreachable => shared.with(|core, now| core.machine.handle_unreachable(now)),
-                Received::Down(error) => shared.with(|core, now| core.network_down(now, &error)),
+                Received::Unreachable => shared.with(|state, now| state.machine.handle_unreachable(now)),
+                Received::Down(error) => shared.with(|state, now| state.handle_network_down(now, &error)),
                 Received::Datagram(from, bytes) => {
-                    shared.with(|core, now| core.handle_datagram(now, source, from, bytes))
+                    shared.with(|state, now| state.handle_datagram(now, source, from, bytes));
                 }
             }
         }
@@ -198,52 +199,53 @@ impl<R: Register> ClientEngine<R> {
     /// Follows the routes. The system is asked without the lock: it may take a while, where routes are many.
     fn check_network(&mut self) {
         let shared = Arc::clone(&self.shared);
-        let (gateway, is_set, is_changed, is_doubtful) = shared.with(|core, _| {
-            let gateway = core.machine.gateway();
-            let flags = [&mut core.is_gateway_set, &mut core.is_network_changed, &mut core.is_network_doubtful];
-            let [is_set, is_changed, is_doubtful] = flags.map(std::mem::take);
-            (gateway, is_set, is_changed, is_doubtful)
+        let (gateway, requested) = shared.with(|state, _| {
+            let (gateway, requested) = (state.machine.gateway(), std::mem::take(&mut state.network_check));
+            if requested.is_command() {
+                self.sockets.set_gateway(gateway);
+            }
+            (gateway, requested)
         });
         let now = shared.now();
-        if is_set {
-            self.network.fix(gateway);
-        }
-        if is_changed {
-            self.network.check_now(now);
-        }
-        let is_told = self.take_readable(Source::Routes);
-        self.network.note_reasons(now, is_told, is_doubtful, gateway);
+        let is_readable = self.take_readable(Source::Routes);
+        self.network.note_reasons(now, gateway, requested, is_readable);
         let Some(change) = self.network.handle_timeout(now, gateway) else { return };
         debug!("{change:?}");
-        shared.with(|core, now| {
+        shared.with(|state, now| {
             // Unless the caller has set another one meanwhile.
-            if core.machine.gateway() == gateway {
-                self.apply_network_change(core, now, change);
+            if state.machine.gateway() == gateway {
+                self.apply_network_change(state, now, change);
             }
         });
     }
 
-    fn apply_network_change(&mut self, core: &mut State, now: Instant, change: NetworkChange) {
-        if change.is_previous_on_link {
-            self.delete_at_previous_gateway(core, now, core.machine.gateway());
-        }
-        if let Some(gateway) = change.gateway {
-            self.sockets.set_gateway(gateway);
-            core.machine.set_gateway(now, gateway);
-        } else {
-            core.machine.network_changed(now);
-        }
-        core.announcement_error = self.sockets.reopen().err().as_ref().map(NetworkError::of);
-        if change.is_new_address && self.clears_on_new_address {
-            core.machine.clear(now);
+    fn apply_network_change(&mut self, state: &mut State, now: Instant, change: NetworkChange) {
+        let is_new_address = match change {
+            NetworkChange::Path { is_new_address } => {
+                state.machine.network_changed(now);
+                is_new_address
+            }
+            NetworkChange::Gateway { gateway, is_previous_on_link, is_new_address } => {
+                if is_previous_on_link {
+                    self.delete_at_previous_gateway(state, now);
+                }
+                self.sockets.set_gateway(gateway);
+                state.machine.set_gateway(now, gateway);
+                is_new_address
+            }
+        };
+        state.announcement_error = self.sockets.reopen().err().as_ref().map(NetworkError::of);
+        if is_new_address && self.clears_on_new_address {
+            state.machine.clear(now);
         }
     }
 
-    /// Has what is kept at this gateway deleted there.
-    fn delete_at_previous_gateway(&mut self, core: &State, now: Instant, gateway: SocketAddrV4) {
+    /// Has what is kept deleted at the gateway that is about to be left.
+    fn delete_at_previous_gateway(&mut self, state: &State, now: Instant) {
+        let gateway = state.machine.gateway();
         // What was made once is its maker's, and outlives the client; what is kept may have been granted without an answer.
         let is_there = |status: &MappingStatus| status.is_kept || status.state == MappingState::Closing;
-        let mappings = core.machine.mappings().filter(is_there).map(|status| (status.protocol, status.internal_port));
+        let mappings = state.machine.mappings().filter(is_there).map(|status| (status.protocol, status.internal_port));
         let mappings: Vec<_> = mappings.collect();
         if mappings.is_empty() || self.previous_gateways.len() >= MOST_PREVIOUS_GATEWAYS {
             return;
@@ -253,20 +255,20 @@ impl<R: Register> ClientEngine<R> {
         }
     }
 
-    fn stop_deleting_at(&mut self, which: impl Fn(&PreviousGateway<R::Socket>) -> bool) {
-        while let Some(index) = self.previous_gateways.iter().position(&which) {
+    fn stop_deleting_at(&mut self, gateway: SocketAddrV4) {
+        while let Some(index) = self.previous_gateways.iter().position(|previous| previous.address() == gateway) {
             self.sockets.retire(self.previous_gateways.remove(index).socket);
         }
     }
 
-    fn send(&mut self, core: &mut State, now: Instant, transmit: &Transmit) {
+    fn send(&mut self, state: &mut State, now: Instant, transmit: &Transmit) {
         debug!("to {}: {:?} (resends: {})", transmit.to, transmit.payload, transmit.resends);
         let Err(error) = self.sockets.send(now, &transmit.payload, transmit.resends) else { return };
         debug!("sending failed: {error}");
         if error.kind() == io::ErrorKind::ConnectionRefused {
-            core.machine.handle_unreachable(now);
+            state.machine.handle_unreachable(now);
         } else {
-            core.network_down(now, &error);
+            state.handle_network_down(now, &error);
         }
         self.sockets.forget_request();
     }
@@ -276,7 +278,7 @@ impl<R: Register> ClientEngine<R> {
 impl<R: Register> Drop for ClientEngine<R> {
     fn drop(&mut self) {
         self.shared.set_waker(Waker::noop());
-        self.shared.with(|core, _| core.close());
+        self.shared.with(|state, _| state.close());
     }
 }
 
@@ -286,9 +288,9 @@ const fn bit(source: Source) -> u8 {
 
 /// Longer ones are cut; NAT-PMP has 16 bytes at most, and PCP 1,100.
 const LONGEST_DATAGRAM: usize = 1_100;
-/// A flood on one socket keeps neither the machine from sending nor the other socket from being heard.
 /// Networks that come and go leave no more behind.
 const MOST_PREVIOUS_GATEWAYS: usize = 4;
+/// A flood on one socket keeps neither the machine from sending nor the other socket from being read.
 const MOST_AT_ONCE: usize = 32;
 
 #[cfg(test)]

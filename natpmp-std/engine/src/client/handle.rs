@@ -13,6 +13,7 @@ use super::calls::{Answer, Awaited};
 use super::sockets::Addresses;
 use super::state::{NetworkError, State};
 use super::{Call, ClientOptions, Error, KeptHandle};
+use crate::os::network::NetworkCheck;
 use crate::shared_machine::SharedMachine;
 use crate::{Announcement, EventQueue};
 
@@ -33,7 +34,7 @@ impl ClientHandle {
     /// The gateway's address and port.
     #[must_use]
     pub fn gateway(&self) -> SocketAddrV4 {
-        self.shared.read(|core, _| core.machine.gateway())
+        self.shared.read(|state, _| state.machine.gateway())
     }
 
     /// The local address that requests are sent from at present; `None` while the network is down.
@@ -45,7 +46,7 @@ impl ClientHandle {
     /// Why announcements are not heard.
     #[must_use]
     pub fn announcement_error(&self) -> Option<io::Error> {
-        self.shared.read(|core, _| core.announcement_error).map(NetworkError::to_error)
+        self.shared.read(|state, _| state.announcement_error).map(NetworkError::to_error)
     }
 
     /// The time on this client's clock.
@@ -57,10 +58,10 @@ impl ClientHandle {
     /// All mappings that the machine holds.
     #[must_use]
     pub fn mappings(&self) -> Vec<MappingStatus> {
-        self.shared.read(|core, _| match core.is_closed() {
+        self.shared.read(|state, _| match state.is_closed() {
             // What becomes of them nobody knows any more.
             true => Vec::new(),
-            false => core.machine.mappings().collect(),
+            false => state.machine.mappings().collect(),
         })
     }
 
@@ -70,8 +71,8 @@ impl ClientHandle {
             Answer::Address(address) => Some(address),
             _ => None,
         };
-        Call::begin(self, Awaited::ExternalAddress, None, read, |core, now| {
-            core.machine.request_external_address(now);
+        Call::begin(self, Awaited::ExternalAddress, None, read, |state, now| {
+            state.machine.request_external_address(now);
             Ok(None)
         })
     }
@@ -79,11 +80,11 @@ impl ClientHandle {
     /// Makes a mapping, once.
     pub fn map(self: &Arc<Self>, request: &MapRequest) -> Call<Mapping> {
         let (protocol, port) = (request.protocol(), request.internal_port());
-        Call::begin(self, Awaited::Mapping(protocol, port), None, Answer::mapping, |core, now| {
-            let state = core.machine.mapping(protocol, port).map(|status| status.state);
-            core.machine.map(now, request)?;
-            if !matches!(state, Some(MappingState::Open { .. } | MappingState::Closed { .. })) {
-                core.owners.add_unreported(protocol, port);
+        Call::begin(self, Awaited::Mapping(protocol, port), None, Answer::mapping, |state, now| {
+            let before = state.machine.mapping(protocol, port).map(|status| status.state);
+            state.machine.map(now, request)?;
+            if !matches!(before, Some(MappingState::Open { .. } | MappingState::Closed { .. })) {
+                state.owners.add_unreported(protocol, port);
             }
             Ok(None)
         })
@@ -92,9 +93,9 @@ impl ClientHandle {
     /// Renews a mapping that was made earlier.
     pub fn refresh(self: &Arc<Self>, mapping: &Mapping) -> Call<Mapping> {
         let (protocol, port) = (mapping.protocol, mapping.internal_port);
-        Call::begin(self, Awaited::Mapping(protocol, port), None, Answer::mapping, |core, now| {
-            if !core.machine.refresh(now, protocol, port) {
-                core.machine.map(now, &mapping.request())?;
+        Call::begin(self, Awaited::Mapping(protocol, port), None, Answer::mapping, |state, now| {
+            if !state.machine.refresh(now, protocol, port) {
+                state.machine.map(now, &mapping.request())?;
             }
             Ok(None)
         })
@@ -102,8 +103,8 @@ impl ClientHandle {
 
     /// Deletes a mapping.
     pub fn unmap(self: &Arc<Self>, protocol: Protocol, port: u16) -> Call<Ending> {
-        Call::begin(self, Awaited::Ending(protocol, port), None, Answer::ending, |core, now| {
-            core.machine.unmap(now, protocol, port)?;
+        Call::begin(self, Awaited::Ending(protocol, port), None, Answer::ending, |state, now| {
+            state.machine.unmap(now, protocol, port)?;
             Ok(None)
         })
     }
@@ -115,8 +116,8 @@ impl ClientHandle {
             Awaited::UnmappedAll(protocol),
             None,
             |_| Some(()),
-            |core, now| {
-                core.machine.unmap_all(now, protocol);
+            |state, now| {
+                state.machine.unmap_all(now, protocol);
                 Ok(None)
             },
         )
@@ -130,19 +131,19 @@ impl ClientHandle {
         let (protocol, port) = (request.protocol(), request.internal_port());
         // One that is not taken on is dropped without the lock: it may hold a handle.
         let mut callback = callback;
-        let owner = self.shared.command(|core, now| {
-            if core.is_closed() {
+        let owner = self.shared.command(|state, now| {
+            if state.is_closed() {
                 return Err(Error::Stopped);
             }
-            if core.owners.owner(protocol, port).is_some() {
+            if state.owners.owner(protocol, port).is_some() {
                 return Err(Error::AlreadyKept);
             }
-            core.machine.keep(now, request)?;
+            state.machine.keep(now, request)?;
             if let Some(callback) = callback.take() {
-                core.callbacks.add(protocol, port, callback, &mut core.pending_wakers);
-                core.watch_address(now);
+                state.callbacks.add(protocol, port, callback, &mut state.pending_wakers);
+                state.update_address_watch(now);
             }
-            Ok(core.owners.add(protocol, port))
+            Ok(state.owners.add(protocol, port))
         })?;
         Ok(KeptHandle::new(Arc::clone(self), protocol, port, owner))
     }
@@ -150,40 +151,33 @@ impl ClientHandle {
     /// What happens from now on.
     #[must_use]
     pub fn events(&self) -> EventQueue<Event> {
-        self.shared.command(|core, _| core.events.subscribe())
+        self.shared.command(|state, _| state.events.subscribe())
     }
 
     /// The gateway's announcements from now on.
     #[must_use]
     pub fn announcements(&self) -> EventQueue<Announcement> {
-        self.shared.command(|core, _| core.announcements.subscribe())
+        self.shared.command(|state, _| state.announcements.subscribe())
     }
 
     /// Whether changes of the external address are told as events.
     pub fn watch_external_address(&self, is_watched: bool) {
-        self.shared.command(|core, now| {
-            core.is_address_watched = is_watched;
-            // Whoever asks again is told again.
-            core.does_watch &= !is_watched;
-            core.watch_address(now);
-        });
+        self.shared.command(|state, now| state.watch_external_address(now, is_watched));
     }
 
     /// The link, the own address or the routing changed.
     pub fn network_changed(&self) {
-        self.shared.command(|core, now| {
-            core.is_socket_stale = true;
-            core.is_network_changed = true;
-            core.machine.network_changed(now);
+        self.shared.command(|state, now| {
+            state.network_check = state.network_check.max(NetworkCheck::ChangedByCaller);
+            state.machine.network_changed(now);
         });
     }
 
     /// Another gateway from now on.
     pub fn set_gateway(&self, gateway: SocketAddrV4) {
-        self.shared.command(|core, now| {
-            core.is_socket_stale = true;
-            core.is_gateway_set = true;
-            core.machine.set_gateway(now, gateway);
+        self.shared.command(|state, now| {
+            state.network_check = NetworkCheck::GatewaySet;
+            state.machine.set_gateway(now, gateway);
         });
     }
 }
@@ -191,7 +185,7 @@ impl ClientHandle {
 /// A goodbye for deletions that are under way, within the bound; a worker's end is waited for.
 impl Drop for ClientHandle {
     fn drop(&mut self) {
-        self.shared.command(|core, now| core.begin_goodbye(now, self.goodbye));
+        self.shared.command(|state, now| state.begin_goodbye(now, self.goodbye));
         if let Some(worker) = self.worker.take() {
             // A worker that panicked has nothing more to say.
             let _ = worker.join();
@@ -210,9 +204,9 @@ impl ClientShared {
         settings: &ClientOptions,
         announcement_error: Option<NetworkError>,
     ) -> (Arc<Self>, CallbackRunner) {
-        let (mut core, callbacks) = State::new(settings.config);
-        core.announcement_error = announcement_error;
-        let shared = Self { machine_lock: SharedMachine::new(core), addresses: settings.addresses.clone() };
+        let (mut state, callbacks) = State::new(settings.config);
+        state.announcement_error = announcement_error;
+        let shared = Self { machine_lock: SharedMachine::new(state), addresses: settings.addresses.clone() };
         (Arc::new(shared), callbacks)
     }
 
@@ -228,10 +222,10 @@ impl ClientShared {
 
     /// Takes the lock and looks at the state, without a change.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&State, Instant) -> T) -> T {
-        self.machine_lock.with(|core, now| read(core, now))
+        self.machine_lock.with(|state, now| read(state, now))
     }
 
-    /// Has the core for itself.
+    /// Takes the lock and works on the state; for the driver, which dispatches the events itself.
     pub(crate) fn with<T>(&self, work: impl FnOnce(&mut State, Instant) -> T) -> T {
         self.machine_lock.with(work)
     }

@@ -54,11 +54,10 @@ impl KeptHandle {
     /// Where it stands now.
     #[must_use]
     pub fn state(&self) -> KeptState {
-        self.handle.shared.read(|core, now| {
+        self.handle.shared.read(|state, now| {
             // Without a driver nobody knows.
-            let status = core.machine.mapping(self.protocol, self.internal_port).filter(|_| !core.is_closed());
-            let state = status.map(|status| status.state);
-            let (mapping, expires, next) = match state {
+            let status = state.machine.mapping(self.protocol, self.internal_port).filter(|_| !state.is_closed());
+            let (mapping, expires, next) = match status.map(|status| status.state) {
                 Some(MappingState::Open { mapping, expires, renewal }) => (Some(mapping), Some(expires), renewal),
                 Some(MappingState::Closed { next_attempt }) => (None, None, Some(next_attempt)),
                 _ => (None, None, None),
@@ -68,7 +67,7 @@ impl KeptHandle {
                 expires_in: expires.map(|at| at.saturating_since(now)),
                 next_attempt_in: next.map(|at| at.saturating_since(now)),
                 last_error: status.and_then(|status| status.last_error),
-                external_address: core.machine.external_address(),
+                external_address: state.machine.external_address(),
             }
         })
     }
@@ -76,11 +75,11 @@ impl KeptHandle {
     /// Waits until the mapping is open, for no longer than `timeout`.
     pub fn wait_open(&self, timeout: Duration) -> Call<Mapping> {
         let awaited = Awaited::Open(self.protocol, self.internal_port);
-        Call::begin(&self.handle, awaited, Some(timeout), Answer::mapping, |core, _| {
-            if core.is_closed() {
+        Call::begin(&self.handle, awaited, Some(timeout), Answer::mapping, |state, _| {
+            if state.is_closed() {
                 return Err(Error::Stopped);
             }
-            match core.machine.mapping(self.protocol, self.internal_port).map(|status| status.state) {
+            match state.machine.mapping(self.protocol, self.internal_port).map(|status| status.state) {
                 Some(MappingState::Open { mapping, .. }) => Ok(Some(mapping)),
                 Some(MappingState::Closed { .. }) => Ok(None),
                 _ => Err(Error::Interrupted),
@@ -91,8 +90,8 @@ impl KeptHandle {
     /// Renews it now, or tries again now to make it.
     pub fn refresh(&self) -> Call<Mapping> {
         let awaited = Awaited::Mapping(self.protocol, self.internal_port);
-        Call::begin(&self.handle, awaited, None, Answer::mapping, |core, now| {
-            match core.machine.refresh(now, self.protocol, self.internal_port) {
+        Call::begin(&self.handle, awaited, None, Answer::mapping, |state, now| {
+            match state.machine.refresh(now, self.protocol, self.internal_port) {
                 true => Ok(None),
                 false => Err(Error::Interrupted),
             }
@@ -104,17 +103,17 @@ impl KeptHandle {
         self.is_stopped = true;
         let (protocol, port, owner) = (self.protocol, self.internal_port, self.owner);
         let awaited = Awaited::Ending(protocol, port);
-        Call::begin(&self.handle, awaited, Some(self.handle.goodbye), Answer::ending, |core, now| {
-            let is_owner = core.owners.remove(protocol, port, owner);
+        Call::begin(&self.handle, awaited, Some(self.handle.goodbye), Answer::ending, |state, now| {
+            let is_owner = state.owners.remove(protocol, port, owner);
             if is_owner {
-                core.callbacks.remove(protocol, port, &mut core.pending_wakers);
-                core.watch_address(now);
+                state.callbacks.remove(protocol, port, &mut state.pending_wakers);
+                state.update_address_watch(now);
             }
-            if !is_owner || core.machine.mapping(protocol, port).is_none() {
+            if !is_owner || state.machine.mapping(protocol, port).is_none() {
                 // Another call has unmapped it before.
                 return Ok(Some(Ending::Unmapped));
             }
-            core.machine.unmap(now, protocol, port)?;
+            state.machine.unmap(now, protocol, port)?;
             Ok(None)
         })
     }
@@ -126,12 +125,12 @@ impl Drop for KeptHandle {
             return;
         }
         let (protocol, port) = (self.protocol, self.internal_port);
-        self.handle.shared.command(|core, now| {
-            if core.owners.remove(protocol, port, self.owner) {
-                core.callbacks.remove(protocol, port, &mut core.pending_wakers);
-                core.watch_address(now);
+        self.handle.shared.command(|state, now| {
+            if state.owners.remove(protocol, port, self.owner) {
+                state.callbacks.remove(protocol, port, &mut state.pending_wakers);
+                state.update_address_watch(now);
                 // It has a slot, or is gone already: there is nothing to fail.
-                let _ = core.machine.mapping(protocol, port).map(|_| core.machine.unmap(now, protocol, port));
+                let _ = state.machine.mapping(protocol, port).map(|_| state.machine.unmap(now, protocol, port));
             }
         });
     }

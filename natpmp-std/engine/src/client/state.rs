@@ -1,4 +1,4 @@
-//! The machine, and whoever waits for what it says. It holds no protocol state: that is the machine's.
+//! The machine of a client, and whoever waits for what it says. It holds no protocol state: that is the machine's.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -14,8 +14,10 @@ use super::calls::Waiters;
 use super::sockets::Source;
 use crate::Announcement;
 use crate::events::Subscribers;
+use crate::os::network::NetworkCheck;
 use crate::shared_machine::PendingWakers;
 
+/// All that the handles of a client share with its driver, under one lock.
 pub(crate) struct State {
     pub(crate) machine: Box<Machine<CLIENT_CAPACITY>>,
     pub(crate) waiters: Waiters,
@@ -27,22 +29,38 @@ pub(crate) struct State {
     pub(crate) network_error: NetworkError,
     /// Why announcements are not heard.
     pub(crate) announcement_error: Option<NetworkError>,
-    /// The socket is to be opened anew.
-    pub(crate) is_socket_stale: bool,
-    /// The caller set a gateway, which stays.
-    pub(crate) is_gateway_set: bool,
-    /// Something was renewed or failed: the way to the gateway may have changed.
-    pub(crate) is_network_doubtful: bool,
-    /// The caller says that it has.
-    pub(crate) is_network_changed: bool,
+    /// What the driver is to look at in its next turn.
+    pub(crate) network_check: NetworkCheck,
     /// A deletion was waited for in vain, and nothing was answered since: there is no point in waiting again.
-    pub(crate) is_silent: bool,
-    /// The caller wants to hear of the external address; callbacks do in any case.
-    pub(crate) is_address_watched: bool,
-    pub(crate) does_watch: bool,
-    /// The last handle is gone: only deletions are waited for, and those not for ever.
-    goodbye: Option<Goodbye>,
+    pub(crate) is_gateway_silent: bool,
+    address_watch: AddressWatch,
+    lifecycle: Lifecycle,
     pub(crate) pending_wakers: Vec<Waker>,
+}
+
+/// How far a client is from its end.
+#[derive(Clone, Copy, Debug)]
+enum Lifecycle {
+    /// Handles exist. It has no deadline.
+    Running,
+    /// The last handle is gone, and deletions are under way. Deadline: `resend_at`, when each deletion that has no answer yet, or has
+    /// not had its turn, is sent a last time; or `until`, if that comes first.
+    Deleting { bound: Duration, resend_at: Instant, until: Instant },
+    /// All deletions were sent a last time. Deadline: `until`, which is `bound` after the last answer.
+    AwaitingLastAnswers { bound: Duration, until: Instant },
+    /// Nobody drives the machine any more, and no call gets an answer. It has no deadline.
+    Closed,
+}
+
+/// For whom the machine watches the external address. No variant has a deadline: the machine has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AddressWatch {
+    /// Nobody.
+    Off,
+    /// Callbacks only: with the last of them the watch ends.
+    ForCallbacks,
+    /// The caller, whether there are callbacks or not.
+    ForCaller,
 }
 
 /// What the system said.
@@ -65,19 +83,12 @@ impl NetworkError {
 /// What is to be done now.
 #[derive(Debug)]
 pub(crate) enum Step {
+    /// Send this.
     Send(Transmit),
-    /// Nothing, until then or until something happens.
+    /// Wait until then, or until something happens.
     Wait(Option<Instant>),
-    /// Nothing any more.
+    /// End: there is nothing to be done any more.
     End,
-}
-
-/// How long the end may take.
-struct Goodbye {
-    bound: Duration,
-    end: Instant,
-    /// When deletions that still wait for an answer, or for their turn, are sent a last time.
-    hasten_at: Option<Instant>,
 }
 
 impl PendingWakers for State {
@@ -98,20 +109,16 @@ impl State {
             owners: Owners::default(),
             network_error: NetworkError { kind: io::ErrorKind::NetworkUnreachable, os_error: None },
             announcement_error: None,
-            is_socket_stale: false,
-            is_gateway_set: false,
-            is_network_doubtful: false,
-            is_network_changed: false,
-            is_silent: false,
-            is_address_watched: false,
-            does_watch: false,
-            goodbye: None,
+            network_check: NetworkCheck::None,
+            is_gateway_silent: false,
+            address_watch: AddressWatch::Off,
+            lifecycle: Lifecycle::Running,
             pending_wakers: Vec::new(),
         };
         (state, runner)
     }
 
-    /// What is to be done next. What happened on the way was told.
+    /// What is to be done next. The events on the way there are dispatched.
     pub(crate) fn step(&mut self, now: Instant) -> Step {
         self.waiters.handle_timeout(now, &mut self.pending_wakers);
         loop {
@@ -119,40 +126,46 @@ impl State {
                 Output::Transmit(transmit) => return Step::Send(transmit),
                 Output::Event(event) => self.dispatch_event(now, event),
                 Output::Wait(deadline) => {
-                    let is_deleting = self.goodbye.is_some() && self.is_deleting();
-                    let mut until = None;
-                    if let Some(goodbye) = &mut self.goodbye {
-                        if goodbye.end <= now || !is_deleting {
+                    let until = match self.lifecycle {
+                        Lifecycle::Running => None,
+                        Lifecycle::Deleting { until, .. } | Lifecycle::AwaitingLastAnswers { until, .. }
+                            if until <= now || !self.is_deleting() =>
+                        {
                             return Step::End;
                         }
-                        if goodbye.hasten_at.is_some_and(|at| at <= now) {
-                            goodbye.hasten_at = None;
+                        Lifecycle::Deleting { bound, resend_at, until } if resend_at <= now => {
+                            self.lifecycle = Lifecycle::AwaitingLastAnswers { bound, until };
                             self.machine.hasten_deletions(now);
                             continue;
                         }
-                        until = goodbye.hasten_at.or(Some(goodbye.end));
-                    }
+                        Lifecycle::Deleting { resend_at, .. } => Some(resend_at),
+                        Lifecycle::AwaitingLastAnswers { until, .. } => Some(until),
+                        Lifecycle::Closed => return Step::End,
+                    };
                     return Step::Wait([deadline, until, self.waiters.poll_timeout()].into_iter().flatten().min());
                 }
             }
         }
     }
 
-    /// The last handle is gone: the end comes when the deletions are through, or `bound` after the last answer.
+    /// Begins the end, since the last handle is gone: it comes when the deletions are through, or `bound` after the last answer.
     /// If the gateway is known to be silent, each deletion is sent once, and no more.
     pub(crate) fn begin_goodbye(&mut self, now: Instant, bound: Duration) {
+        if self.is_closed() {
+            return;
+        }
         for (protocol, port) in self.owners.take_unreported() {
             if self.machine.mapping(protocol, port).is_some() {
                 // It has a slot: there is nothing to fail.
                 let _ = self.machine.unmap(now, protocol, port);
             }
         }
-        let hasten_at = if self.is_silent { now } else { now + bound / 2 };
-        self.goodbye = Some(Goodbye { bound, end: now + bound, hasten_at: Some(hasten_at) });
+        let resend_at = if self.is_gateway_silent { now } else { now + bound / 2 };
+        self.lifecycle = Lifecycle::Deleting { bound, resend_at, until: now + bound };
     }
 
     /// The network is down, as the system says.
-    pub(crate) fn network_down(&mut self, now: Instant, error: &io::Error) {
+    pub(crate) fn handle_network_down(&mut self, now: Instant, error: &io::Error) {
         self.network_error = NetworkError::of(error);
         self.machine.handle_network_down(now);
     }
@@ -170,13 +183,31 @@ impl State {
         }
     }
 
-    /// Whether there is no driver any more.
-    pub(crate) const fn is_closed(&self) -> bool {
-        self.waiters.is_closed
+    /// Watches the external address for the caller, or not any more. A caller who asks again is told again.
+    pub(crate) fn watch_external_address(&mut self, now: Instant, is_watched: bool) {
+        let wanted = match is_watched {
+            true => AddressWatch::ForCaller,
+            false => self.watch_for_callbacks(),
+        };
+        self.set_address_watch(now, wanted, is_watched);
     }
 
-    /// Whoever still waits is told that nobody will answer.
+    /// Watches the external address for as long as there are callbacks, or the caller wants it. To be called when callbacks came
+    /// or went.
+    pub(crate) fn update_address_watch(&mut self, now: Instant) {
+        if self.address_watch != AddressWatch::ForCaller {
+            self.set_address_watch(now, self.watch_for_callbacks(), false);
+        }
+    }
+
+    /// Whether there is no driver any more.
+    pub(crate) const fn is_closed(&self) -> bool {
+        matches!(self.lifecycle, Lifecycle::Closed)
+    }
+
+    /// Ends all calls, queues and callbacks: nobody will answer any more.
     pub(crate) fn close(&mut self) {
+        self.lifecycle = Lifecycle::Closed;
         self.waiters.close(&mut self.pending_wakers);
         self.events.close(&mut self.pending_wakers);
         self.announcements.close(&mut self.pending_wakers);
@@ -191,9 +222,8 @@ impl State {
     fn dispatch_event(&mut self, now: Instant, event: Event) {
         debug!("{event:?}");
         let is_silence = matches!(event, Event::Ended { ending: Ending::NotUnmapped(Error::NoAnswer), .. });
-        if let (Event::Ended { .. }, false, Some(goodbye)) = (event, is_silence, &mut self.goodbye) {
-            // It goes on, and may as long as it does.
-            goodbye.end = now + goodbye.bound;
+        if let (Event::Ended { .. }, false) = (event, is_silence) {
+            self.extend_goodbye(now);
         }
         match event {
             Event::Mapped(_)
@@ -201,35 +231,61 @@ impl State {
             | Event::PortChanged { .. }
             | Event::Ended { ending: Ending::Unmapped, .. }
             | Event::ExternalAddress(Ok(_))
-            | Event::UnmappedAll { result: Ok(()), .. } => self.is_silent = false,
+            | Event::UnmappedAll { result: Ok(()), .. } => self.is_gateway_silent = false,
             _ => {}
         }
-        self.is_network_doubtful |= match event {
-            Event::Renewed(_) | Event::Failed { .. } | Event::Lost { .. } | Event::ExternalAddress(Err(_)) => true,
-            Event::Ended { ending: Ending::NotMapped(_) | Ending::NotUnmapped(_), .. } => true,
-            Event::UnmappedAll { result, .. } => result.is_err(),
-            _ => false,
-        };
+        if makes_network_doubtful(&event) {
+            self.network_check = self.network_check.max(NetworkCheck::Doubtful);
+        }
         self.waiters.dispatch_event(&event, &mut self.pending_wakers);
         self.owners.dispatch_event(&event);
         self.events.push(&event, &mut self.pending_wakers);
         let address = self.machine.external_address();
         self.callbacks.dispatch_event(&event, address, &mut self.pending_wakers);
         if let Event::Ended { .. } = event {
-            self.watch_address(now);
+            self.update_address_watch(now);
         }
     }
 
-    /// Watches the external address for as long as somebody is to hear of it.
-    pub(crate) fn watch_address(&mut self, now: Instant) {
-        let is_watched = self.is_address_watched || !self.callbacks.is_empty();
-        if is_watched != std::mem::replace(&mut self.does_watch, is_watched) {
+    /// The deletions go on, and may for as long as they do.
+    fn extend_goodbye(&mut self, now: Instant) {
+        match &mut self.lifecycle {
+            Lifecycle::Deleting { bound, until, .. } | Lifecycle::AwaitingLastAnswers { bound, until } => {
+                *until = now + *bound;
+            }
+            Lifecycle::Running | Lifecycle::Closed => {}
+        }
+    }
+
+    fn watch_for_callbacks(&self) -> AddressWatch {
+        if self.callbacks.is_empty() { AddressWatch::Off } else { AddressWatch::ForCallbacks }
+    }
+
+    fn set_address_watch(&mut self, now: Instant, wanted: AddressWatch, is_asked_again: bool) {
+        let was_watched = self.address_watch != AddressWatch::Off;
+        let is_watched = wanted != AddressWatch::Off;
+        self.address_watch = wanted;
+        if is_watched != was_watched || is_asked_again {
             self.machine.watch_external_address(now, is_watched);
         }
     }
 
     fn is_deleting(&self) -> bool {
         self.machine.mappings().any(|mapping| mapping.state == MappingState::Closing)
+    }
+}
+
+/// Whether this event is a reason to look whether the way to the gateway has changed, where the system does not report changes:
+/// something was renewed or has failed.
+const fn makes_network_doubtful(event: &Event) -> bool {
+    match event {
+        Event::Renewed(_)
+        | Event::Failed { .. }
+        | Event::Lost { .. }
+        | Event::ExternalAddress(Err(_))
+        | Event::Ended { ending: Ending::NotMapped(_) | Ending::NotUnmapped(_), .. } => true,
+        Event::UnmappedAll { result, .. } => result.is_err(),
+        _ => false,
     }
 }
 

@@ -19,6 +19,7 @@ use natpmp_proto::{MapRequest, Protocol};
 use super::*;
 use crate::DatagramSocket;
 use crate::client::{ClientBuilder, ClientHandle, KeptHandle};
+use crate::os::network::{GatewayOrigin, RouteReport};
 use crate::os::routes::Path;
 
 /// What there is around one client.
@@ -38,7 +39,8 @@ struct Around {
     elsewhere: Vec<Ipv4Addr>,
     /// How often it was looked for a gateway.
     looks: usize,
-    news: bool,
+    /// The routes have changed, which is not read yet.
+    has_changed: bool,
     /// How often reading a socket is interrupted by a signal.
     interruptions: usize,
 }
@@ -56,7 +58,7 @@ impl Rig {
         change(&mut around);
         let around = Arc::new(Mutex::new(around));
         let mut settings = builder.gateway_address(HOME).announcements(false).settings().unwrap();
-        settings.is_discovered = true;
+        settings.origin = GatewayOrigin::Discovered;
         let routing = Box::new(Fake(Arc::clone(&around)));
         let (engine, callbacks) = ClientEngine::with_routing(&settings, Fake(Arc::clone(&around)), routing).unwrap();
         let handle = ClientHandle::new(Arc::clone(engine.shared()), &settings, None);
@@ -94,7 +96,7 @@ impl Rig {
     /// Something happened to the routes, which is told, and settles.
     fn change(&mut self, change: impl FnOnce(&mut Around)) {
         change(&mut self.around());
-        self.around().news = true;
+        self.around().has_changed = true;
         self.turn();
         self.sleep(Duration::from_millis(500));
     }
@@ -186,8 +188,11 @@ impl Routing for Fake {
         around.on_link.contains(&address) || around.elsewhere.contains(&address)
     }
 
-    fn take_changes(&mut self, is_told: bool) -> Option<bool> {
-        Some(is_told && std::mem::take(&mut self.0.lock().unwrap().news))
+    fn take_report(&mut self, is_readable: bool) -> RouteReport {
+        match is_readable && std::mem::take(&mut self.0.lock().unwrap().has_changed) {
+            true => RouteReport::Changed,
+            false => RouteReport::Unchanged,
+        }
     }
 }
 
@@ -207,8 +212,8 @@ impl Routing for NoRouteEvents {
         Fake(Arc::clone(&self.0)).is_on_link(address)
     }
 
-    fn take_changes(&mut self, _: bool) -> Option<bool> {
-        None
+    fn take_report(&mut self, _: bool) -> RouteReport {
+        RouteReport::Unsupported
     }
 }
 

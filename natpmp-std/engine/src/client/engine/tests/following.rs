@@ -6,7 +6,7 @@ use super::*;
 fn a_client_whose_way_out_changes_renews_what_it_keeps_once_it_has_settled() {
     let (mut rig, _kept) = Rig::keeping(ClientBuilder::new());
     rig.around().path = Some(path(3, [127, 0, 0, 2]));
-    rig.around().news = true;
+    rig.around().has_changed = true;
     let before = rig.around().sockets;
     assert_eq!(rig.serve(), [], "addresses, routes and rules come one after the other");
     rig.sleep(Duration::from_millis(200));
@@ -129,7 +129,7 @@ fn a_client_without_a_gateway_sends_nothing_until_there_is_one() {
     let mut rig = Rig::new(ClientBuilder::new(), |around| around.path = None);
     rig.handle.set_gateway(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 5351));
     rig.turn();
-    rig.engine.network.is_discovered = true;
+    rig.engine.network.origin = GatewayOrigin::Discovered;
     let kept = rig.handle.keep(&MapRequest::new(Protocol::Udp, 4_000), None).unwrap();
     for _ in 0..10 {
         assert_eq!(rig.serve(), []);
@@ -150,7 +150,7 @@ fn the_first_address_that_a_client_has_is_no_new_one() {
     // To 0.0.0.0 there is always a way, by the loopback interface.
     rig.around().path = Some(path(1, [127, 0, 0, 1]));
     rig.around().discovered = None;
-    rig.engine.network = Network::new(Box::new(Fake(Arc::clone(&rig.around))), none, true);
+    rig.engine.network = Network::new(Box::new(Fake(Arc::clone(&rig.around))), none, GatewayOrigin::Discovered);
     let _kept = rig.handle.keep(&MapRequest::new(Protocol::Udp, 4_000), None).unwrap();
     rig.serve();
     // An interface that has no address yet.
@@ -175,7 +175,7 @@ fn news_that_change_nothing_are_looked_at_twice_a_second_and_no_more() {
     let (mut rig, _kept) = Rig::keeping(ClientBuilder::new());
     rig.around().looks = 0;
     for _ in 0..100 {
-        rig.around().news = true;
+        rig.around().has_changed = true;
         rig.turn();
         rig.sleep(Duration::from_millis(100));
     }

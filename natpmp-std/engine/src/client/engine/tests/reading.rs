@@ -51,12 +51,12 @@ fn a_socket_that_could_not_be_read_is_read_at_the_next_turn() {
 fn news_of_the_routes_wait_until_the_system_says_that_there_are_some() {
     let (mut rig, _kept) = Rig::keeping(ClientBuilder::new());
     rig.around().path = Some(path(3, [127, 0, 0, 2]));
-    rig.around().news = true;
+    rig.around().has_changed = true;
     for _ in 0..3 {
         let _ = rig.engine.drain();
         rig.sleep(Duration::from_secs(1));
     }
-    assert!(rig.sent().is_empty() && rig.around().news, "nobody has read them");
+    assert!(rig.sent().is_empty() && rig.around().has_changed, "nobody has read them");
     rig.engine.note_readable(Source::Routes);
     let _ = rig.engine.drain();
     rig.sleep(Duration::from_secs(1));

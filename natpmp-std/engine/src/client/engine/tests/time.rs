@@ -49,10 +49,10 @@ fn an_answer_after_a_silence_makes_the_goodbye_a_patient_one_again() {
     rig.serve();
     // Nobody answers this one within its bound.
     drop(kept.stop());
-    rig.engine.shared().with(|core, _| core.is_silent = true);
+    rig.engine.shared().with(|state, _| state.is_gateway_silent = true);
     let _answered = other.refresh();
     rig.serve();
-    assert!(!rig.engine.shared().with(|core, _| core.is_silent));
+    assert!(!rig.engine.shared().with(|state, _| state.is_gateway_silent));
 }
 
 #[test]

@@ -8,7 +8,8 @@ fn where_the_system_tells_no_news_a_gateway_is_looked_for_while_there_is_none() 
     let mut rig = Rig::new(ClientBuilder::new(), |around| around.path = None);
     rig.handle.set_gateway(none);
     rig.turn();
-    rig.engine.network = Network::new(Box::new(NoRouteEvents(Arc::clone(&rig.around))), none, true);
+    rig.engine.network =
+        Network::new(Box::new(NoRouteEvents(Arc::clone(&rig.around))), none, GatewayOrigin::Discovered);
     rig.around().discovered = None;
     rig.turn();
     (rig.around().discovered, rig.around().path) = (Some(HOME), Some(path(2, [127, 0, 0, 2])));
@@ -24,7 +25,8 @@ fn where_the_system_tells_no_news_a_call_that_fails_hastens_the_look() {
     let mut rig = Rig::new(ClientBuilder::new(), |around| around.path = None);
     rig.handle.set_gateway(none);
     rig.turn();
-    rig.engine.network = Network::new(Box::new(NoRouteEvents(Arc::clone(&rig.around))), none, true);
+    rig.engine.network =
+        Network::new(Box::new(NoRouteEvents(Arc::clone(&rig.around))), none, GatewayOrigin::Discovered);
     rig.around().discovered = None;
     rig.turn();
     rig.turn();
@@ -41,7 +43,8 @@ fn where_the_system_tells_no_news_a_call_that_fails_hastens_the_look() {
 #[test]
 fn where_the_system_tells_no_news_a_failure_is_the_reason_to_look() {
     let (mut rig, _kept) = Rig::keeping(ClientBuilder::new());
-    rig.engine.network = Network::new(Box::new(NoRouteEvents(Arc::clone(&rig.around))), rig.handle.gateway(), true);
+    rig.engine.network =
+        Network::new(Box::new(NoRouteEvents(Arc::clone(&rig.around))), rig.handle.gateway(), GatewayOrigin::Discovered);
     // The first look.
     rig.turn();
     rig.around().discovered = Some(AWAY);
@@ -62,7 +65,8 @@ fn where_the_system_tells_no_news_a_failure_is_the_reason_to_look() {
 #[test]
 fn where_the_system_tells_no_news_a_mapping_that_cannot_be_made_is_a_reason_to_look() {
     let mut rig = Rig::new(ClientBuilder::new(), |_| {});
-    rig.engine.network = Network::new(Box::new(NoRouteEvents(Arc::clone(&rig.around))), rig.handle.gateway(), true);
+    rig.engine.network =
+        Network::new(Box::new(NoRouteEvents(Arc::clone(&rig.around))), rig.handle.gateway(), GatewayOrigin::Discovered);
     rig.turn();
     rig.around().discovered = Some(AWAY);
     let _map = rig.handle.map(&MapRequest::new(Protocol::Udp, 4_000));
