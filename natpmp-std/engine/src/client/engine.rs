@@ -154,28 +154,32 @@ impl<R: Register> ClientEngine<R> {
         self.shared.with(|state, _| state.close());
     }
 
+    /// Each input and the events that follow from it are one step under the lock, so that no command comes between: a call would
+    /// get the answer to an earlier one.
     fn receive_on(&mut self, source: Source) -> bool {
         if !self.take_readable(source) {
             return false;
         }
         let shared = Arc::clone(&self.shared);
-        for _ in 0..MOST_AT_ONCE {
-            let received = self.sockets.receive(source, &mut self.buffer);
-            match received {
-                Received::Nothing => return false,
-                Received::Later => {
-                    self.note_readable(source);
-                    return false;
+        shared.with(|state, _| {
+            for _ in 0..MOST_AT_ONCE {
+                let received = self.sockets.receive(source, &mut self.buffer);
+                let now = shared.now();
+                match received {
+                    Received::Nothing => return false,
+                    Received::Later => {
+                        self.note_readable(source);
+                        return false;
+                    }
+                    Received::Unreachable => state.machine.handle_unreachable(now),
+                    Received::Down(error) => state.handle_network_down(now, &error),
+                    Received::Datagram(from, bytes) => state.handle_datagram(now, source, from, bytes),
                 }
-                Received::Unreachable => shared.with(|state, now| state.machine.handle_unreachable(now)),
-                Received::Down(error) => shared.with(|state, now| state.handle_network_down(now, &error)),
-                Received::Datagram(from, bytes) => {
-                    shared.with(|state, now| state.handle_datagram(now, source, from, bytes));
-                }
+                state.dispatch_events(now);
             }
-        }
-        self.note_readable(source);
-        true
+            self.note_readable(source);
+            true
+        })
     }
 
     fn receive_from_previous_gateways(&mut self) -> bool {
@@ -215,6 +219,7 @@ impl<R: Register> ClientEngine<R> {
             // Unless the caller has set another one meanwhile.
             if state.machine.gateway() == gateway {
                 self.apply_network_change(state, now, change);
+                state.dispatch_events(now);
             }
         });
     }

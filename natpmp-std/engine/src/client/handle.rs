@@ -215,9 +215,13 @@ impl ClientShared {
         self.machine_lock.set_waker(waker);
     }
 
-    /// Gives the machine a command; the driver carries out what follows from it.
+    /// Gives the machine a command, dispatches the events that it leads to at once, and wakes the driver for the rest.
     pub(crate) fn command<T>(&self, command: impl FnOnce(&mut State, Instant) -> T) -> T {
-        self.machine_lock.command(command)
+        self.machine_lock.command(|state, now| {
+            let result = command(state, now);
+            state.dispatch_events(now);
+            result
+        })
     }
 
     /// Takes the lock and looks at the state, without a change.

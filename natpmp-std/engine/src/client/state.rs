@@ -18,6 +18,8 @@ use crate::os::network::NetworkCheck;
 use crate::shared_machine::PendingWakers;
 
 /// All that the handles of a client share with its driver, under one lock.
+///
+/// No event stays in the machine when the lock is given back: a call that comes next does not get what belongs to an earlier one.
 pub(crate) struct State {
     pub(crate) machine: Box<Machine<CLIENT_CAPACITY>>,
     pub(crate) waiters: Waiters,
@@ -180,6 +182,13 @@ impl State {
             Ok(Heard::Announcement { epoch, address }) => self.announce(from, Some(epoch), Some(address)),
             Ok(Heard::PcpAnnouncement) => self.announce(from, None, None),
             Ok(_) | Err(_) => {}
+        }
+    }
+
+    /// Dispatches all events of the machine. To be called after each command and each input, before the lock is given back.
+    pub(crate) fn dispatch_events(&mut self, now: Instant) {
+        while let Some(event) = self.machine.poll_event() {
+            self.dispatch_event(now, event);
         }
     }
 

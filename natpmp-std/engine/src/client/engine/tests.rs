@@ -1,6 +1,7 @@
 //! The engine on sockets that are no sockets, by a clock that can be told to sleep.
 
 mod following;
+mod interleaving;
 mod previous_gateway;
 mod reading;
 mod time;
@@ -23,7 +24,7 @@ use crate::os::network::{GatewayOrigin, RouteReport};
 use crate::os::routes::Path;
 
 /// What there is around one client.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Around {
     /// What was sent, by the socket with this number, and to whom.
     sent: Vec<(usize, Ipv4Addr, Request)>,
@@ -43,6 +44,10 @@ struct Around {
     has_changed: bool,
     /// How often reading a socket is interrupted by a signal.
     interruptions: usize,
+    /// How often reading a socket says port unreachable.
+    refusals: usize,
+    /// What happens while the system is asked for its gateway, once.
+    during_discovery: Option<Box<dyn FnOnce() + Send>>,
 }
 
 struct Rig {
@@ -91,6 +96,13 @@ impl Rig {
 
     fn sleep(&self, duration: Duration) {
         self.engine.shared().sleep(duration);
+    }
+
+    /// An answer to the last request.
+    fn arrive(&self, answer: &Response) {
+        let mut around = self.around();
+        let (socket, ..) = around.sent.last().copied().unwrap();
+        around.arriving.push_back((socket, answer.encode().to_vec()));
     }
 
     /// Something happened to the routes, which is told, and settles.
@@ -164,6 +176,10 @@ impl DatagramSocket for FakeSocket {
             around.interruptions -= 1;
             return Err(io::ErrorKind::Interrupted.into());
         }
+        if around.refusals > 0 {
+            around.refusals -= 1;
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
         let index = around.arriving.iter().position(|(number, _)| *number == self.number);
         let (_, bytes) = index.and_then(|index| around.arriving.remove(index)).ok_or(io::ErrorKind::WouldBlock)?;
         buffer[..bytes.len()].copy_from_slice(&bytes);
@@ -173,6 +189,10 @@ impl DatagramSocket for FakeSocket {
 
 impl Routing for Fake {
     fn discover(&self) -> Option<Ipv4Addr> {
+        let during_discovery = self.0.lock().unwrap().during_discovery.take();
+        if let Some(happens) = during_discovery {
+            happens();
+        }
         self.0.lock().unwrap().looks += 1;
         self.0.lock().unwrap().discovered
     }
