@@ -12,7 +12,7 @@ use std::time::Duration;
 #[cfg(unix)]
 use async_io::Async;
 use async_io::Timer;
-use natpmp_engine::client::{CallbackRunner, ClientEngine, ClientOptions, ClientShared, Register, Source, Wait};
+use natpmp_engine::client::{CallbackRunner, ClientConfig, ClientEngine, ClientShared, Register, Source, Wait};
 
 use crate::socket::Socket;
 
@@ -31,8 +31,8 @@ pub struct Driver {
 }
 
 impl Driver {
-    pub(crate) fn new(settings: &ClientOptions) -> io::Result<Self> {
-        let (engine, callbacks) = ClientEngine::new(settings, Registrar::default())?;
+    pub(crate) fn new(config: &ClientConfig) -> io::Result<Self> {
+        let (engine, callbacks) = ClientEngine::new(config, Registrar::default())?;
         Ok(Self { engine, callbacks, timer: None })
     }
 

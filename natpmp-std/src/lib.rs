@@ -28,7 +28,7 @@
 //!
 //! # Threads
 //! One worker a client, however many mappings; one more for callbacks if there are any. Dropping the last handle of a client ends
-//! the worker, after the deletions that are under way, or when no answer has come for 2 s or the [goodbye](Builder::goodbye) that was chosen.
+//! the worker, after the deletions that are under way, or when no answer has come for 2 s or the [goodbye](ClientBuilder::goodbye) that was chosen.
 //!
 //! # When the network changes
 //! A gateway that was discovered is discovered again when the routes change: what is kept moves to the new one, is deleted at the
@@ -59,22 +59,20 @@
 #![doc = include_str!("../DEPENDENCIES.md")]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test whose numbers overflow has failed"))]
 
+mod builder;
 mod client;
-mod kept;
 mod poller;
 #[cfg(feature = "server")]
 pub mod server;
 #[cfg(feature = "server")]
 mod server_worker;
-mod subscription;
 mod worker;
 
-pub use client::{Builder, Client};
-pub use kept::KeptMapping;
-pub use subscription::Subscription;
+pub use builder::ClientBuilder;
+pub use client::{Client, KeptMapping, Subscription};
 
 pub use natpmp_engine::Announcement;
-pub use natpmp_engine::client::{CLIENT_CAPACITY, Change, ClientBuilder, Error, KeptState};
+pub use natpmp_engine::client::{CLIENT_CAPACITY, Change, Error, MappingReport};
 #[cfg(target_os = "linux")]
 pub use natpmp_engine::os::netlink::RouteWatch;
 pub use natpmp_engine::os::routes::{
@@ -82,8 +80,6 @@ pub use natpmp_engine::os::routes::{
     list_gateways,
 };
 
-pub use natpmp_proto::client::{
-    Ending, Error as MachineError, Event, LossCause, MapError, MappingState, MappingStatus,
-};
+pub use natpmp_proto::client::{Ending, Error as MachineError, Event, LossCause, MapError};
 pub use natpmp_proto::wire::Refusal;
 pub use natpmp_proto::{AddressKind, Backoff, Instant, MapRequest, Mapping, Protocol, Schedule};

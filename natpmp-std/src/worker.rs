@@ -17,16 +17,16 @@ use mio::{Events, Interest, Poll, Registry, Token};
 
 use crate::poller::{Socket, waker};
 use natpmp_engine::client::{
-    Call, CallbackRunner, ClientEngine, ClientOptions, ClientShared, Error, Register, Source, Wait,
+    Call, CallbackRunner, ClientConfig, ClientEngine, ClientShared, Error, Register, Source, Wait,
 };
 use natpmp_engine::events::block_until;
 
 /// Starts a worker. It ends after the goodbye of the client's last handle.
-pub(crate) fn start(settings: &ClientOptions) -> io::Result<(Arc<ClientShared>, JoinHandle<()>)> {
+pub(crate) fn start(config: &ClientConfig) -> io::Result<(Arc<ClientShared>, JoinHandle<()>)> {
     let poll = Poll::new()?;
     let waker = waker(poll.registry(), WAKE)?;
     let registrar = Registrar { registry: poll.registry().try_clone()?, descriptors: Vec::new() };
-    let (engine, callbacks) = ClientEngine::new(settings, registrar)?;
+    let (engine, callbacks) = ClientEngine::new(config, registrar)?;
     let shared = Arc::clone(engine.shared());
     shared.set_waker(&waker);
     let worker = Worker { engine, poll, callbacks: CallbackThread::new(callbacks) };

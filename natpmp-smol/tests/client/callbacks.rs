@@ -126,7 +126,7 @@ fn one_may_call_the_client() {
                 .unwrap();
             eventually("it is called", || slot.lock().unwrap().is_some()).await;
             let (other, events) = slot.lock().unwrap().take().unwrap();
-            assert!(other.wait_open(super::SOON).await.is_some());
+            assert!(other.wait_open(super::SOON).await.is_ok());
             let mut of_other = events.filter(|event| event.mapping_key() == Some((Protocol::Tcp, 5_001)));
             assert!(matches!(of_other.next().await, Some(Event::Mapped(_))));
             eventually("the first is deleted", || leases(&gateway) == 2).await;

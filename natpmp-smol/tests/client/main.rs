@@ -27,7 +27,7 @@ use std::thread;
 use std::time::Duration;
 
 use natpmp_proto::wire::Request;
-use natpmp_smol::{Backoff, Builder, Client, Driver, KeptMapping, MapRequest, Protocol, Schedule};
+use natpmp_smol::{Backoff, Client, ClientBuilder, Driver, KeptMapping, MapRequest, Protocol, Schedule};
 use natpmp_testkit::gateway::{Gateway, Knobs, Reach, Served};
 use natpmp_testkit::world;
 use smol::future::{self, FutureExt};
@@ -41,7 +41,7 @@ fn gateway(change: impl FnOnce(&mut Knobs)) -> Served {
 }
 
 /// A client of it that retries soon, and hears no announcements.
-fn builder(gateway: &Served) -> Builder {
+fn builder(gateway: &Served) -> ClientBuilder {
     Client::builder()
         .gateway(gateway.address())
         .announcements(false)
@@ -49,7 +49,7 @@ fn builder(gateway: &Served) -> Builder {
 }
 
 /// A client that hears announcements, and where.
-fn listening(builder: &Builder) -> ((Client, Driver), SocketAddrV4) {
+fn listening(builder: &ClientBuilder) -> ((Client, Driver), SocketAddrV4) {
     world::listening(|address| {
         let (client, driver) = builder.clone().announcement_address(address).build().unwrap();
         client.announcement_error().is_none().then_some((client, driver))
@@ -59,7 +59,7 @@ fn listening(builder: &Builder) -> ((Client, Driver), SocketAddrV4) {
 /// Does `work` with a client beside its driver, on this thread alone, until both are done: the driver ends when the last
 /// handle is dropped.
 #[track_caller]
-fn run<T>(builder: Builder, work: impl AsyncFnOnce(Client) -> T) -> T {
+fn run<T>(builder: ClientBuilder, work: impl AsyncFnOnce(Client) -> T) -> T {
     run_both(builder.build().unwrap(), work)
 }
 

@@ -42,7 +42,7 @@ fn the_state_tells_why_a_mapping_is_not_open_and_when_it_is_tried_again() {
     assert_eq!((state.mapping, state.expires_in), (None, None));
     assert!(state.next_attempt_in.is_some_and(|pause| pause <= Duration::from_millis(400)), "{state:?}");
     turn(&gateway, |knobs| knobs.refuse_map = None);
-    assert!(kept.wait_open(SOON).is_some());
+    assert!(kept.wait_open(SOON).is_ok());
     assert_eq!(kept.state().last_error, None);
 }
 
@@ -52,12 +52,23 @@ fn waiting_for_a_mapping_to_open_ends_when_it_is_open_or_the_time_is_over() {
     let client = client(&gateway);
     let kept = client.keep(&UDP).unwrap();
     let (began, bound) = (Instant::now(), Duration::from_millis(30));
-    assert_eq!(kept.wait_open(bound), None);
+    assert!(matches!(kept.wait_open(bound), Err(Error::NoAnswer { waited, .. }) if waited == bound));
     assert!(began.elapsed() >= bound);
-    assert_eq!(kept.wait_open(Duration::ZERO), None);
+    assert!(kept.wait_open(Duration::ZERO).is_err());
     reach(&gateway, Reach::Open);
     let port = in_time(move || kept.wait_open(Duration::MAX).map(|mapping| mapping.external_port));
-    assert_eq!(port, Some(4_000));
+    assert_eq!(port.ok(), Some(4_000));
+}
+
+#[test]
+fn waiting_for_a_mapping_that_is_refused_says_so_at_its_end() {
+    let gateway = gateway(|knobs| knobs.refuse_map = Some(2));
+    let client = client(&gateway);
+    let kept = client.keep(&UDP).unwrap();
+    eventually("it was refused", || kept.state().last_error.is_some());
+    let error = kept.wait_open(Duration::from_millis(30)).unwrap_err();
+    assert!(matches!(error, Error::Refused { refusal: Some(Refusal::NotAuthorized), .. }), "{error}");
+    assert!(kept.state().next_attempt_in.is_some(), "it is asked for again");
 }
 
 #[test]
@@ -69,8 +80,8 @@ fn waiting_for_a_mapping_to_open_ends_when_another_call_unmaps_it() {
     eventually("it is asked for", || !requests(&gateway).is_empty());
     client.unmap(Protocol::Udp, 4_000).unwrap();
     let (mapping, kept) = waiting.recv_timeout(SOON).unwrap();
-    assert_eq!(mapping, None);
-    assert_eq!(kept.wait_open(Duration::MAX), None);
+    assert!(matches!(mapping, Err(Error::Interrupted)));
+    assert!(matches!(kept.wait_open(Duration::MAX), Err(Error::Interrupted)));
 }
 
 #[test]
@@ -256,7 +267,7 @@ fn what_is_kept_moves_to_another_gateway() {
     assert_eq!(events.next_timeout(SOON), Some(Event::GatewayChanged(second.address())));
     let lost = events.next_timeout(SOON);
     assert!(matches!(lost, Some(Event::Lost { cause: LossCause::GatewayChanged, .. })), "{lost:?}");
-    assert!(kept.wait_open(SOON).is_some());
+    assert!(kept.wait_open(SOON).is_ok());
     assert_eq!(lease(&second, Protocol::Udp, 4_000), Some(4_000));
     kept.stop().unwrap();
     assert_eq!(leases(&second), 0);
@@ -307,7 +318,7 @@ fn a_mapping_that_cannot_be_renewed_is_lost_at_its_end_and_comes_back() {
     let waiting = begin(move || (kept.wait_open(SOON), kept));
     reach(&gateway, Reach::Open);
     let (mapping, _kept) = waiting.recv_timeout(SOON).unwrap();
-    assert_eq!(mapping.map(|mapping| mapping.external_port), Some(4_000));
+    assert_eq!(mapping.map(|mapping| mapping.external_port).ok(), Some(4_000));
 }
 
 /// Some filters drop what they do not like. One request is in flight at a time, and each is to have its turn.
@@ -323,7 +334,7 @@ fn a_mapping_that_is_never_answered_does_not_keep_others_from_being_asked_for() 
     let unheard = client.keep(&UDP).unwrap();
     let others = [4_001, 4_002].map(|port| client.keep(&MapRequest::new(Protocol::Udp, port)).unwrap());
     for kept in &others {
-        assert_eq!(kept.wait_open(SOON).map(|mapping| mapping.external_port), Some(kept.internal_port()));
+        assert_eq!(kept.wait_open(SOON).map(|mapping| mapping.external_port).ok(), Some(kept.internal_port()));
     }
     assert_eq!(unheard.state().last_error, Some(MachineError::NoAnswer));
 }

@@ -24,7 +24,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use natpmp_proto::wire::Request;
-use natpmp_std::{Backoff, Builder, Client, KeptMapping, MapRequest, Protocol, Schedule};
+use natpmp_std::{Backoff, Client, ClientBuilder, KeptMapping, MapRequest, Protocol, Schedule};
 use natpmp_testkit::gateway::{Gateway, Knobs, Reach, Served};
 use natpmp_testkit::world;
 
@@ -36,7 +36,7 @@ fn gateway(change: impl FnOnce(&mut Knobs)) -> Served {
 }
 
 /// A client of it that retries soon, and hears no announcements.
-fn builder(gateway: &Served) -> Builder {
+fn builder(gateway: &Served) -> ClientBuilder {
     Client::builder()
         .gateway(gateway.address())
         .announcements(false)
@@ -55,7 +55,7 @@ fn keep(client: &Client, request: &MapRequest) -> KeptMapping {
 }
 
 /// A client that hears announcements, and where.
-fn listening(builder: &Builder) -> (Client, SocketAddrV4) {
+fn listening(builder: &ClientBuilder) -> (Client, SocketAddrV4) {
     world::listening(|address| {
         let client = builder.clone().announcement_address(address).build().unwrap();
         client.announcement_error().is_none().then_some(client)

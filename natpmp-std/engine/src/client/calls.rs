@@ -13,17 +13,19 @@ use natpmp_proto::{Instant, Mapping, Protocol};
 use super::state::State;
 use super::{ClientHandle, Error};
 
-/// Waits for what the gateway says to a request. The request is on its way when this exists; dropping it gives up the waiting, and
-/// changes nothing else. A mapping that no call heard of is deleted when the client ends.
-#[must_use = "the outcome is told to whoever waits for it"]
+/// A future of what the gateway says to a request.
+///
+/// The request is on its way as soon as this exists, whether it is polled or not. Dropping it gives up the wait, and changes nothing
+/// else; a mapping that no call has reported is deleted when the client ends. It holds the client, borrows nothing and is
+/// [`Unpin`].
+#[must_use = "the request is on its way, but only this has its outcome"]
 pub struct Call<T> {
     handle: Arc<ClientHandle>,
     state: CallState<T>,
     began: Instant,
     bound: Option<Duration>,
     read: fn(Answer) -> Option<T>,
-    /// It waits for a deletion.
-    is_ending: bool,
+    awaited: Awaited,
 }
 
 enum CallState<T> {
@@ -51,25 +53,36 @@ impl<T> Call<T> {
             };
             (call, now)
         });
-        let is_ending = matches!(awaited, Awaited::Ending(..));
-        Self { handle: Arc::clone(handle), state: call, began, bound, read, is_ending }
+        Self { handle: Arc::clone(handle), state: call, began, bound, read, awaited }
     }
 
     fn result(&self, state: &mut State, now: Instant, outcome: Outcome) -> Result<T, Error> {
         if let Outcome::Answered(Answer::Mapping(mapping)) = outcome {
             state.owners.mark_reported(mapping.protocol, mapping.internal_port);
         }
-        if outcome == Outcome::TimedOut && self.is_ending {
+        if outcome == Outcome::TimedOut && matches!(self.awaited, Awaited::Ending(..)) {
             state.is_gateway_silent = true;
         }
         let gateway = state.machine.gateway();
         let waited = now.saturating_since(self.began);
+        let failed = |error| Err(Error::from_machine(error, gateway, waited, state.network_error));
         match outcome {
             Outcome::Answered(answer) => (self.read)(answer).ok_or(Error::Interrupted),
-            Outcome::Failed(error) => Err(Error::from_machine(error, gateway, waited, state.network_error)),
+            Outcome::Failed(error) => failed(error),
             Outcome::Interrupted => Err(Error::Interrupted),
-            Outcome::TimedOut => Err(Error::NoAnswer { gateway, waited: self.bound.unwrap_or(waited) }),
+            Outcome::TimedOut => match self.last_error(state) {
+                Some(error) => failed(error),
+                None => Err(Error::NoAnswer { gateway, waited: self.bound.unwrap_or(waited) }),
+            },
             Outcome::Stopped => Err(Error::Stopped),
+        }
+    }
+
+    /// Why a kept mapping is not open so far.
+    fn last_error(&self, state: &State) -> Option<MachineError> {
+        match self.awaited {
+            Awaited::Open(protocol, port) => state.machine.mapping(protocol, port)?.last_error,
+            _ => None,
         }
     }
 }

@@ -11,7 +11,7 @@ use natpmp_proto::client::{MappingState, MappingStatus, Transmit};
 use super::previous_gateway::PreviousGateway;
 use super::sockets::{Received, Register, Sockets, Source};
 use super::state::{NetworkError, State, Step};
-use super::{CallbackRunner, ClientOptions, ClientShared};
+use super::{CallbackRunner, ClientConfig, ClientShared};
 use crate::os::clock::Timer;
 use crate::os::network::{Network, NetworkChange, Routing, SystemRouting};
 
@@ -43,20 +43,20 @@ impl<R: Register> ClientEngine<R> {
     ///
     /// # Errors
     /// If the system has no timer.
-    pub fn new(settings: &ClientOptions, mut register: R) -> io::Result<(Self, CallbackRunner)> {
-        let routing = SystemRouting::new(&settings.addresses, &mut register);
-        Self::with_routing(settings, register, Box::new(routing))
+    pub fn new(config: &ClientConfig, mut register: R) -> io::Result<(Self, CallbackRunner)> {
+        let routing = SystemRouting::new(&config.addresses, &mut register);
+        Self::with_routing(config, register, Box::new(routing))
     }
 
     pub(crate) fn with_routing(
-        settings: &ClientOptions,
+        config: &ClientConfig,
         mut register: R,
         routing: Box<dyn Routing>,
     ) -> io::Result<(Self, CallbackRunner)> {
         let timer = Timer::new(&mut register)?;
-        let gateway = settings.config.gateway();
-        let (sockets, announcements) = Sockets::new(register, settings.addresses.clone(), gateway);
-        let network = Network::new(routing, gateway, settings.origin);
+        let gateway = config.machine.gateway();
+        let (sockets, announcements) = Sockets::new(register, config.addresses.clone(), gateway);
+        let network = Network::new(routing, gateway, config.origin);
         match &announcements {
             Err(error) if network.has_path() => {
                 warn!("announcements of the gateway cannot be heard ({error}): a restart of it is noticed later");
@@ -65,13 +65,13 @@ impl<R: Register> ClientEngine<R> {
             Err(error) => debug!("announcements of the gateway cannot be heard yet: {error}"),
             Ok(()) => {}
         }
-        let (shared, callbacks) = ClientShared::new(settings, announcements.err().as_ref().map(NetworkError::of));
+        let (shared, callbacks) = ClientShared::new(config, announcements.err().as_ref().map(NetworkError::of));
         let engine = Self {
             shared,
             sockets,
             timer,
             network,
-            clears_on_new_address: settings.clears_on_new_address,
+            clears_on_new_address: config.clears_on_new_address,
             previous_gateways: Vec::new(),
             readable: 0,
             buffer: vec![0; LONGEST_DATAGRAM].into(),

@@ -5,14 +5,14 @@ use std::task::Waker;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use natpmp_proto::client::{Ending, Event, MappingState, MappingStatus};
+use natpmp_proto::client::{Ending, Event, MappingState};
 use natpmp_proto::{Instant, MapRequest, Mapping, Protocol};
 
 use super::callbacks::{Callback, CallbackRunner};
 use super::calls::{Answer, Awaited};
 use super::sockets::Addresses;
 use super::state::{NetworkError, State};
-use super::{Call, ClientOptions, Error, KeptHandle};
+use super::{Call, ClientConfig, Error, KeptHandle, MappingReport};
 use crate::os::network::NetworkCheck;
 use crate::shared_machine::SharedMachine;
 use crate::{Announcement, EventQueue};
@@ -27,8 +27,8 @@ pub struct ClientHandle {
 impl ClientHandle {
     /// `worker`: the thread that is to be waited for at the end, if there is one.
     #[must_use]
-    pub fn new(shared: Arc<ClientShared>, settings: &ClientOptions, worker: Option<JoinHandle<()>>) -> Arc<Self> {
-        Arc::new(Self { shared, worker, goodbye: settings.goodbye })
+    pub fn new(shared: Arc<ClientShared>, config: &ClientConfig, worker: Option<JoinHandle<()>>) -> Arc<Self> {
+        Arc::new(Self { shared, worker, goodbye: config.goodbye })
     }
 
     /// The gateway's address and port.
@@ -57,11 +57,14 @@ impl ClientHandle {
 
     /// All mappings that the machine holds.
     #[must_use]
-    pub fn mappings(&self) -> Vec<MappingStatus> {
-        self.shared.read(|state, _| match state.is_closed() {
+    pub fn mappings(&self) -> Vec<MappingReport> {
+        self.shared.read(|state, now| match state.is_closed() {
             // What becomes of them nobody knows any more.
             true => Vec::new(),
-            false => state.machine.mappings().collect(),
+            false => {
+                let external_address = state.machine.external_address();
+                state.machine.mappings().map(|status| MappingReport::of(&status, now, external_address)).collect()
+            }
         })
     }
 
@@ -200,13 +203,10 @@ pub struct ClientShared {
 }
 
 impl ClientShared {
-    pub(crate) fn new(
-        settings: &ClientOptions,
-        announcement_error: Option<NetworkError>,
-    ) -> (Arc<Self>, CallbackRunner) {
-        let (mut state, callbacks) = State::new(settings.config);
+    pub(crate) fn new(config: &ClientConfig, announcement_error: Option<NetworkError>) -> (Arc<Self>, CallbackRunner) {
+        let (mut state, callbacks) = State::new(config.machine);
         state.announcement_error = announcement_error;
-        let shared = Self { machine_lock: SharedMachine::new(state), addresses: settings.addresses.clone() };
+        let shared = Self { machine_lock: SharedMachine::new(state), addresses: config.addresses.clone() };
         (Arc::new(shared), callbacks)
     }
 

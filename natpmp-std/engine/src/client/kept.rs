@@ -3,8 +3,8 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use natpmp_proto::client::{self, Ending, MappingState};
-use natpmp_proto::{Mapping, Protocol};
+use natpmp_proto::client::{self, Ending, MappingState, MappingStatus};
+use natpmp_proto::{Instant, Mapping, Protocol};
 
 use super::calls::{Answer, Awaited, Call};
 use super::{ClientHandle, Error};
@@ -18,20 +18,63 @@ pub struct KeptHandle {
     is_stopped: bool,
 }
 
-/// Where a kept mapping stands.
+/// Where a mapping stands, with times from the moment of the report on.
+///
+/// A mapping that is open has a `mapping` and `expires_in`; one that is not, but is asked for again, has `next_attempt_in`; one that is
+/// being deleted or is gone has none of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct KeptState {
+pub struct MappingReport {
+    /// The protocol that is mapped.
+    pub protocol: Protocol,
+    /// The client's own port.
+    pub internal_port: u16,
+    /// Whether it is kept, or was asked for once.
+    pub is_kept: bool,
     /// The mapping, while it is open.
     pub mapping: Option<Mapping>,
     /// When its lease ends unless it is renewed, while it is open.
     pub expires_in: Option<Duration>,
-    /// When the gateway is asked next; `None` if it is being deleted or is gone.
+    /// When the gateway is asked next; `None` if it is not, or not any more.
     pub next_attempt_in: Option<Duration>,
     /// Why the last attempt failed; `None` once one has succeeded.
     pub last_error: Option<client::Error>,
     /// The gateway's external address; `None` if it was not asked, or has none.
     pub external_address: Option<Ipv4Addr>,
+}
+
+impl MappingReport {
+    pub(crate) fn of(status: &MappingStatus, now: Instant, external_address: Option<Ipv4Addr>) -> Self {
+        let (mapping, expires, next) = match status.state {
+            MappingState::Open { mapping, expires, renewal } => (Some(mapping), Some(expires), renewal),
+            MappingState::Closed { next_attempt } => (None, None, Some(next_attempt)),
+            _ => (None, None, None),
+        };
+        Self {
+            protocol: status.protocol,
+            internal_port: status.internal_port,
+            is_kept: status.is_kept,
+            mapping,
+            expires_in: expires.map(|at| at.saturating_since(now)),
+            next_attempt_in: next.map(|at| at.saturating_since(now)),
+            last_error: status.last_error,
+            external_address,
+        }
+    }
+
+    /// Of a mapping that the client does not hold any more.
+    const fn gone(protocol: Protocol, internal_port: u16, external_address: Option<Ipv4Addr>) -> Self {
+        Self {
+            protocol,
+            internal_port,
+            is_kept: false,
+            mapping: None,
+            expires_in: None,
+            next_attempt_in: None,
+            last_error: None,
+            external_address,
+        }
+    }
 }
 
 impl KeptHandle {
@@ -53,21 +96,14 @@ impl KeptHandle {
 
     /// Where it stands now.
     #[must_use]
-    pub fn state(&self) -> KeptState {
+    pub fn state(&self) -> MappingReport {
         self.handle.shared.read(|state, now| {
             // Without a driver nobody knows.
             let status = state.machine.mapping(self.protocol, self.internal_port).filter(|_| !state.is_closed());
-            let (mapping, expires, next) = match status.map(|status| status.state) {
-                Some(MappingState::Open { mapping, expires, renewal }) => (Some(mapping), Some(expires), renewal),
-                Some(MappingState::Closed { next_attempt }) => (None, None, Some(next_attempt)),
-                _ => (None, None, None),
-            };
-            KeptState {
-                mapping,
-                expires_in: expires.map(|at| at.saturating_since(now)),
-                next_attempt_in: next.map(|at| at.saturating_since(now)),
-                last_error: status.and_then(|status| status.last_error),
-                external_address: state.machine.external_address(),
+            let external_address = state.machine.external_address();
+            match status {
+                Some(status) => MappingReport::of(&status, now, external_address),
+                None => MappingReport::gone(self.protocol, self.internal_port, external_address),
             }
         })
     }

@@ -19,7 +19,7 @@ use natpmp_proto::{MapRequest, Protocol};
 
 use super::*;
 use crate::DatagramSocket;
-use crate::client::{ClientBuilder, ClientHandle, KeptHandle};
+use crate::client::{ClientHandle, ClientOptions, KeptHandle};
 use crate::os::network::{GatewayOrigin, RouteReport};
 use crate::os::routes::Path;
 
@@ -58,21 +58,22 @@ struct Rig {
 }
 
 impl Rig {
-    fn new(builder: ClientBuilder<()>, change: impl FnOnce(&mut Around)) -> Self {
+    fn new(options: ClientOptions, change: impl FnOnce(&mut Around)) -> Self {
         let mut around = Around { discovered: Some(HOME), path: Some(path(2, [127, 0, 0, 2])), ..Around::default() };
         change(&mut around);
         let around = Arc::new(Mutex::new(around));
-        let mut settings = builder.gateway_address(HOME).announcements(false).settings().unwrap();
-        settings.origin = GatewayOrigin::Discovered;
+        let gateway = Some(SocketAddrV4::new(HOME, 5351));
+        let mut config = ClientOptions { gateway, announcements: None, ..options }.resolve().unwrap();
+        config.origin = GatewayOrigin::Discovered;
         let routing = Box::new(Fake(Arc::clone(&around)));
-        let (engine, callbacks) = ClientEngine::with_routing(&settings, Fake(Arc::clone(&around)), routing).unwrap();
-        let handle = ClientHandle::new(Arc::clone(engine.shared()), &settings, None);
+        let (engine, callbacks) = ClientEngine::with_routing(&config, Fake(Arc::clone(&around)), routing).unwrap();
+        let handle = ClientHandle::new(Arc::clone(engine.shared()), &config, None);
         Self { around, engine, callbacks, handle }
     }
 
     /// One that keeps UDP 4000, which is open, with what led to it forgotten.
-    fn keeping(builder: ClientBuilder<()>) -> (Self, KeptHandle) {
-        let mut rig = Self::new(builder, |_| {});
+    fn keeping(options: ClientOptions) -> (Self, KeptHandle) {
+        let mut rig = Self::new(options, |_| {});
         let kept = rig.handle.keep(&MapRequest::new(Protocol::Udp, 4_000), None).unwrap();
         rig.serve();
         assert!(kept.state().mapping.is_some());

@@ -153,7 +153,7 @@ pub struct GatewayCandidate {
 }
 
 impl GatewayCandidate {
-    /// Whether it is the gateway that [`discover_gateway`](crate::discover_gateway) finds.
+    /// Whether it is the gateway that [`discover_gateway`](super::discover_gateway) finds.
     #[must_use]
     pub fn is_chosen(&self) -> bool {
         self.reason == RouteReason::Chosen

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_client_whose_way_out_changes_renews_what_it_keeps_once_it_has_settled() {
-    let (mut rig, _kept) = Rig::keeping(ClientBuilder::new());
+    let (mut rig, _kept) = Rig::keeping(ClientOptions::new());
     rig.around().path = Some(path(3, [127, 0, 0, 2]));
     rig.around().has_changed = true;
     let before = rig.around().sockets;
@@ -19,7 +19,7 @@ fn a_client_whose_way_out_changes_renews_what_it_keeps_once_it_has_settled() {
 
 #[test]
 fn a_way_out_that_is_gone_is_waited_for_and_used_as_soon_as_it_is_back() {
-    let (mut rig, _kept) = Rig::keeping(ClientBuilder::new());
+    let (mut rig, _kept) = Rig::keeping(ClientOptions::new());
     rig.change(|around| around.path = None);
     assert_eq!(rig.serve(), []);
     rig.change(|around| around.path = Some(path(2, [127, 0, 0, 2])));
@@ -28,7 +28,7 @@ fn a_way_out_that_is_gone_is_waited_for_and_used_as_soon_as_it_is_back() {
 
 #[test]
 fn a_route_that_flaps_causes_one_round_of_requests_in_two_seconds() {
-    let (mut rig, _kept) = Rig::keeping(ClientBuilder::new());
+    let (mut rig, _kept) = Rig::keeping(ClientOptions::new());
     for index in 0..20 {
         rig.change(|around| around.path = Some(path(index + 10, [127, 0, 0, 2])));
         rig.serve();
@@ -43,7 +43,7 @@ fn a_route_that_flaps_causes_one_round_of_requests_in_two_seconds() {
 /// Neither the gateway's change nor the loss of the one mapping is the moment to tell what the other's address is.
 #[test]
 fn callbacks_are_told_of_each_loss_and_each_return_and_of_nothing_between() {
-    let mut rig = Rig::new(ClientBuilder::new(), |_| {});
+    let mut rig = Rig::new(ClientOptions::new(), |_| {});
     let calls = Arc::new(Mutex::new(Vec::new()));
     let kept = [4_000, 4_001].map(|port| {
         let calls = Arc::clone(&calls);
@@ -68,7 +68,7 @@ fn callbacks_are_told_of_each_loss_and_each_return_and_of_nothing_between() {
 
 #[test]
 fn no_gateway_any_more_leaves_the_one_there_was() {
-    let (mut rig, _kept) = Rig::keeping(ClientBuilder::new());
+    let (mut rig, _kept) = Rig::keeping(ClientOptions::new());
     rig.change(|around| (around.discovered, around.path) = (None, None));
     rig.serve();
     assert_eq!(*rig.handle.gateway().ip(), HOME);
@@ -78,7 +78,7 @@ fn no_gateway_any_more_leaves_the_one_there_was() {
 
 #[test]
 fn a_gateway_that_was_set_by_hand_stays() {
-    let (mut rig, _kept) = Rig::keeping(ClientBuilder::new());
+    let (mut rig, _kept) = Rig::keeping(ClientOptions::new());
     rig.handle.set_gateway(SocketAddrV4::new(THIRD, 5351));
     rig.serve();
     rig.forget();
@@ -91,7 +91,8 @@ fn a_gateway_that_was_set_by_hand_stays() {
 #[test]
 fn what_an_earlier_holder_of_the_address_left_is_deleted_only_if_that_was_asked_for() {
     for does_clear in [false, true] {
-        let (mut rig, _kept) = Rig::keeping(ClientBuilder::new().clear_on_new_address(does_clear));
+        let (mut rig, _kept) =
+            Rig::keeping(ClientOptions { clears_on_new_address: does_clear, ..ClientOptions::new() });
         rig.change(|around| around.path = Some(path(2, [127, 0, 0, 9])));
         let sent = rig.serve();
         let deletions = [Protocol::Udp, Protocol::Tcp].map(|protocol| (HOME, Request::delete(protocol, 0)));
@@ -107,7 +108,7 @@ fn what_an_earlier_holder_of_the_address_left_is_deleted_only_if_that_was_asked_
 /// C22: it is the same address as before, with the same gateway.
 #[test]
 fn a_vpn_that_comes_and_goes_makes_no_address_at_home_a_new_one() {
-    let (mut rig, _kept) = Rig::keeping(ClientBuilder::new().clear_on_new_address(true));
+    let (mut rig, _kept) = Rig::keeping(ClientOptions { clears_on_new_address: true, ..ClientOptions::new() });
     rig.change(|around| (around.discovered, around.path) = (Some(AWAY), Some(path(3, [10, 2, 0, 2]))));
     rig.serve();
     rig.sleep(Duration::from_secs(2));
@@ -118,7 +119,7 @@ fn a_vpn_that_comes_and_goes_makes_no_address_at_home_a_new_one() {
 
 #[test]
 fn a_caller_who_knows_that_the_network_changed_is_taken_at_his_word_at_once() {
-    let (mut rig, _kept) = Rig::keeping(ClientBuilder::new());
+    let (mut rig, _kept) = Rig::keeping(ClientOptions::new());
     (rig.around().discovered, rig.around().path) = (Some(AWAY), Some(path(3, [127, 0, 0, 3])));
     rig.handle.network_changed();
     assert_eq!(rig.serve(), [(AWAY, renewal())]);
@@ -126,7 +127,7 @@ fn a_caller_who_knows_that_the_network_changed_is_taken_at_his_word_at_once() {
 
 #[test]
 fn a_client_without_a_gateway_sends_nothing_until_there_is_one() {
-    let mut rig = Rig::new(ClientBuilder::new(), |around| around.path = None);
+    let mut rig = Rig::new(ClientOptions::new(), |around| around.path = None);
     rig.handle.set_gateway(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 5351));
     rig.turn();
     rig.engine.network.origin = GatewayOrigin::Discovered;
@@ -144,7 +145,7 @@ fn a_client_without_a_gateway_sends_nothing_until_there_is_one() {
 #[test]
 fn the_first_address_that_a_client_has_is_no_new_one() {
     let none = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 5351);
-    let mut rig = Rig::new(ClientBuilder::new().clear_on_new_address(true), |_| {});
+    let mut rig = Rig::new(ClientOptions { clears_on_new_address: true, ..ClientOptions::new() }, |_| {});
     rig.handle.set_gateway(none);
     rig.turn();
     // To 0.0.0.0 there is always a way, by the loopback interface.
@@ -165,14 +166,14 @@ fn the_first_address_that_a_client_has_is_no_new_one() {
 
 #[test]
 fn what_changed_before_there_was_news_to_hear_is_seen_at_the_start() {
-    let mut rig = Rig::new(ClientBuilder::new(), |around| around.discovered = Some(AWAY));
+    let mut rig = Rig::new(ClientOptions::new(), |around| around.discovered = Some(AWAY));
     let _kept = rig.handle.keep(&MapRequest::new(Protocol::Udp, 4_000), None).unwrap();
     assert_eq!(rig.serve(), [(AWAY, renewal())]);
 }
 
 #[test]
 fn news_that_change_nothing_are_looked_at_twice_a_second_and_no_more() {
-    let (mut rig, _kept) = Rig::keeping(ClientBuilder::new());
+    let (mut rig, _kept) = Rig::keeping(ClientOptions::new());
     rig.around().looks = 0;
     for _ in 0..100 {
         rig.around().has_changed = true;
@@ -186,7 +187,7 @@ fn news_that_change_nothing_are_looked_at_twice_a_second_and_no_more() {
 /// C22: the way to the gateway that was set is no change of the way to the one before.
 #[test]
 fn a_gateway_that_was_set_by_hand_has_its_own_way() {
-    let (mut rig, _kept) = Rig::keeping(ClientBuilder::new().clear_on_new_address(true));
+    let (mut rig, _kept) = Rig::keeping(ClientOptions { clears_on_new_address: true, ..ClientOptions::new() });
     rig.around().path = Some(path(3, [10, 2, 0, 2]));
     rig.handle.set_gateway(SocketAddrV4::new(THIRD, 5351));
     rig.serve();
@@ -197,7 +198,7 @@ fn a_gateway_that_was_set_by_hand_has_its_own_way() {
 
 #[test]
 fn the_external_address_is_asked_for_only_while_somebody_is_to_hear_of_it() {
-    let mut rig = Rig::new(ClientBuilder::new(), |_| {});
+    let mut rig = Rig::new(ClientOptions::new(), |_| {});
     let kept = rig.handle.keep(&MapRequest::new(Protocol::Udp, 4_000), Some(Box::new(|_| {}))).unwrap();
     let asked = |rig: &mut Rig| rig.serve().iter().filter(|(_, request)| *request == Request::ExternalAddress).count();
     assert_eq!(asked(&mut rig), 1);

@@ -9,7 +9,7 @@ use crate::client::{Call, Error};
 
 #[test]
 fn a_call_that_comes_after_a_refusal_was_read_does_not_get_it() {
-    let mut rig = Rig::new(ClientBuilder::new(), |_| {});
+    let mut rig = Rig::new(ClientOptions::new(), |_| {});
     let request = MapRequest::new(Protocol::Udp, 4_000);
     let mut older = rig.handle.map(&request);
     rig.turn();
@@ -25,7 +25,7 @@ fn a_call_that_comes_after_a_refusal_was_read_does_not_get_it() {
 
 #[test]
 fn a_call_that_comes_after_port_unreachable_was_read_does_not_get_it() {
-    let mut rig = Rig::new(ClientBuilder::new(), |_| {});
+    let mut rig = Rig::new(ClientOptions::new(), |_| {});
     let mut older = rig.handle.external_address();
     // Each of the sends of the schedule is answered by port unreachable.
     let mut newer = None;
@@ -49,7 +49,7 @@ fn a_call_that_comes_after_port_unreachable_was_read_does_not_get_it() {
 
 #[test]
 fn what_a_command_leads_to_is_heard_before_the_next_command() {
-    let mut rig = Rig::new(ClientBuilder::new(), |_| {});
+    let mut rig = Rig::new(ClientOptions::new(), |_| {});
     let request = MapRequest::new(Protocol::Udp, 4_000);
     let mut map = rig.handle.map(&request);
     rig.turn();
@@ -66,7 +66,7 @@ fn what_a_command_leads_to_is_heard_before_the_next_command() {
 #[test]
 fn a_gateway_that_is_set_while_the_system_is_asked_is_the_only_one_to_be_sent_to_afterwards() {
     for is_found in [true, false] {
-        let (mut rig, _kept) = Rig::keeping(ClientBuilder::new());
+        let (mut rig, _kept) = Rig::keeping(ClientOptions::new());
         let third = SocketAddrV4::new(THIRD, 5351);
         let handle = Arc::clone(&rig.handle);
         rig.around().during_discovery = Some(Box::new(move || handle.set_gateway(third)));
@@ -82,7 +82,7 @@ fn a_gateway_that_is_set_while_the_system_is_asked_is_the_only_one_to_be_sent_to
 /// As many threads ask as there can be, and each gets the answer to its own request.
 #[test]
 fn calls_of_many_threads_each_get_an_answer_of_their_own() {
-    let mut rig = Rig::new(ClientBuilder::new(), |_| {});
+    let mut rig = Rig::new(ClientOptions::new(), |_| {});
     let threads: Vec<_> = (0..4)
         .map(|thread| {
             let handle = Arc::clone(&rig.handle);
