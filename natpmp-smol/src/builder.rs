@@ -37,21 +37,21 @@ impl ClientBuilder {
         self
     }
 
-    /// The interface to send and hear by, and whose gateway is discovered; by default the system chooses. On Linux only:
+    /// The interface to send and receive by, and whose gateway is discovered; by default the system chooses. On Linux only:
     /// elsewhere every request fails with [`Error::NetworkDown`], and [`local_address`](Self::local_address) is to be used instead.
     pub fn interface(mut self, name: impl Into<String>) -> Self {
         self.options.interface = Some(name.into());
         self
     }
 
-    /// Whether announcements of the gateway are heard (RFC 6886, section 3.2.1); they are by default. If port 5350 cannot
+    /// Whether announcements of the gateway are received (RFC 6886, section 3.2.1); they are by default. If port 5350 cannot
     /// be had the client works without, and says so: [`Client::announcement_error`].
     pub const fn announcements(mut self, are_heard: bool) -> Self {
         self.options.announcements = if are_heard { Some(ClientOptions::ANNOUNCEMENTS) } else { None };
         self
     }
 
-    /// The address to hear announcements on, if it is not 224.0.0.1:5350.
+    /// The address to receive announcements on, if it is not 224.0.0.1:5350.
     pub const fn announcement_address(mut self, address: SocketAddrV4) -> Self {
         self.options.announcements = Some(address);
         self
@@ -70,7 +70,7 @@ impl ClientBuilder {
     }
 
     /// How often the external address is asked for while a callback or
-    /// [`Client::watch_external_address`] wants to hear of its changes; every 300 s by default.
+    /// [`Client::watch_external_address`] watches it; every 300 s by default.
     pub const fn external_address_interval(mut self, interval: Duration) -> Self {
         self.options.external_address_interval = Some(interval);
         self
@@ -83,8 +83,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Whether a client is made also when no gateway is given and none is found: then it waits for one, which
-    /// [`Event::GatewayChanged`](crate::Event::GatewayChanged) tells of. Until then its gateway is 0.0.0.0, and whatever it asks for
+    /// Whether a client is made also when no gateway is given and none is found: then it waits for one, and
+    /// [`Event::GatewayChanged`](crate::Event::GatewayChanged) says so when there is one. Until then its gateway is 0.0.0.0, and whatever it asks for
     /// fails with [`Error::NetworkDown`]. By default that is an error.
     pub const fn wait_for_gateway(mut self, does_wait: bool) -> Self {
         self.options.waits_for_gateway = does_wait;

@@ -23,7 +23,7 @@ use crate::{Announcement, Call, ClientBuilder, Driver, Error};
 ///
 /// What its methods return begins before it is polled: a [`Call`] stands for a request that is on its way. It borrows nothing, and may
 /// be dropped at any time; what was asked for is done all the same, and
-/// [`mappings`](Self::mappings) and [`events`](Self::events) tell what became of it. A mapping whose making nobody heard of,
+/// [`mappings`](Self::mappings) and [`events`](Self::events) say what became of it. A mapping that nobody knows of,
 /// since the [`Call`] of [`map`](Self::map) was dropped, is deleted when the client ends.
 ///
 /// ```no_run
@@ -75,7 +75,7 @@ impl Client {
         self.handle.local_address()
     }
 
-    /// Why announcements of the gateway are not heard; `None` if they are, or are not to be.
+    /// Why announcements of the gateway are not received; `None` if they are, or are not wanted.
     #[must_use]
     pub fn announcement_error(&self) -> Option<io::Error> {
         self.handle.announcement_error()
@@ -94,7 +94,7 @@ impl Client {
         self.handle.now()
     }
 
-    /// Asks for the external address (RFC 6886, section 3.2). Whether the internet can reach such an address is told by
+    /// Asks for the external address (RFC 6886, section 3.2). Whether the internet can reach such an address is said by
     /// [`AddressKind::of`](crate::AddressKind::of).
     ///
     /// The request is on its way as soon as this returns, whether the future is polled or dropped.
@@ -164,7 +164,7 @@ impl Client {
     }
 
     /// Keeps a mapping: it is asked for, renewed, and asked for again after every failure, for as long as the handle that
-    /// is returned exists. Returns at once; what becomes of it is told by the handle and by [`events`](Self::events).
+    /// is returned exists. Returns at once; what becomes of it is said by the handle and by [`events`](Self::events).
     ///
     /// # Errors
     /// [`Error::BadArgument`], [`Error::AlreadyKept`], and [`Error::Stopped`] if nobody drives the client any more.
@@ -204,7 +204,7 @@ impl Client {
         Subscription::new(self.handle.announcements())
     }
 
-    /// Whether changes of the external address are told as events: it is asked for now, after every announcement, and
+    /// Whether changes of the external address are events: it is asked for now, after every announcement, and
     /// every 300 s or at the [interval chosen](ClientBuilder::external_address_interval). While there are
     /// callbacks it is watched for them in any case.
     pub fn watch_external_address(&self, is_watched: bool) {
@@ -301,7 +301,7 @@ impl fmt::Debug for KeptMapping {
     }
 }
 
-/// What a client tells, one after the other: a stream that ends when the client is gone.
+/// Events of a client, one after the other: a stream that ends when the client is gone.
 ///
 /// It begins with what happens after it was made. A subscriber that does not keep up loses the oldest: 4,096 are kept.
 pub struct Subscription<T>(EventQueue<T>);

@@ -16,7 +16,7 @@ use natpmp_engine::client::{CallbackRunner, ClientConfig, ClientEngine, ClientSh
 
 use crate::socket::Socket;
 
-/// What makes a client work: sends, hears, and keeps time, for any number of mappings and callers. Spawn it, or poll it
+/// What makes a client work: it sends, receives and keeps time, for any number of mappings and callers. Spawn it, or poll it
 /// beside them.
 ///
 /// It completes when the last handle of its client (clones, kept mappings, futures) is gone, after the deletions that are
@@ -43,7 +43,7 @@ impl Driver {
     /// Whether there is something to do already, or else wakes the task when there is.
     ///
     /// # Errors
-    /// If the system cannot tell.
+    /// If the system does not say.
     fn is_ready(&mut self, wait: Option<Duration>, context: &mut Context<'_>) -> io::Result<bool> {
         self.timer = wait.map(Timer::after);
         let mut is_ready = self.timer.as_mut().is_some_and(|timer| Pin::new(timer).poll(context).is_ready());

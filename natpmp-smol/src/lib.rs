@@ -37,7 +37,7 @@
 //! A method that asks the gateway returns a [`Call`]: the request is on its way as soon as the method returns, and the call is the
 //! future of its outcome. It borrows nothing and is `Unpin`, so that it can be stored, and joined with others. It may be dropped at every
 //! moment. What it asked for is done all the same, [`Client::mappings`] shows what came of
-//! it, and a mapping whose making nobody heard of is deleted at the end. When the last handle of a client is gone its
+//! it, and a mapping that no call has reported is deleted at the end. When the last handle of a client is gone its
 //! driver says goodbye and completes; a program that ends before that leaves its mappings open until their leases end: `stop`
 //! them, or drop all handles and wait for the driver. While nobody polls the driver nothing happens, and no bound is kept. When the driver is dropped, whoever waits gets [`Error::Stopped`], and nobody hangs.
 //!

@@ -33,7 +33,7 @@
 //! # When the network changes
 //! A gateway that was discovered is discovered again when the routes change: what is kept moves to the new one, is deleted at the
 //! old one if that can still be reached, and [`Event::GatewayChanged`] says so. A gateway, an interface or an address that was
-//! given stays: it is waited for while it is gone, and used again as soon as it is back. On Linux the kernel tells of changes
+//! given stays: it is waited for while it is gone, and used again as soon as it is back. On Linux the kernel reports changes
 //! (netlink), and on other systems the client looks when something failed or was renewed.
 //!
 //! Time that the machine slept counts. On Linux and Android the client runs on boot time, with a timer on it, and what is

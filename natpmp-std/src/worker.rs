@@ -127,7 +127,7 @@ impl Register for Registrar {
     }
 }
 
-/// What is readable is told once, until it was read empty: whichever socket of the source it was.
+/// A token stands for all sockets of a source. What is readable is reported once, until it was read empty.
 const fn token(source: Source) -> Token {
     Token(source as usize)
 }

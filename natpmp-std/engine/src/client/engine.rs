@@ -29,7 +29,7 @@ pub struct ClientEngine<R: Register> {
     buffer: Box<[u8]>,
 }
 
-/// What to do next.
+/// What an adapter does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
     /// Wait for a socket, for a wake-up, and no longer than this.
@@ -79,24 +79,25 @@ impl<R: Register> ClientEngine<R> {
         Ok((engine, callbacks))
     }
 
-    /// What it shares with the handles of its client.
+    /// Returns what the engine shares with the handles of its client.
     #[must_use]
     pub fn shared(&self) -> &Arc<ClientShared> {
         &self.shared
     }
 
-    /// The sockets of this source that are open at present: all of them are to be waited for.
+    /// Lists the sockets of this source that are open at present; the adapter waits for all of them.
     pub fn sockets(&self, source: Source) -> impl Iterator<Item = &R::Socket> {
         let previous_gateways: &[_] = if source == Source::PreviousGateways { &self.previous_gateways } else { &[] };
         self.sockets.socket(source).into_iter().chain(previous_gateways.iter().map(|previous| &previous.socket))
     }
 
-    /// There may be something to read there. Nothing is read where that was not said, and it is remembered until all is read.
+    /// Notes that a source may have something to read. The engine reads only from noted sources, and forgets the note when it has
+    /// read all.
     pub const fn note_readable(&mut self, source: Source) {
         self.readable |= bit(source);
     }
 
-    /// Does all that the machine has to do now.
+    /// Does all that the machine has to do now: checks the network if there is a reason, sends what is due, and dispatches events.
     pub fn drain(&mut self) -> Wait {
         let shared = Arc::clone(&self.shared);
         self.check_network();
@@ -136,19 +137,20 @@ impl<R: Register> ClientEngine<R> {
         Wait::For(self.timer.set(shared.now(), deadline))
     }
 
-    /// How the adapter waits.
+    /// Returns the adapter's register.
     pub fn register(&self) -> &R {
         &self.sockets.register
     }
 
-    /// Hands what the sockets that are readable have to the machine. `true` if there may be more: others are to have their turn first.
+    /// Reads the sockets that are readable, and hands the machine what they have. `true` if there may be more: others are to have
+    /// their turn first.
     #[must_use]
     pub fn receive(&mut self) -> bool {
         let has_more = [Source::Request, Source::Announcements].map(|source| self.receive_on(source)).contains(&true);
         has_more | self.receive_from_previous_gateways()
     }
 
-    /// Packets cannot be waited for: whoever waits is told that nobody will answer.
+    /// Ends all calls that wait, because packets cannot be waited for any more.
     pub fn give_up(&mut self, error: &io::Error) {
         warn!("waiting for packets failed ({error}): the client ends");
         self.shared.with(|state, _| state.close());
@@ -279,7 +281,7 @@ impl<R: Register> ClientEngine<R> {
     }
 }
 
-/// Whoever still waits is told that nobody will answer, however the engine ends.
+/// Ends all calls that wait, however the engine ends.
 impl<R: Register> Drop for ClientEngine<R> {
     fn drop(&mut self) {
         self.shared.set_waker(Waker::noop());

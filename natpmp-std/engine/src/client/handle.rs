@@ -17,7 +17,8 @@ use crate::os::network::NetworkCheck;
 use crate::shared_machine::SharedMachine;
 use crate::{Announcement, EventQueue};
 
-/// What all clones of a client and its kept mappings share; with the last of them the driver ends, after its goodbye.
+/// Gives commands to a client. All clones of a client, its kept mappings and its calls share one; when the last of them is gone, this
+/// ends the driver, after the deletions that are under way.
 pub struct ClientHandle {
     pub(crate) shared: Arc<ClientShared>,
     worker: Option<JoinHandle<()>>,
@@ -25,37 +26,38 @@ pub struct ClientHandle {
 }
 
 impl ClientHandle {
-    /// `worker`: the thread that is to be waited for at the end, if there is one.
+    /// Makes the handle of a client whose engine shares `shared`. It waits at its end for `worker`, the thread that drives the
+    /// engine, if there is one.
     #[must_use]
     pub fn new(shared: Arc<ClientShared>, config: &ClientConfig, worker: Option<JoinHandle<()>>) -> Arc<Self> {
         Arc::new(Self { shared, worker, goodbye: config.goodbye })
     }
 
-    /// The gateway's address and port.
+    /// Says at which address and port the gateway is asked.
     #[must_use]
     pub fn gateway(&self) -> SocketAddrV4 {
         self.shared.read(|state, _| state.machine.gateway())
     }
 
-    /// The local address that requests are sent from at present; `None` while the network is down.
+    /// Says which local address requests are sent from at present; `None` while the network is down.
     #[must_use]
     pub fn local_address(&self) -> Option<Ipv4Addr> {
         self.shared.addresses.local_address(self.gateway()).ok()
     }
 
-    /// Why announcements are not heard.
+    /// Says why announcements are not received; `None` if they are, or are not wanted.
     #[must_use]
     pub fn announcement_error(&self) -> Option<io::Error> {
         self.shared.read(|state, _| state.announcement_error).map(NetworkError::to_error)
     }
 
-    /// The time on this client's clock.
+    /// Reads this client's clock.
     #[must_use]
     pub fn now(&self) -> Instant {
         self.shared.now()
     }
 
-    /// All mappings that the machine holds.
+    /// Reports all mappings that the client holds; none when nobody drives it any more.
     #[must_use]
     pub fn mappings(&self) -> Vec<MappingReport> {
         self.shared.read(|state, now| match state.is_closed() {
@@ -151,24 +153,24 @@ impl ClientHandle {
         Ok(KeptHandle::new(Arc::clone(self), protocol, port, owner))
     }
 
-    /// What happens from now on.
+    /// Subscribes to what happens from now on.
     #[must_use]
     pub fn events(&self) -> EventQueue<Event> {
         self.shared.command(|state, _| state.events.subscribe())
     }
 
-    /// The gateway's announcements from now on.
+    /// Subscribes to the gateway's announcements from now on.
     #[must_use]
     pub fn announcements(&self) -> EventQueue<Announcement> {
         self.shared.command(|state, _| state.announcements.subscribe())
     }
 
-    /// Whether changes of the external address are told as events.
+    /// Watches the external address, so that its changes are events, or not any more.
     pub fn watch_external_address(&self, is_watched: bool) {
         self.shared.command(|state, now| state.watch_external_address(now, is_watched));
     }
 
-    /// The link, the own address or the routing changed.
+    /// Renews all that is kept, because the link, the own address or the routing has changed.
     pub fn network_changed(&self) {
         self.shared.command(|state, now| {
             state.network_check = state.network_check.max(NetworkCheck::ChangedByCaller);
@@ -176,7 +178,7 @@ impl ClientHandle {
         });
     }
 
-    /// Another gateway from now on.
+    /// Asks another gateway for all that is kept, from now on.
     pub fn set_gateway(&self, gateway: SocketAddrV4) {
         self.shared.command(|state, now| {
             state.network_check = NetworkCheck::GatewaySet;
@@ -185,7 +187,7 @@ impl ClientHandle {
     }
 }
 
-/// A goodbye for deletions that are under way, within the bound; a worker's end is waited for.
+/// Has the driver finish the deletions that are under way, within the bound of the goodbye, and waits for the end of a worker.
 impl Drop for ClientHandle {
     fn drop(&mut self) {
         self.shared.command(|state, now| state.begin_goodbye(now, self.goodbye));
@@ -196,7 +198,7 @@ impl Drop for ClientHandle {
     }
 }
 
-/// What the handles of a client share with its driver.
+/// The machine of a client under its lock, which handles and driver share.
 pub struct ClientShared {
     machine_lock: SharedMachine<State>,
     addresses: Addresses,
@@ -210,7 +212,7 @@ impl ClientShared {
         (Arc::new(shared), callbacks)
     }
 
-    /// Who is to be woken when there is something to do.
+    /// Sets whom commands wake: the driver, when it has something to do.
     pub fn set_waker(&self, waker: &Waker) {
         self.machine_lock.set_waker(waker);
     }
@@ -238,7 +240,7 @@ impl ClientShared {
         self.machine_lock.now()
     }
 
-    /// The machine sleeps this long.
+    /// Lets the client's clock go on by this much, as if the computer had slept.
     #[cfg(test)]
     pub(crate) fn sleep(&self, duration: Duration) {
         self.machine_lock.clock.sleep(duration);

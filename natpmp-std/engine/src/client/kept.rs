@@ -82,19 +82,19 @@ impl KeptHandle {
         Self { handle, protocol, internal_port, owner, is_stopped: false }
     }
 
-    /// The protocol that is mapped.
+    /// Says which protocol is mapped.
     #[must_use]
     pub const fn protocol(&self) -> Protocol {
         self.protocol
     }
 
-    /// The client's own port.
+    /// Says which of the client's own ports is mapped.
     #[must_use]
     pub const fn internal_port(&self) -> u16 {
         self.internal_port
     }
 
-    /// Where it stands now.
+    /// Reports where the mapping stands now. Asks nobody.
     #[must_use]
     pub fn state(&self) -> MappingReport {
         self.handle.shared.read(|state, now| {

@@ -1,4 +1,4 @@
-//! What a client can be told at its start, and what the system is asked for the rest.
+//! The options of a client, and what the system is asked for where none was given.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -21,16 +21,16 @@ pub struct ClientOptions {
     pub gateway: Option<SocketAddrV4>,
     /// The local address to send from. `None`: the system chooses.
     pub local_address: Option<Ipv4Addr>,
-    /// The interface to send and hear by, and whose gateway is discovered. `None`: the system chooses. On Linux only: elsewhere
+    /// The interface to send and receive by, and whose gateway is discovered. `None`: the system chooses. On Linux only: elsewhere
     /// every request fails with [`Error::NetworkDown`].
     pub interface: Option<String>,
-    /// Where announcements of the gateway are heard (RFC 6886, section 3.2.1). `None`: they are not.
+    /// Where announcements of the gateway are received (RFC 6886, section 3.2.1). `None`: they are not.
     pub announcements: Option<SocketAddrV4>,
     /// How patiently a request is pursued.
     pub schedule: Schedule,
     /// The pause before what failed is tried again.
     pub backoff: Backoff,
-    /// How often the external address is asked for while a callback or the caller is to be told of its changes. `None`: every
+    /// How often the external address is asked for while a callback or the caller watches it. `None`: every
     /// 300 s.
     pub external_address_interval: Option<Duration>,
     /// How long the stop of a kept mapping waits for its deletion to be answered, and the drop of the last handle for the next answer
@@ -45,7 +45,7 @@ pub struct ClientOptions {
 }
 
 impl ClientOptions {
-    /// The options that a client has by default: it discovers its gateway, hears announcements at 224.0.0.1:5350, and is as patient
+    /// The options that a client has by default: it discovers its gateway, receives announcements at 224.0.0.1:5350, and is as patient
     /// as the RFC says.
     #[must_use]
     pub const fn new() -> Self {

@@ -32,7 +32,7 @@ impl<S: DatagramSocket> PreviousGateway<S> {
         self.machine.gateway()
     }
 
-    /// Does what is to be done now. When there is more to do; `None` at the end.
+    /// Does what is to be done now. Returns when there is more to do; `None` at the end.
     pub(crate) fn drain(&mut self, now: Instant) -> Option<Instant> {
         self.machine.handle_timeout(now);
         // A failure is noticed before the next deletion is sent.

@@ -29,7 +29,7 @@ pub(crate) struct State {
     pub(crate) owners: Owners,
     /// What the system said when the network was last found down.
     pub(crate) network_error: NetworkError,
-    /// Why announcements are not heard.
+    /// Why announcements are not received.
     pub(crate) announcement_error: Option<NetworkError>,
     /// What the driver is to look at in its next turn.
     pub(crate) network_check: NetworkCheck,
@@ -192,7 +192,7 @@ impl State {
         }
     }
 
-    /// Watches the external address for the caller, or not any more. A caller who asks again is told again.
+    /// Watches the external address for the caller, or not any more. A caller who asks again gets the address again.
     pub(crate) fn watch_external_address(&mut self, now: Instant, is_watched: bool) {
         let wanted = match is_watched {
             true => AddressWatch::ForCaller,

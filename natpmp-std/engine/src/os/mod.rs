@@ -1,4 +1,4 @@
-//! What the system says: time that counts sleep, the routes, and changes of them.
+//! What the system knows: time that counts sleep, the routes, and changes of them.
 
 pub(crate) mod clock;
 #[cfg(target_os = "linux")]

@@ -21,7 +21,7 @@ use crate::client::{Addresses, Register};
 use crate::os::netlink::RouteWatch;
 use crate::os::routes::{Path, is_on_link, path_to};
 
-/// What the system says of its routes.
+/// Answers about routes: the system's own, or made up in tests.
 pub(crate) trait Routing: Send {
     /// The gateway that a client without a given one is to ask.
     fn discover(&self) -> Option<Ipv4Addr>;
@@ -77,7 +77,7 @@ pub(crate) fn discover(interface: Option<&str>) -> Result<Ipv4Addr, DiscoverErro
     Ok(found.address)
 }
 
-/// This host's own routes.
+/// Asks this host about its routes.
 pub(crate) struct SystemRouting {
     addresses: Addresses,
     #[cfg(target_os = "linux")]

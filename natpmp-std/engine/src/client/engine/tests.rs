@@ -1,4 +1,4 @@
-//! The engine on sockets that are no sockets, by a clock that can be told to sleep.
+//! The engine on sockets that are no sockets, by a clock that can be made to sleep.
 
 mod following;
 mod interleaving;
@@ -106,7 +106,7 @@ impl Rig {
         around.arriving.push_back((socket, answer.encode().to_vec()));
     }
 
-    /// Something happened to the routes, which is told, and settles.
+    /// Something happens to the routes; the system reports it, and it settles.
     fn change(&mut self, change: impl FnOnce(&mut Around)) {
         change(&mut self.around());
         self.around().has_changed = true;
@@ -217,7 +217,7 @@ impl Routing for Fake {
     }
 }
 
-/// A system that tells no news.
+/// A system that reports no changes of its routes.
 struct NoRouteEvents(Arc<Mutex<Around>>);
 
 impl Routing for NoRouteEvents {

@@ -14,7 +14,7 @@ use natpmp_netlink::{Message, Messages, find, receive};
 /// Becomes readable when a link, or an address, a route or a rule of IPv4, came, went or changed, in the network namespace of
 /// the thread that opened it. Linux only.
 ///
-/// What changed is not told: look again at what matters.
+/// It does not say what changed: look again at what matters.
 #[derive(Debug)]
 pub struct RouteWatch {
     socket: OwnedFd,
@@ -64,7 +64,7 @@ pub fn matters(bytes: &[u8]) -> bool {
 fn is_change(message: &Message<'_>) -> bool {
     let family = message.body.first().copied();
     match message.kind {
-        // Bridges tell of their ports, and wireless cards of what they found, in the same way.
+        // Bridges report their ports, and wireless cards what they found, in the same way.
         RTM_NEWLINK | RTM_DELLINK => {
             let attributes = message.body.get(LINK_HEADER..).unwrap_or_default();
             family == Some(AF_UNSPEC) && find(attributes, IFLA_WIRELESS).is_none()

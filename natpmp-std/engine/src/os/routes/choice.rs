@@ -142,9 +142,9 @@ pub struct GatewayCandidate {
     pub gateway: Option<Ipv4Addr>,
     /// The interface that the route leads to.
     pub interface: String,
-    /// The metric of the route, where the system tells it: of equally long prefixes the lowest counts.
+    /// The metric of the route, where the system reports it: of equally long prefixes the lowest counts.
     pub metric: Option<u32>,
-    /// The number of the routing table, where the system tells it: 254 is the main one.
+    /// The number of the routing table, where the system reports it: 254 is the main one.
     pub table: Option<u32>,
     /// How much of the address space it is for.
     pub kind: RouteKind,
@@ -267,10 +267,10 @@ impl RoutingTables {
             is_for_it && route.table == way.table && route.hops.iter().any(|hop| hop.is(way))
         };
         let route = self.routes.iter().filter(fits).min_by_key(|route| (route.part == Part::All, route.metric));
-        // Of several hops each connection takes another one, so the one that was told is none to rely on.
+        // Of several hops each connection takes another one, so the one of the answer is none to rely on.
         let hop = route.and_then(|route| route.hops.iter().find(|hop| hop.is_up).or(route.hops.first())).cloned();
-        let told = || Hop { interface: way.interface.clone(), gateway: way.gateway, is_up: true };
-        Choice { route, table: way.table, hop: hop.unwrap_or_else(told) }
+        let answered = || Hop { interface: way.interface.clone(), gateway: way.gateway, is_up: true };
+        Choice { route, table: way.table, hop: hop.unwrap_or_else(answered) }
     }
 
     /// Each hop of each route, two halves as one, and what is the same once.

@@ -112,7 +112,7 @@ struct Line {
     destination: u32,
     mask: u32,
     gateway: Option<Ipv4Addr>,
-    /// One of IPv6 is not told, only that there is one.
+    /// The address of an IPv6 router is not in the text, only that there is one.
     has_router: bool,
     metric: u32,
     /// It does not reject.

@@ -1,4 +1,4 @@
-//! What follows from news of the routes.
+//! What a client does when the routes change.
 
 use super::*;
 
@@ -14,7 +14,7 @@ fn a_client_whose_way_out_changes_renews_what_it_keeps_once_it_has_settled() {
     assert_eq!(rig.around().sockets, before + 1);
     rig.forget();
     rig.change(|_| {});
-    assert_eq!(rig.serve(), [], "news that change nothing cost nothing");
+    assert_eq!(rig.serve(), [], "reports that change nothing cost nothing");
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn a_route_that_flaps_causes_one_round_of_requests_in_two_seconds() {
     assert_eq!(rig.sent().len(), 6, "the last change is not forgotten");
 }
 
-/// Neither the gateway's change nor the loss of the one mapping is the moment to tell what the other's address is.
+/// Neither the gateway's change nor the loss of the one mapping is the moment to report what the other's address is.
 #[test]
 fn callbacks_are_told_of_each_loss_and_each_return_and_of_nothing_between() {
     let mut rig = Rig::new(ClientOptions::new(), |_| {});
@@ -165,14 +165,14 @@ fn the_first_address_that_a_client_has_is_no_new_one() {
 }
 
 #[test]
-fn what_changed_before_there_was_news_to_hear_is_seen_at_the_start() {
+fn what_changed_before_the_first_report_is_seen_at_the_start() {
     let mut rig = Rig::new(ClientOptions::new(), |around| around.discovered = Some(AWAY));
     let _kept = rig.handle.keep(&MapRequest::new(Protocol::Udp, 4_000), None).unwrap();
     assert_eq!(rig.serve(), [(AWAY, renewal())]);
 }
 
 #[test]
-fn news_that_change_nothing_are_looked_at_twice_a_second_and_no_more() {
+fn reports_that_change_nothing_are_looked_at_twice_a_second_and_no_more() {
     let (mut rig, _kept) = Rig::keeping(ClientOptions::new());
     rig.around().looks = 0;
     for _ in 0..100 {

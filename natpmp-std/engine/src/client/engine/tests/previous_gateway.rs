@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn another_gateway_is_followed_and_the_one_that_was_left_is_told_if_it_is_on_a_link() {
+fn another_gateway_is_followed_and_the_one_before_is_asked_to_delete_if_it_is_on_a_link() {
     let (mut rig, kept) = Rig::keeping(ClientOptions::new());
     let mut events = Events::new(&rig);
     rig.change(|around| {

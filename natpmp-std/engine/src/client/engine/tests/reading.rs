@@ -48,7 +48,7 @@ fn a_socket_that_could_not_be_read_is_read_at_the_next_turn() {
 }
 
 #[test]
-fn news_of_the_routes_wait_until_the_system_says_that_there_are_some() {
+fn reports_of_the_routes_wait_until_the_system_says_that_there_are_some() {
     let (mut rig, _kept) = Rig::keeping(ClientOptions::new());
     rig.around().path = Some(path(3, [127, 0, 0, 2]));
     rig.around().has_changed = true;

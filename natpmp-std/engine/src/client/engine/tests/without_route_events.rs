@@ -1,9 +1,9 @@
-//! Systems that tell no news.
+//! Systems that report no changes of their routes.
 
 use super::*;
 
 #[test]
-fn where_the_system_tells_no_news_a_gateway_is_looked_for_while_there_is_none() {
+fn where_the_system_reports_no_changes_a_gateway_is_looked_for_while_there_is_none() {
     let none = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 5351);
     let mut rig = Rig::new(ClientOptions::new(), |around| around.path = None);
     rig.handle.set_gateway(none);
@@ -20,7 +20,7 @@ fn where_the_system_tells_no_news_a_gateway_is_looked_for_while_there_is_none() 
 }
 
 #[test]
-fn where_the_system_tells_no_news_a_call_that_fails_hastens_the_look() {
+fn where_the_system_reports_no_changes_a_call_that_fails_hastens_the_look() {
     let none = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 5351);
     let mut rig = Rig::new(ClientOptions::new(), |around| around.path = None);
     rig.handle.set_gateway(none);
@@ -41,7 +41,7 @@ fn where_the_system_tells_no_news_a_call_that_fails_hastens_the_look() {
 }
 
 #[test]
-fn where_the_system_tells_no_news_a_failure_is_the_reason_to_look() {
+fn where_the_system_reports_no_changes_a_failure_is_the_reason_to_look() {
     let (mut rig, _kept) = Rig::keeping(ClientOptions::new());
     rig.engine.network =
         Network::new(Box::new(NoRouteEvents(Arc::clone(&rig.around))), rig.handle.gateway(), GatewayOrigin::Discovered);
@@ -63,7 +63,7 @@ fn where_the_system_tells_no_news_a_failure_is_the_reason_to_look() {
 }
 
 #[test]
-fn where_the_system_tells_no_news_a_mapping_that_cannot_be_made_is_a_reason_to_look() {
+fn where_the_system_reports_no_changes_a_mapping_that_cannot_be_made_is_a_reason_to_look() {
     let mut rig = Rig::new(ClientOptions::new(), |_| {});
     rig.engine.network =
         Network::new(Box::new(NoRouteEvents(Arc::clone(&rig.around))), rig.handle.gateway(), GatewayOrigin::Discovered);
