@@ -11,9 +11,9 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use log::warn;
+use mio::{Events, Poll, Registry, Token};
 #[cfg(unix)]
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Registry, Token};
+use mio::{Interest, unix::SourceFd};
 
 use crate::poller::{Socket, waker};
 use natpmp_engine::client::{
@@ -25,7 +25,11 @@ use natpmp_engine::events::block_until;
 pub(crate) fn start(config: &ClientConfig) -> io::Result<(Arc<ClientShared>, JoinHandle<()>)> {
     let poll = Poll::new()?;
     let waker = waker(poll.registry(), WAKE)?;
-    let registrar = Registrar { registry: poll.registry().try_clone()?, descriptors: Vec::new() };
+    let registrar = Registrar {
+        registry: poll.registry().try_clone()?,
+        #[cfg(unix)]
+        descriptors: Vec::new(),
+    };
     let (engine, callbacks) = ClientEngine::new(config, registrar)?;
     let shared = Arc::clone(engine.shared());
     shared.set_waker(&waker);

@@ -38,6 +38,7 @@ pub(crate) trait Routing: Send {
 
 /// What the system says of changes of its routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(any(target_os = "linux", test)), expect(dead_code, reason = "only Linux reports changes"))]
 pub(crate) enum RouteReport {
     /// It reports none, or not to this process.
     Unsupported,
