@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("asking {} for {} {}", client.gateway(), request.protocol(), request.internal_port());
 
         let kept = client.keep_with(&request, tell)?;
-        if kept.wait_open(Duration::from_secs(5)).await.is_none() {
+        if kept.wait_open(Duration::from_secs(5)).await.is_err() {
             // It is tried again for as long as `kept` exists, whatever goes wrong.
             println!("not open so far: {:?}", kept.state().last_error);
         }

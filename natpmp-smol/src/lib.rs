@@ -25,7 +25,7 @@
 //!
 //! # What is here
 //! - [`Client::builder`]: which gateway, which way out, how much patience.
-//! - [`Client`]: futures for one-shot requests, and [`Client::keep`] for mappings that stay.
+//! - [`Client`]: a [`Call`] for each one-shot request, and [`Client::keep`] for mappings that stay.
 //! - [`KeptMapping`]: its state, refresh, stop.
 //! - [`Client::events`]: what happens, as a `Stream`.
 //! - [`discover_gateway`]: the default gateway.
@@ -33,9 +33,11 @@
 //! The names are those of `natpmp-std`, which does the same on a thread; the protocol itself, and every type that is not about
 //! sockets or waiting, comes from [`natpmp_proto`].
 //!
-//! # Dropping futures
-//! Every future may be dropped at every moment. What it asked for is done all the same, [`Client::mappings`] shows what came of
-//! it, and a mapping whose making nobody heard of is deleted at the end. When the last handle of a client is gone its
+//! # Futures that begin at once
+//! A method that asks the gateway returns a [`Call`]: the request is on its way as soon as the method returns, and the call is the
+//! future of its outcome. It borrows nothing and is `Unpin`, so that it can be stored, and joined with others. It may be dropped at every
+//! moment. What it asked for is done all the same, [`Client::mappings`] shows what came of
+//! it, and a mapping that no call has reported is deleted at the end. When the last handle of a client is gone its
 //! driver says goodbye and completes; a program that ends before that leaves its mappings open until their leases end: `stop`
 //! them, or drop all handles and wait for the driver. While nobody polls the driver nothing happens, and no bound is kept. When the driver is dropped, whoever waits gets [`Error::Stopped`], and nobody hangs.
 //!
@@ -57,21 +59,19 @@
 //!
 //! Rust 1.85 or later.
 
+mod builder;
 mod client;
 mod driver;
-mod kept;
 #[cfg(feature = "server")]
 pub mod server;
 mod socket;
-mod subscription;
 
-pub use client::{Builder, Client};
+pub use builder::ClientBuilder;
+pub use client::{Client, KeptMapping, Subscription};
 pub use driver::Driver;
-pub use kept::KeptMapping;
-pub use subscription::Subscription;
 
 pub use natpmp_engine::Announcement;
-pub use natpmp_engine::client::{CLIENT_CAPACITY, Change, ClientBuilder, Error, KeptState};
+pub use natpmp_engine::client::{CLIENT_CAPACITY, Call, Change, Error, MappingReport};
 #[cfg(target_os = "linux")]
 pub use natpmp_engine::os::netlink::RouteWatch;
 pub use natpmp_engine::os::routes::{
@@ -79,7 +79,7 @@ pub use natpmp_engine::os::routes::{
     list_gateways,
 };
 
-pub use natpmp_proto::client::{Ending, Event, LossCause, MapError, MappingState, MappingStatus, RequestError};
+pub use natpmp_proto::client::{Ending, Event, LossCause, MapError, RequestError};
 pub use natpmp_proto::wire::Refusal;
 pub use natpmp_proto::{AddressKind, Backoff, Instant, MapRequest, Mapping, Protocol, Schedule};
 

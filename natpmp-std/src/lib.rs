@@ -28,12 +28,12 @@
 //!
 //! # Threads
 //! One worker a client, however many mappings; one more for callbacks if there are any. Dropping the last handle of a client ends
-//! the worker, after the deletions that are under way, or when no answer has come for 2 s or the [goodbye](Builder::goodbye) that was chosen.
+//! the worker, after the deletions that are under way, or when no answer has come for 2 s or the [goodbye](ClientBuilder::goodbye) that was chosen.
 //!
 //! # When the network changes
 //! A gateway that was discovered is discovered again when the routes change: what is kept moves to the new one, is deleted at the
 //! old one if that can still be reached, and [`Event::GatewayChanged`] says so. A gateway, an interface or an address that was
-//! given stays: it is waited for while it is gone, and used again as soon as it is back. On Linux the kernel tells of changes
+//! given stays: it is waited for while it is gone, and used again as soon as it is back. On Linux the kernel reports changes
 //! (netlink), and on other systems the client looks when something failed or was renewed.
 //!
 //! Time that the machine slept counts. On Linux and Android the client runs on boot time, with a timer on it, and what is
@@ -56,20 +56,18 @@
 //! Rust 1.85 or later.
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test whose numbers overflow has failed"))]
 
+mod builder;
 mod client;
-mod kept;
 mod poller;
 #[cfg(feature = "server")]
 pub mod server;
-mod subscription;
 mod worker;
 
-pub use client::{Builder, Client};
-pub use kept::KeptMapping;
-pub use subscription::Subscription;
+pub use builder::ClientBuilder;
+pub use client::{Client, KeptMapping, Subscription};
 
 pub use natpmp_engine::Announcement;
-pub use natpmp_engine::client::{CLIENT_CAPACITY, Change, ClientBuilder, Error, KeptState};
+pub use natpmp_engine::client::{CLIENT_CAPACITY, Change, Error, MappingReport};
 #[cfg(target_os = "linux")]
 pub use natpmp_engine::os::netlink::RouteWatch;
 pub use natpmp_engine::os::routes::{
@@ -77,6 +75,6 @@ pub use natpmp_engine::os::routes::{
     list_gateways,
 };
 
-pub use natpmp_proto::client::{Ending, Event, LossCause, MapError, MappingState, MappingStatus, RequestError};
+pub use natpmp_proto::client::{Ending, Event, LossCause, MapError, RequestError};
 pub use natpmp_proto::wire::Refusal;
 pub use natpmp_proto::{AddressKind, Backoff, Instant, MapRequest, Mapping, Protocol, Schedule};

@@ -17,7 +17,7 @@ fn a_hundred_kept_mappings_take_one_worker_and_their_callbacks_one_more() {
     let client = Client::builder().gateway(gateway.address()).announcements(false).build().unwrap();
     let kept: Vec<_> =
         (0..100).map(|index| client.keep(&MapRequest::new(Protocol::Udp, 4_000 + index)).unwrap()).collect();
-    assert!(kept.iter().all(|kept| kept.wait_open(SOON).is_some()));
+    assert!(kept.iter().all(|kept| kept.wait_open(SOON).is_ok()));
     assert_eq!(threads(), before + 1);
 
     let (sender, told) = mpsc::channel();

@@ -152,11 +152,10 @@ fn every_command_wakes_the_driver() {
         command();
         assert!(count.0.load(Ordering::Relaxed) > 0, "{what}");
     };
-    let noop = || Context::from_waker(Waker::noop());
     let mut kept = None;
-    let mut calls = (pin!(client.external_address()), pin!(client.map(&UDP)));
-    is_woken("external address", &mut || assert!(calls.0.as_mut().poll(&mut noop()).is_pending()));
-    is_woken("map", &mut || assert!(calls.1.as_mut().poll(&mut noop()).is_pending()));
+    let mut calls = (None, None);
+    is_woken("external address", &mut || calls.0 = Some(client.external_address()));
+    is_woken("map", &mut || calls.1 = Some(client.map(&UDP)));
     is_woken("keep", &mut || kept = Some(client.keep(&super::TCP).unwrap()));
     is_woken("drop", &mut || kept = None);
     is_woken("watch", &mut || client.watch_external_address(true));

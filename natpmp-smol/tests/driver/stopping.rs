@@ -27,7 +27,7 @@ fn every_call_that_waits_or_is_begun_later_gets_stopped() {
         executor.spawn(is_stopped(client.clone(), async |client| client.unmap(Protocol::Tcp, 1).await.map(drop))),
         executor.spawn(is_stopped(client.clone(), async |client| client.unmap_all(Protocol::Tcp).await)),
         executor.spawn(async move { matches!(kept.refresh().await, Err(Error::Stopped)) }),
-        executor.spawn(async move { closed.wait_open(LONG).await.is_none() }),
+        executor.spawn(async move { matches!(closed.wait_open(LONG).await, Err(Error::Stopped)) }),
         executor.spawn(async move { matches!(stopping.stop().await, Err(Error::Stopped)) }),
         executor.spawn(async move { events.count().await < 10 }),
         executor.spawn(async move { announcements.count().await == 0 }),
@@ -64,7 +64,7 @@ fn handles_are_harmless_after_their_driver() {
         client.watch_external_address(true);
         let late = client.keep_with(&MapRequest::new(Protocol::Udp, 7_000), |_| {});
         assert!(matches!(late, Err(Error::Stopped)));
-        assert_eq!(block_on(first.wait_open(LONG)), None);
+        assert!(matches!(block_on(first.wait_open(LONG)), Err(Error::Stopped)));
         assert!(matches!(block_on(second.stop()), Err(Error::Stopped)));
         drop((first, client));
         assert!(matches!(block_on(third.refresh()), Err(Error::Stopped)));

@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use natpmp_proto::wire::GATEWAY_PORT;
 use natpmp_std::server::{NatMapping, PortRange};
-use natpmp_std::{Builder, Client, MapRequest, Protocol, Schedule};
+use natpmp_std::{Client, ClientBuilder, MapRequest, Protocol, Schedule};
 
 /// Opens ports on the router or VPN that this host is behind, by NAT-PMP (RFC 6886)
 ///
@@ -274,7 +274,7 @@ impl Global {
     }
 
     /// A client to be built as these options say, but for the patience.
-    pub(crate) fn builder(&self) -> Builder {
+    pub(crate) fn builder(&self) -> ClientBuilder {
         let mut builder = Client::builder();
         if let Some(gateway) = self.gateway {
             builder = builder.gateway(gateway);

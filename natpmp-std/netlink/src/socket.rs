@@ -105,7 +105,7 @@ pub fn read(
 /// One read, as long as it comes from the kernel: others can send too, and count for nothing. What does not fit is an
 /// error. It may be interrupted.
 pub fn receive<'a>(socket: &OwnedFd, buffer: &'a mut [MaybeUninit<u8>]) -> Result<&'a [u8], Errno> {
-    // The flag makes it tell the true length.
+    // The flag makes it return the true length.
     let ((bytes, _), length, from) = recvfrom(socket, buffer, RecvFlags::TRUNC)?;
     let sender = from.and_then(|from| SocketAddrNetlink::try_from(from).ok());
     if sender.is_none_or(|sender| sender.pid() != KERNEL) {

@@ -3,9 +3,8 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use natpmp_proto::client::MappingStatus;
 use natpmp_proto::{Backoff, Schedule};
-use natpmp_std::{Announcement, Change, Ending, Error, Event, KeptState, MapRequest, Mapping, Protocol};
+use natpmp_std::{Announcement, Change, Ending, Error, Event, MapRequest, Mapping, MappingReport, Protocol};
 use natpmp_testkit::world;
 
 /// A client, whose calls block: the methods are those of [`natpmp_std::Client`]. Dropping its last handle (a clone, or a mapping that
@@ -20,7 +19,7 @@ pub trait ClientUnderTest: Clone + Debug + Send + Sync + 'static {
     fn gateway(&self) -> SocketAddrV4;
     fn local_address(&self) -> Option<Ipv4Addr>;
     fn announcement_error(&self) -> Option<io::Error>;
-    fn mappings(&self) -> Vec<MappingStatus>;
+    fn mappings(&self) -> Vec<MappingReport>;
     fn events(&self) -> Self::Events;
     fn announcements(&self) -> Self::Announcements;
 
@@ -46,8 +45,8 @@ pub trait ClientUnderTest: Clone + Debug + Send + Sync + 'static {
 pub trait KeptUnderTest: Debug + Send + Sync + 'static {
     fn protocol(&self) -> Protocol;
     fn internal_port(&self) -> u16;
-    fn state(&self) -> KeptState;
-    fn wait_open(&self, timeout: Duration) -> Option<Mapping>;
+    fn state(&self) -> MappingReport;
+    fn wait_open(&self, timeout: Duration) -> Result<Mapping, Error>;
     fn refresh(&self) -> Result<Mapping, Error>;
     fn stop(self) -> Result<Ending, Error>;
 }

@@ -6,12 +6,11 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use natpmp_proto::client::MappingStatus;
 use natpmp_proto::gateway;
 use natpmp_smol::server::nat::Nat;
 use natpmp_smol::server::{Server, ServerError};
 use natpmp_smol::{
-    Announcement, Change, Client, Ending, Error, Event, KeptMapping, KeptState, MapRequest, Mapping, Protocol,
+    Announcement, Change, Client, Ending, Error, Event, KeptMapping, MapRequest, Mapping, MappingReport, Protocol,
     Subscription,
 };
 use smol::future::FutureExt;
@@ -61,7 +60,7 @@ impl ClientUnderTest for SmolClient {
         self.client.announcement_error()
     }
 
-    fn mappings(&self) -> Vec<MappingStatus> {
+    fn mappings(&self) -> Vec<MappingReport> {
         self.client.mappings()
     }
 
@@ -145,11 +144,11 @@ impl KeptUnderTest for SmolKept {
         self.kept.internal_port()
     }
 
-    fn state(&self) -> KeptState {
+    fn state(&self) -> MappingReport {
         self.kept.state()
     }
 
-    fn wait_open(&self, timeout: Duration) -> Option<Mapping> {
+    fn wait_open(&self, timeout: Duration) -> Result<Mapping, Error> {
         block_on(self.kept.wait_open(timeout))
     }
 

@@ -2,12 +2,11 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use natpmp_proto::client::MappingStatus;
 use natpmp_proto::gateway;
 use natpmp_std::server::nat::Nat;
 use natpmp_std::server::{Server, ServerError};
 use natpmp_std::{
-    Announcement, Change, Client, Ending, Error, Event, KeptMapping, KeptState, MapRequest, Mapping, Protocol,
+    Announcement, Change, Client, Ending, Error, Event, KeptMapping, MapRequest, Mapping, MappingReport, Protocol,
     Subscription,
 };
 
@@ -46,7 +45,7 @@ impl ClientUnderTest for Client {
         self.announcement_error()
     }
 
-    fn mappings(&self) -> Vec<MappingStatus> {
+    fn mappings(&self) -> Vec<MappingReport> {
         self.mappings()
     }
 
@@ -116,11 +115,11 @@ impl KeptUnderTest for KeptMapping {
         self.internal_port()
     }
 
-    fn state(&self) -> KeptState {
+    fn state(&self) -> MappingReport {
         self.state()
     }
 
-    fn wait_open(&self, timeout: Duration) -> Option<Mapping> {
+    fn wait_open(&self, timeout: Duration) -> Result<Mapping, Error> {
         self.wait_open(timeout)
     }
 

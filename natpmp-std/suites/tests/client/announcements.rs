@@ -104,7 +104,7 @@ fn what_comes_to_the_socket_of_announcements_is_never_taken_for_an_answer<A: Ada
     eventually("it is asked for", || !gateway.requests().is_empty());
     let answer = [0, 129, 0, 0, 0, 0, 4, 0, 0x0f, 0xa0, 0x0b, 0xad, 0, 0, 0x1c, 0x20];
     UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().send_to(&answer, address).unwrap();
-    assert_eq!(kept.wait_open(SOON).map(|mapping| mapping.external_port), Some(4_000));
+    assert_eq!(kept.wait_open(SOON).map(|mapping| mapping.external_port).ok(), Some(4_000));
     assert!(matches!(events.next_timeout(SOON), Some(Event::Mapped(mapping)) if mapping.external_port == 4_000));
 }
 

@@ -17,6 +17,7 @@ on_each_adapter!(
     the_state_tells_why_a_mapping_is_not_open_and_when_it_is_tried_again,
     waiting_for_a_mapping_to_open_ends_when_it_is_open_or_the_time_is_over,
     the_end_of_a_wait_is_a_reason_to_wake_up,
+    waiting_for_a_mapping_that_is_refused_says_so_at_its_end,
     waiting_for_a_mapping_to_open_ends_when_another_call_unmaps_it,
     a_refresh_asks_now_and_a_refusal_leaves_the_mapping_kept,
     a_refresh_that_brings_another_port_is_a_success,
@@ -65,7 +66,7 @@ fn the_state_tells_why_a_mapping_is_not_open_and_when_it_is_tried_again<A: Adapt
     assert_eq!((state.mapping, state.expires_in), (None, None));
     assert!(state.next_attempt_in.is_some_and(|pause| pause <= Duration::from_millis(400)), "{state:?}");
     gateway.turn(|faults| faults.refuse_map = None);
-    assert!(kept.wait_open(SOON).is_some());
+    assert!(kept.wait_open(SOON).is_ok());
     assert_eq!(kept.state().last_error, None);
 }
 
@@ -74,12 +75,22 @@ fn waiting_for_a_mapping_to_open_ends_when_it_is_open_or_the_time_is_over<A: Ada
     let client = client::<A>(&gateway);
     let kept = client.keep(&UDP).unwrap();
     let (began, bound) = (Instant::now(), Duration::from_millis(30));
-    assert_eq!(kept.wait_open(bound), None);
+    assert!(matches!(kept.wait_open(bound), Err(Error::NoAnswer { waited, .. }) if waited == bound));
     assert!(began.elapsed() >= bound);
-    assert_eq!(kept.wait_open(Duration::ZERO), None);
+    assert!(kept.wait_open(Duration::ZERO).is_err());
     gateway.reach(Reach::Open);
     let port = in_time(move || kept.wait_open(Duration::MAX).map(|mapping| mapping.external_port));
-    assert_eq!(port, Some(4_000));
+    assert_eq!(port.ok(), Some(4_000));
+}
+
+fn waiting_for_a_mapping_that_is_refused_says_so_at_its_end<A: Adapter>() {
+    let gateway = gateway(|faults| faults.refuse_map = Some(2));
+    let client = client::<A>(&gateway);
+    let kept = client.keep(&UDP).unwrap();
+    eventually("it was refused", || kept.state().last_error.is_some());
+    let error = kept.wait_open(Duration::from_millis(30)).unwrap_err();
+    assert!(matches!(error, Error::Refused { refusal: Some(Refusal::NotAuthorized), .. }), "{error}");
+    assert!(kept.state().next_attempt_in.is_some(), "it is asked for again");
 }
 
 /// Nothing else is due for an hour.
@@ -89,7 +100,7 @@ fn the_end_of_a_wait_is_a_reason_to_wake_up<A: Adapter>() {
     let client = start::<A>(ClientSetup { backoff: Some(Backoff::new(hour, hour)), ..setup(&gateway) });
     let kept = client.keep(&UDP).unwrap();
     kept.refresh().expect_err("it is refused");
-    in_time(move || assert_eq!(kept.wait_open(Duration::from_millis(30)), None));
+    in_time(move || assert!(kept.wait_open(Duration::from_millis(30)).is_err()));
 }
 
 fn waiting_for_a_mapping_to_open_ends_when_another_call_unmaps_it<A: Adapter>() {
@@ -100,8 +111,8 @@ fn waiting_for_a_mapping_to_open_ends_when_another_call_unmaps_it<A: Adapter>() 
     eventually("it is asked for", || !gateway.requests().is_empty());
     client.unmap(Protocol::Udp, 4_000).unwrap();
     let (mapping, kept) = waiting.recv_timeout(SOON).unwrap();
-    assert_eq!(mapping, None);
-    assert_eq!(kept.wait_open(Duration::MAX), None);
+    assert!(matches!(mapping, Err(Error::Interrupted)));
+    assert!(matches!(kept.wait_open(Duration::MAX), Err(Error::Interrupted)));
 }
 
 fn a_refresh_asks_now_and_a_refusal_leaves_the_mapping_kept<A: Adapter>() {
@@ -284,7 +295,7 @@ fn what_is_kept_moves_to_another_gateway<A: Adapter>() {
     assert_eq!(events.next_timeout(SOON), Some(Event::GatewayChanged(second.address())));
     let lost = events.next_timeout(SOON);
     assert!(matches!(lost, Some(Event::Lost { cause: LossCause::GatewayChanged, .. })), "{lost:?}");
-    assert!(kept.wait_open(SOON).is_some());
+    assert!(kept.wait_open(SOON).is_ok());
     assert_eq!(second.lease(Protocol::Udp, 4_000), Some(4_000));
     kept.stop().unwrap();
     assert_eq!(second.leases(), 0);
@@ -332,7 +343,7 @@ fn a_mapping_that_cannot_be_renewed_is_lost_at_its_end_and_comes_back<A: Adapter
     let waiting = begin(move || (kept.wait_open(SOON), kept));
     gateway.reach(Reach::Open);
     let (mapping, _kept) = waiting.recv_timeout(SOON).unwrap();
-    assert_eq!(mapping.map(|mapping| mapping.external_port), Some(4_000));
+    assert_eq!(mapping.map(|mapping| mapping.external_port).ok(), Some(4_000));
 }
 
 /// Some filters drop what they do not like. One request is in flight at a time, and each is to have its turn.
@@ -351,7 +362,7 @@ fn a_mapping_that_is_never_answered_does_not_keep_others_from_being_asked_for<A:
     let unheard = client.keep(&UDP).unwrap();
     let others = [4_001, 4_002].map(|port| client.keep(&MapRequest::new(Protocol::Udp, port)).unwrap());
     for kept in &others {
-        assert_eq!(kept.wait_open(SOON).map(|mapping| mapping.external_port), Some(kept.internal_port()));
+        assert_eq!(kept.wait_open(SOON).map(|mapping| mapping.external_port).ok(), Some(kept.internal_port()));
     }
     assert_eq!(unheard.state().last_error, Some(RequestError::NoAnswer));
 }

@@ -14,7 +14,7 @@ fn every_change_is_told_and_nothing_else() {
     let client = lab.client();
     network(client, "wlan0", "10.0.0.2/24");
     let watch = client.within(RouteWatch::open).unwrap();
-    assert!(!watch.take_news(), "nothing has happened");
+    assert!(!watch.take_changes(), "nothing has happened");
     for change in [
         "route add default via 10.0.0.1 metric 600",
         "route delete default via 10.0.0.1",
@@ -33,7 +33,7 @@ fn every_change_is_told_and_nothing_else() {
         assert!(!is_readable(&watch), "before {change}");
         ip(client, change);
         assert!(is_readable(&watch), "{change}");
-        assert!(watch.take_news(), "{change}");
+        assert!(watch.take_changes(), "{change}");
         quiet(&watch);
     }
 }
@@ -46,7 +46,7 @@ fn a_cable_that_is_pulled_out_is_told() {
         // At the other end.
         ip(lab.router().host(), &format!("link set port0 {state}"));
         // The kernel takes up to some seconds to tell.
-        assert!(wait_until(SOON, || watch.take_news()), "{state}");
+        assert!(wait_until(SOON, || watch.take_changes()), "{state}");
         quiet(&watch);
     }
 }
@@ -56,17 +56,17 @@ fn another_host_is_not_watched() {
     let Some(lab) = Lab::or_skip() else { return };
     let watch = lab.client().within(RouteWatch::open).unwrap();
     ip(lab.internet(), "route add default via 11.22.33.44");
-    assert!(!watch.take_news());
+    assert!(!watch.take_changes());
     // Wherever it is read.
     ip(lab.client(), "route delete default");
-    assert!(lab.internet().within(|| watch.take_news()));
+    assert!(lab.internet().within(|| watch.take_changes()));
 }
 
 /// What comes late, of a change that was reported.
 fn quiet(watch: &RouteWatch) {
     assert!(wait_until(SOON, || {
         std::thread::sleep(Duration::from_millis(20));
-        !watch.take_news()
+        !watch.take_changes()
     }));
 }
 

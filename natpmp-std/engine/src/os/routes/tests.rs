@@ -5,7 +5,7 @@ use std::error::Error as _;
 use std::io;
 use std::net::Ipv4Addr;
 
-use super::tables::{Hop, Part, Route, RoutingTables, Way};
+use super::choice::{Hop, Part, Route, RoutingTables, Way};
 use super::{DiscoverError, FoundGateway, GatewayCandidate, RouteKind, RouteReason};
 
 #[test]

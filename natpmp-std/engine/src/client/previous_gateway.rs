@@ -9,14 +9,15 @@ use natpmp_proto::{Instant, Protocol, Schedule};
 use super::state::CLIENT_CAPACITY;
 use crate::DatagramSocket;
 
-/// Deletes at a gateway what is kept at another one by now. It is given up at the first deletion that is not answered.
-pub(crate) struct Farewell<S> {
+/// Deletes, at the gateway that was asked before, what is kept at another one by now. It gives up at the first deletion that is not
+/// answered.
+pub(crate) struct PreviousGateway<S> {
     machine: Box<Machine<CLIENT_CAPACITY>>,
     pub(crate) socket: S,
     is_over: bool,
 }
 
-impl<S: DatagramSocket> Farewell<S> {
+impl<S: DatagramSocket> PreviousGateway<S> {
     pub(crate) fn new(now: Instant, gateway: SocketAddrV4, mappings: &[(Protocol, u16)], socket: S) -> Self {
         let mut machine = Box::new(Machine::new(Config::for_gateway(gateway).schedule(TWICE)));
         for &(protocol, port) in mappings {
@@ -26,15 +27,15 @@ impl<S: DatagramSocket> Farewell<S> {
         Self { machine, socket, is_over: false }
     }
 
-    /// Whom it is said to.
-    pub(crate) fn gateway(&self) -> SocketAddrV4 {
+    /// The gateway that is asked for the deletions.
+    pub(crate) fn address(&self) -> SocketAddrV4 {
         self.machine.gateway()
     }
 
-    /// Does what is to be done now. When there is more to do; `None` at the end.
+    /// Does what is to be done now. Returns when there is more to do; `None` at the end.
     pub(crate) fn drain(&mut self, now: Instant) -> Option<Instant> {
         self.machine.handle_timeout(now);
-        // What has failed is heard of before the next one is sent.
+        // A failure is noticed before the next deletion is sent.
         while let Some(event) = self.machine.poll_event() {
             // A refusal is of one mapping only.
             self.is_over |= matches!(
@@ -51,7 +52,7 @@ impl<S: DatagramSocket> Farewell<S> {
             return None;
         }
         if let Some(transmit) = self.machine.poll_transmit(now) {
-            debug!("farewell to {}: {:?}", transmit.to, transmit.payload);
+            debug!("to the previous gateway {}: {:?}", transmit.to, transmit.payload);
             if self.socket.send(&transmit.payload).is_err() {
                 return None;
             }
@@ -59,14 +60,14 @@ impl<S: DatagramSocket> Farewell<S> {
         self.machine.poll_timeout().filter(|_| self.machine.mappings().next().is_some())
     }
 
-    /// Hears what the gateway says to it. `true` if there may be more.
+    /// Reads what the gateway answers. `true` if there may be more.
     pub(crate) fn receive(&mut self, now: Instant) -> bool {
         let mut buffer = [0; LONGEST_DATAGRAM];
         match self.socket.receive(&mut buffer) {
             Ok((length, SocketAddr::V4(from))) => {
                 let datagram = buffer.get(..length).unwrap_or_default();
-                let heard = self.machine.handle_datagram(now, from, datagram);
-                debug!("farewell from {from}: {heard:?}");
+                let result = self.machine.handle_datagram(now, from, datagram);
+                debug!("from the previous gateway {from}: {result:?}");
                 true
             }
             Ok(_) => true,

@@ -1,14 +1,15 @@
-//! Systems that tell no news.
+//! Systems that report no changes of their routes.
 
 use super::*;
 
 #[test]
-fn where_the_system_tells_no_news_a_gateway_is_looked_for_while_there_is_none() {
+fn where_the_system_reports_no_changes_a_gateway_is_looked_for_while_there_is_none() {
     let none = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 5351);
-    let mut rig = Rig::new(ClientBuilder::new(), |around| around.path = None);
+    let mut rig = Rig::new(ClientOptions::new(), |around| around.path = None);
     rig.handle.set_gateway(none);
     rig.turn();
-    rig.engine.network = Network::new(Box::new(Untold(Arc::clone(&rig.around))), none, true);
+    rig.engine.network =
+        Network::new(Box::new(NoRouteEvents(Arc::clone(&rig.around))), none, GatewayOrigin::Discovered);
     rig.around().discovered = None;
     rig.turn();
     (rig.around().discovered, rig.around().path) = (Some(HOME), Some(path(2, [127, 0, 0, 2])));
@@ -19,12 +20,13 @@ fn where_the_system_tells_no_news_a_gateway_is_looked_for_while_there_is_none() 
 }
 
 #[test]
-fn where_the_system_tells_no_news_a_call_that_fails_hastens_the_look() {
+fn where_the_system_reports_no_changes_a_call_that_fails_hastens_the_look() {
     let none = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 5351);
-    let mut rig = Rig::new(ClientBuilder::new(), |around| around.path = None);
+    let mut rig = Rig::new(ClientOptions::new(), |around| around.path = None);
     rig.handle.set_gateway(none);
     rig.turn();
-    rig.engine.network = Network::new(Box::new(Untold(Arc::clone(&rig.around))), none, true);
+    rig.engine.network =
+        Network::new(Box::new(NoRouteEvents(Arc::clone(&rig.around))), none, GatewayOrigin::Discovered);
     rig.around().discovered = None;
     rig.turn();
     rig.turn();
@@ -39,9 +41,10 @@ fn where_the_system_tells_no_news_a_call_that_fails_hastens_the_look() {
 }
 
 #[test]
-fn where_the_system_tells_no_news_a_failure_is_the_reason_to_look() {
-    let (mut rig, _kept) = Rig::keeping(ClientBuilder::new());
-    rig.engine.network = Network::new(Box::new(Untold(Arc::clone(&rig.around))), rig.handle.gateway(), true);
+fn where_the_system_reports_no_changes_a_failure_is_the_reason_to_look() {
+    let (mut rig, _kept) = Rig::keeping(ClientOptions::new());
+    rig.engine.network =
+        Network::new(Box::new(NoRouteEvents(Arc::clone(&rig.around))), rig.handle.gateway(), GatewayOrigin::Discovered);
     // The first look.
     rig.turn();
     rig.around().discovered = Some(AWAY);
@@ -60,9 +63,10 @@ fn where_the_system_tells_no_news_a_failure_is_the_reason_to_look() {
 }
 
 #[test]
-fn where_the_system_tells_no_news_a_mapping_that_cannot_be_made_is_a_reason_to_look() {
-    let mut rig = Rig::new(ClientBuilder::new(), |_| {});
-    rig.engine.network = Network::new(Box::new(Untold(Arc::clone(&rig.around))), rig.handle.gateway(), true);
+fn where_the_system_reports_no_changes_a_mapping_that_cannot_be_made_is_a_reason_to_look() {
+    let mut rig = Rig::new(ClientOptions::new(), |_| {});
+    rig.engine.network =
+        Network::new(Box::new(NoRouteEvents(Arc::clone(&rig.around))), rig.handle.gateway(), GatewayOrigin::Discovered);
     rig.turn();
     rig.around().discovered = Some(AWAY);
     let _map = rig.handle.map(&MapRequest::new(Protocol::Udp, 4_000));

@@ -1,26 +1,86 @@
-//! The kernel's main routing table, as text.
+//! Linux: the kernel is asked by rtnetlink; where that is forbidden, its main table is read as text.
 
 use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
 
-use super::super::tables::{Hop, MAIN_TABLE, PROBES, Part, Route, RoutingTables, Way};
+use natpmp_netlink::Messages;
 
-pub(super) fn read() -> io::Result<RoutingTables> {
+use super::DiscoverError;
+use super::choice::{Hop, MAIN_TABLE, PROBES, Part, Route, RoutingTables, Way};
+use crate::os::netlink::{self, Link, RouteSocket};
+
+pub(super) fn read() -> Result<RoutingTables, DiscoverError> {
+    read_netlink().or_else(|error| {
+        log::debug!("no answer by netlink ({error}): reading the main routing table");
+        read_proc().map_err(DiscoverError::Unreadable)
+    })
+}
+
+fn read_netlink() -> io::Result<RoutingTables> {
+    let mut kernel = RouteSocket::open()?;
+    let links = kernel.links()?;
+    let routes = kernel.routes(|route| part(route).is_some())?;
+    let mut way =
+        |probe| -> io::Result<_> { Ok(kernel.lookup(probe, None, None)?.and_then(|route| way(&route, &links))) };
+    let [lower, upper] = PROBES;
+    let ways = [way(lower)?, way(upper)?];
+    Ok(routes_of(&routes, ways, &links))
+}
+
+/// In the answers as they came: all links, all routes, and the way to each of [`PROBES`].
+pub(super) fn from_netlink(links: &[u8], routes: &[u8], ways: [&[u8]; 2]) -> RoutingTables {
+    let read = |bytes| Messages::new(bytes).filter_map(|message| netlink::Route::read(message.body));
+    let links: Vec<Link> = Messages::new(links).filter_map(|message| Link::read(message.body)).collect();
+    let routes: Vec<netlink::Route> = read(routes).filter(|route| part(route).is_some()).collect();
+    let ways = ways.map(|way| read(way).next().and_then(|route| self::way(&route, &links)));
+    routes_of(&routes, ways, &links)
+}
+
+fn routes_of(routes: &[netlink::Route], ways: [Option<Way>; 2], links: &[Link]) -> RoutingTables {
+    let to_route = |route: &netlink::Route| {
+        let hops = route.hops.iter().map(|hop| self::hop(hop, links)).collect();
+        Some(Route { part: part(route)?, table: Some(route.table), metric: Some(route.metric), hops })
+    };
+    let routes = routes.iter().filter_map(to_route).filter(|route| !route.hops.is_empty()).collect();
+    RoutingTables { routes, ways, interfaces: links.iter().map(|link| link.name.clone()).collect() }
+}
+
+/// For how much of the address space it is, if that is enough to stand for the internet, and packets leave by it.
+fn part(route: &netlink::Route) -> Option<Part> {
+    if !route.is_unicast() || !route.is_for_all() {
+        return None;
+    }
+    Part::of(route.destination, route.prefix)
+}
+
+fn way(route: &netlink::Route, links: &[Link]) -> Option<Way> {
+    let hop = hop(route.hops.first().filter(|_| route.is_unicast())?, links);
+    Some(Way { table: Some(route.table), interface: hop.interface, gateway: hop.gateway })
+}
+
+fn hop(hop: &netlink::Hop, links: &[Link]) -> Hop {
+    let link = links.iter().find(|link| link.index == hop.interface);
+    // One that came after they were listed.
+    let interface = link.map_or_else(|| hop.interface.to_string(), |link| link.name.clone());
+    Hop { interface, gateway: hop.gateway, is_up: hop.is_up() && link.is_none_or(Link::is_up) }
+}
+
+fn read_proc() -> io::Result<RoutingTables> {
     // Only needed to tell a wrong name from a missing route.
     let devices = read_file("dev").unwrap_or_default();
-    Ok(routes(&read_file("route")?, &devices))
+    Ok(from_proc(&read_file("route")?, &devices))
 }
 
 /// Whether packets to this address go to its host without a router between.
-pub(in super::super) fn is_on_link(address: Ipv4Addr) -> io::Result<bool> {
+pub(super) fn is_on_link_by_proc(address: Ipv4Addr) -> io::Result<bool> {
     let table = read_file("route")?;
     let lines: Vec<Line> = table.lines().filter_map(Line::read).collect();
     Ok(lookup(&lines, address).is_some_and(|line| !line.has_router && line.interface != LOOPBACK))
 }
 
 /// In the texts of `route` and `dev`. Lines that are not understood are passed over.
-pub(in super::super) fn routes(table: &str, devices: &str) -> RoutingTables {
+pub(super) fn from_proc(table: &str, devices: &str) -> RoutingTables {
     let lines: Vec<Line> = table.lines().filter_map(Line::read).collect();
     let ways = PROBES.map(|probe| lookup(&lines, probe).map(Line::way));
     let routes = lines.iter().filter(|line| line.leads_on).filter_map(Line::route).collect();
@@ -28,7 +88,7 @@ pub(in super::super) fn routes(table: &str, devices: &str) -> RoutingTables {
 }
 
 /// The interfaces in the text of `dev`, whose two heading lines hold no colon.
-pub(super) fn interfaces(devices: &str) -> Vec<String> {
+fn interfaces(devices: &str) -> Vec<String> {
     devices.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim().to_owned()).collect()
 }
 
@@ -52,7 +112,7 @@ struct Line {
     destination: u32,
     mask: u32,
     gateway: Option<Ipv4Addr>,
-    /// One of IPv6 is not told, only that there is one.
+    /// The address of an IPv6 router is not in the text, only that there is one.
     has_router: bool,
     metric: u32,
     /// It does not reject.
@@ -103,3 +163,6 @@ const UP: u32 = 0x0001;
 const GATEWAY: u32 = 0x0002;
 const REJECT: u32 = 0x0200;
 const LOOPBACK: &str = "lo";
+
+#[cfg(test)]
+mod tests;

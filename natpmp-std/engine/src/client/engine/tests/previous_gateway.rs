@@ -3,9 +3,9 @@
 use super::*;
 
 #[test]
-fn another_gateway_is_followed_and_the_one_that_was_left_is_told_if_it_is_on_a_link() {
-    let (mut rig, kept) = Rig::keeping(ClientBuilder::new());
-    let mut events = Told::new(&rig);
+fn another_gateway_is_followed_and_the_one_before_is_asked_to_delete_if_it_is_on_a_link() {
+    let (mut rig, kept) = Rig::keeping(ClientOptions::new());
+    let mut events = Events::new(&rig);
     rig.change(|around| {
         around.discovered = Some(AWAY);
         around.path = Some(path(3, [127, 0, 0, 3]));
@@ -27,7 +27,7 @@ fn another_gateway_is_followed_and_the_one_that_was_left_is_told_if_it_is_on_a_l
 
 #[test]
 fn what_was_made_once_is_left_alone_at_the_gateway_that_was_left() {
-    let mut rig = Rig::new(ClientBuilder::new(), |_| {});
+    let mut rig = Rig::new(ClientOptions::new(), |_| {});
     let _once = rig.handle.map(&MapRequest::new(Protocol::Tcp, 5_000));
     rig.serve();
     rig.forget();
@@ -37,14 +37,14 @@ fn what_was_made_once_is_left_alone_at_the_gateway_that_was_left() {
 
 #[test]
 fn a_gateway_that_was_left_and_is_on_no_link_any_more_is_sent_nothing() {
-    let (mut rig, _kept) = Rig::keeping(ClientBuilder::new());
+    let (mut rig, _kept) = Rig::keeping(ClientOptions::new());
     rig.change(|around| around.discovered = Some(AWAY));
     assert_eq!(rig.serve(), [(AWAY, renewal())], "its address may be somebody else's elsewhere");
 }
 
 #[test]
 fn a_gateway_that_was_left_and_is_silent_is_told_twice_and_the_end_waits_no_longer() {
-    let (mut rig, kept) = Rig::keeping(ClientBuilder::new());
+    let (mut rig, kept) = Rig::keeping(ClientOptions::new());
     let other = rig.handle.keep(&MapRequest::new(Protocol::Tcp, 4_000), None).unwrap();
     rig.serve();
     rig.forget();
@@ -68,7 +68,7 @@ fn a_gateway_that_was_left_and_is_silent_is_told_twice_and_the_end_waits_no_long
 
 #[test]
 fn a_gateway_that_is_returned_to_is_not_told_any_more_that_it_was_left() {
-    let (mut rig, _kept) = Rig::keeping(ClientBuilder::new());
+    let (mut rig, _kept) = Rig::keeping(ClientOptions::new());
     let others: Vec<_> =
         (5_000..5_009).map(|port| rig.handle.keep(&MapRequest::new(Protocol::Tcp, port), None).unwrap()).collect();
     rig.serve();
@@ -105,8 +105,8 @@ fn a_gateway_that_is_returned_to_is_not_told_any_more_that_it_was_left() {
 }
 
 #[test]
-fn a_refused_deletion_does_not_end_the_farewell() {
-    let (mut rig, _kept) = Rig::keeping(ClientBuilder::new());
+fn a_refused_deletion_does_not_end_the_others_at_the_previous_gateway() {
+    let (mut rig, _kept) = Rig::keeping(ClientOptions::new());
     let _other = rig.handle.keep(&MapRequest::new(Protocol::Tcp, 5_000), None).unwrap();
     rig.serve();
     rig.forget();
@@ -123,7 +123,7 @@ fn a_refused_deletion_does_not_end_the_farewell() {
 /// On a link, but another one: there its address may be another host's.
 #[test]
 fn a_gateway_that_was_left_is_not_told_by_another_way_than_before() {
-    let (mut rig, _kept) = Rig::keeping(ClientBuilder::new());
+    let (mut rig, _kept) = Rig::keeping(ClientOptions::new());
     rig.change(|around| {
         around.discovered = Some(AWAY);
         around.path = Some(path(3, [10, 2, 0, 2]));
