@@ -11,7 +11,7 @@ mod stopping;
 use std::future::Future;
 use std::time::Duration;
 
-use natpmp_smol::{Backoff, Builder, Client, KeptMapping, MapRequest, Protocol};
+use natpmp_smol::{Backoff, Client, ClientBuilder, KeptMapping, MapRequest, Protocol};
 use natpmp_testkit::gateway::{Gateway, Served};
 use natpmp_testkit::waiting::SOON;
 use smol::future::{self, FutureExt};
@@ -22,7 +22,7 @@ fn gateway() -> Served {
 }
 
 /// A client of it that retries soon, and hears no announcements.
-fn builder(gateway: &Served) -> Builder {
+fn builder(gateway: &Served) -> ClientBuilder {
     Client::builder()
         .gateway(gateway.address())
         .announcements(false)
@@ -32,7 +32,7 @@ fn builder(gateway: &Served) -> Builder {
 /// Does `work` with a client beside its driver, on this thread alone, until both are done: the driver ends when the last
 /// handle is dropped.
 #[track_caller]
-fn run<T>(builder: Builder, work: impl AsyncFnOnce(Client) -> T) -> T {
+fn run<T>(builder: ClientBuilder, work: impl AsyncFnOnce(Client) -> T) -> T {
     let (client, driver) = builder.build().unwrap();
     block_on(soon(future::zip(driver, work(client)))).1
 }
