@@ -62,8 +62,6 @@ mod driver;
 mod kept;
 #[cfg(feature = "server")]
 pub mod server;
-#[cfg(feature = "server")]
-mod server_driver;
 mod socket;
 mod subscription;
 
@@ -81,9 +79,7 @@ pub use natpmp_engine::os::routes::{
     list_gateways,
 };
 
-pub use natpmp_proto::client::{
-    Ending, Error as MachineError, Event, LossCause, MapError, MappingState, MappingStatus,
-};
+pub use natpmp_proto::client::{Ending, Event, LossCause, MapError, MappingState, MappingStatus, RequestError};
 pub use natpmp_proto::wire::Refusal;
 pub use natpmp_proto::{AddressKind, Backoff, Instant, MapRequest, Mapping, Protocol, Schedule};
 

@@ -26,7 +26,7 @@ use smol::{Async, Timer};
 #[test]
 fn a_burst_is_read_to_its_end_and_the_next_request_is_heard() {
     let nat = Notes::default();
-    let (server, driver) = serve(&nat).start().unwrap();
+    let (server, driver) = serve(&nat).build().unwrap();
     let flood = UdpSocket::bind((INSIDE, 0)).unwrap();
     for _ in 0..1_000 {
         flood.send_to(&Request::ExternalAddress.encode(), server.addresses()[0]).unwrap();
@@ -42,7 +42,7 @@ fn a_burst_is_read_to_its_end_and_the_next_request_is_heard() {
 #[test]
 fn an_idle_gateway_leaves_its_task_alone() {
     let nat = Notes::default();
-    let (server, driver) = serve(&nat).start().unwrap();
+    let (server, driver) = serve(&nat).build().unwrap();
     let polls = Arc::new(AtomicUsize::new(0));
     let counted = Counted { driver, polls: Arc::clone(&polls) };
     run(counted, async {
@@ -67,7 +67,7 @@ fn the_driver_may_be_sent_and_moved() {
 #[test]
 fn a_nat_that_takes_long_to_end_does_not_block_the_task() {
     let nat = Notes::default();
-    let (server, mut driver) = serve(&nat).start().unwrap();
+    let (server, mut driver) = serve(&nat).build().unwrap();
     nat.set(Manner::Blocking);
     drop(server);
     let first = Pin::new(&mut driver).poll(&mut Context::from_waker(Waker::noop()));
@@ -81,7 +81,7 @@ fn a_nat_that_takes_long_to_end_does_not_block_the_task() {
 #[test]
 fn a_driver_that_was_never_polled_completes_when_its_server_is_gone() {
     let nat = Notes::default();
-    let (server, driver) = serve(&nat).start().unwrap();
+    let (server, driver) = serve(&nat).build().unwrap();
     drop(server);
     smol::block_on(within_limits(driver));
     assert!(nat.has_ended());
@@ -90,7 +90,7 @@ fn a_driver_that_was_never_polled_completes_when_its_server_is_gone() {
 #[test]
 fn dropping_the_driver_ends_everything_at_once_and_the_server_neither_hangs_nor_panics() {
     let nat = Notes::default();
-    let (server, driver) = serve(&nat).start().unwrap();
+    let (server, driver) = serve(&nat).build().unwrap();
     nat.set(Manner::Slow);
     let mut events = server.events();
     smol::block_on(within_limits(async {
@@ -123,7 +123,7 @@ fn the_state_is_taken_up_by_the_next_server_after_the_driver_was_dropped() {
     // As if it had run for a while.
     let saved_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     State { saved_at, epoch: 5_000, is_final: true, mappings: Vec::new() }.save(&path).unwrap();
-    let (server, driver) = serve(&nat).state_file(&path).start().unwrap();
+    let (server, driver) = serve(&nat).state_file(&path).build().unwrap();
     let client = Asker::new(&server);
     smol::block_on(within_limits(async {
         let driver = smol::spawn(driver);
@@ -132,7 +132,7 @@ fn the_state_is_taken_up_by_the_next_server_after_the_driver_was_dropped() {
     }));
     assert_eq!(nat.standing(), [], "nothing stays open without a gateway");
 
-    let (server, driver) = serve(&nat).state_file(&path).start().unwrap();
+    let (server, driver) = serve(&nat).state_file(&path).build().unwrap();
     run(driver, async {
         until(|| !server.mappings().is_empty()).await;
         let internal = SocketAddrV4::new(INSIDE, 4000);
@@ -149,7 +149,7 @@ fn the_state_is_taken_up_by_the_next_server_after_the_driver_was_dropped() {
 #[test]
 fn it_runs_under_tokio_as_well() {
     let nat = Notes::default();
-    let (server, driver) = serve(&nat).start().unwrap();
+    let (server, driver) = serve(&nat).build().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(within_limits(async {
         let driver = tokio::spawn(driver);

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use natpmp_proto::client::{Ending, Event, MappingStatus};
 use natpmp_proto::{Instant, MapRequest, Mapping, Protocol};
 
-use crate::wait::wait;
-use crate::worker;
+use crate::worker::{self, wait};
 use crate::{Announcement, ClientBuilder, Error};
 use crate::{KeptMapping, Subscription};
 use natpmp_engine::client::{Change, ClientHandle, ClientOptions, Start};

@@ -5,7 +5,7 @@ use natpmp_proto::client::Ending;
 use natpmp_proto::{Mapping, Protocol};
 
 use crate::Error;
-use crate::wait::wait;
+use crate::worker::wait;
 use natpmp_engine::client::{Kept, KeptState};
 
 /// A mapping that is kept for as long as this handle exists: renewed, and asked for again after every failure.

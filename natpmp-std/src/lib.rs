@@ -61,10 +61,7 @@ mod kept;
 mod poller;
 #[cfg(feature = "server")]
 pub mod server;
-#[cfg(feature = "server")]
-mod server_worker;
 mod subscription;
-mod wait;
 mod worker;
 
 pub use client::{Builder, Client};
@@ -80,8 +77,6 @@ pub use natpmp_engine::os::routes::{
     list_gateways,
 };
 
-pub use natpmp_proto::client::{
-    Ending, Error as MachineError, Event, LossCause, MapError, MappingState, MappingStatus,
-};
+pub use natpmp_proto::client::{Ending, Event, LossCause, MapError, MappingState, MappingStatus, RequestError};
 pub use natpmp_proto::wire::Refusal;
 pub use natpmp_proto::{AddressKind, Backoff, Instant, MapRequest, Mapping, Protocol, Schedule};

@@ -1,8 +1,6 @@
 use std::fmt;
-use std::future::poll_fn;
 use std::time::{Duration, Instant};
 
-use crate::wait::{wait, wait_until};
 use natpmp_engine::EventQueue;
 
 /// What a client tells, one after the other: an iterator that blocks until there is more, and ends when the client is gone.
@@ -11,17 +9,14 @@ use natpmp_engine::EventQueue;
 pub struct Subscription<T>(EventQueue<T>);
 
 impl<T> Subscription<T> {
-    pub(crate) const fn new(news: EventQueue<T>) -> Self {
-        Self(news)
+    pub(crate) const fn new(events: EventQueue<T>) -> Self {
+        Self(events)
     }
 
     /// The next one, waiting for it no longer than `timeout`; `None` if there is none by then, or the client is gone.
     #[must_use]
     pub fn next_timeout(&mut self, timeout: Duration) -> Option<T> {
-        match Instant::now().checked_add(timeout) {
-            Some(deadline) => wait_until(deadline, |context| self.0.poll_next(context)).flatten(),
-            None => self.next(),
-        }
+        self.0.wait_next(Instant::now().checked_add(timeout))
     }
 }
 
@@ -29,7 +24,7 @@ impl<T> Iterator for Subscription<T> {
     type Item = T;
 
     fn next(&mut self) -> Option<T> {
-        wait(poll_fn(|context| self.0.poll_next(context)))
+        self.0.wait_next(None)
     }
 }
 

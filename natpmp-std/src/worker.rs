@@ -1,9 +1,11 @@
 //! The thread that waits for sockets, commands and time, and calls the engine.
 
+use std::future::Future;
 use std::io;
 use std::net::UdpSocket;
 #[cfg(unix)]
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
@@ -15,7 +17,10 @@ use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Registry, Token};
 
 use crate::poller::{Socket, waker};
-use natpmp_engine::client::{ClientEngine, ClientOptions, ClientShared, Message, Register, Runner, Source, Wait};
+use natpmp_engine::client::{
+    Call, ClientEngine, ClientOptions, ClientShared, Error, Message, Register, Runner, Source, Wait,
+};
+use natpmp_engine::events::block_until;
 
 /// Starts a worker. It ends after the goodbye of the client's last handle.
 pub(crate) fn start(settings: &ClientOptions) -> io::Result<(Arc<ClientShared>, JoinHandle<()>)> {
@@ -28,6 +33,11 @@ pub(crate) fn start(settings: &ClientOptions) -> io::Result<(Arc<ClientShared>, 
     let worker = Worker { engine, poll, callbacks: CallbackThread::default() };
     let thread = thread::Builder::new().name("natpmp".into()).spawn(move || worker.run())?;
     Ok((shared, thread))
+}
+
+/// Blocks this thread until the gateway has answered the call, or it has failed.
+pub(crate) fn wait<T>(mut call: Call<T>) -> Result<T, Error> {
+    block_until(None, |context| Pin::new(&mut call).poll(context)).unwrap_or(Err(Error::Stopped))
 }
 
 struct Worker {

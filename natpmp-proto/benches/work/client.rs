@@ -3,9 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use natpmp_proto::client::{Event, Heard, Transmit};
+use natpmp_proto::client::{Event, Received};
 use natpmp_proto::wire::{Request, Response};
-use natpmp_proto::{Client, Config, Instant, MapRequest, Output, Protocol};
+use natpmp_proto::{Client, Config, Instant, MapRequest, Output, Protocol, Transmit};
 
 pub(crate) const SLOTS: [usize; 4] = [1, 16, 256, 1_024];
 
@@ -79,7 +79,7 @@ impl<const N: usize> Keeper<N> {
         // So that no two renewals come to be due at one time.
         self.turns = (self.turns + 1) % 997;
         self.now = self.now + Duration::from_micros(self.turns);
-        assert_eq!(self.client.handle_datagram(self.now, GATEWAY, answer), Ok(Heard::Answer));
+        assert_eq!(self.client.handle_datagram(self.now, GATEWAY, answer), Ok(Received::Answer));
     }
 }
 

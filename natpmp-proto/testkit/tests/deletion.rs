@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use natpmp_proto::client::{Ending, Error, MapError};
+use natpmp_proto::client::{Ending, MapError, RequestError};
 use natpmp_proto::wire::{Refusal, Request, Response};
 use natpmp_proto::{Event, MapRequest, Protocol, Schedule};
 use natpmp_testkit::gateway::{FailureForm, Faults, Gateway, Grant, Reach, Vpn};
@@ -80,7 +80,7 @@ fn a_deletion_that_is_never_answered_is_told_as_such() {
     unmap(&mut sim, &UDP);
     sim.run_for(Duration::from_secs(10_000));
     assert_eq!(sim.sent().len(), 9);
-    assert_eq!(ending(&sim, 4_000), Some(Ending::NotUnmapped(Error::NoAnswer)));
+    assert_eq!(ending(&sim, 4_000), Some(Ending::NotUnmapped(RequestError::NoAnswer)));
 }
 
 /// C06
@@ -109,7 +109,7 @@ fn the_ports_and_the_lifetime_of_a_failed_deletion_are_not_read() {
     for failure_form in [FailureForm::Full, FailureForm::Echo, FailureForm::Short, FailureForm::Shortest] {
         let mut sim = keeping(Faults { failure_form, refuse_unmap: Some(2), ..Faults::default() }, &[UDP]);
         unmap(&mut sim, &UDP);
-        assert_eq!(ending(&sim, 4_000), Some(Ending::NotUnmapped(Error::Refused(Refusal::NotAuthorized))));
+        assert_eq!(ending(&sim, 4_000), Some(Ending::NotUnmapped(RequestError::Refused(Refusal::NotAuthorized))));
         assert_eq!(sim.sent().len(), 1);
     }
 }
@@ -233,7 +233,7 @@ fn a_deletion_of_all_is_pursued_on_the_schedule_too() {
     sim.command(|client, now| client.unmap_all(now, Protocol::Tcp));
     sim.run_for(Duration::from_secs(1_000));
     assert_eq!(sim.send_times(start), [0, 250, 750, 1_750, 3_750]);
-    let result = Err(Error::NoAnswer);
+    let result = Err(RequestError::NoAnswer);
     assert_eq!(sim.events(), [Event::UnmappedAll { protocol: Protocol::Tcp, result }]);
 }
 

@@ -3,9 +3,9 @@
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use natpmp_proto::client::{Discard, Ending, Error, LossCause};
+use natpmp_proto::client::{Ending, LossCause, RequestError};
 use natpmp_proto::wire::{Request, Response};
-use natpmp_proto::{Event, Instant, MapRequest, Protocol, Schedule};
+use natpmp_proto::{Discard, Event, Instant, MapRequest, Protocol, Schedule};
 use natpmp_testkit::gateway::{Announces, Faults, Gateway, Reach};
 use natpmp_testkit::model::witness::Rules;
 use natpmp_testkit::net::{Link, Sim};
@@ -325,7 +325,7 @@ fn a_request_to_another_gateway_starts_its_schedule_anew() {
     sim.command(|client, now| client.set_gateway(now, SocketAddrV4::new([192, 168, 1, 2].into(), 5351)));
     sim.run_for(Schedule::RFC.total());
     assert_eq!(sim.send_times(start)[..4], [0, 250, 750, 1_750]);
-    assert!(sim.events().contains(&Event::ExternalAddress(Err(Error::NoAnswer))));
+    assert!(sim.events().contains(&Event::ExternalAddress(Err(RequestError::NoAnswer))));
 }
 
 /// C05, C19

@@ -32,6 +32,7 @@ fn a_client_can_be_a_constant_and_live_in_a_static() {
     let mut client = IDLE;
     assert_eq!(client.poll(Instant::ZERO), Output::Wait(None));
     let mut shared = SHARED.lock().unwrap();
+    shared.set_seed(0x5eed);
     assert_eq!(shared.capacity(), 8);
     shared.keep(Instant::ZERO, &MapRequest::new(Protocol::Udp, 4000)).unwrap();
     assert!(matches!(shared.poll(Instant::ZERO), Output::Transmit(_)));

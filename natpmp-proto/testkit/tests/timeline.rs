@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use natpmp_proto::client::{Error, MappingState};
+use natpmp_proto::client::{MappingState, RequestError};
 use natpmp_proto::wire::Request;
 use natpmp_proto::{Backoff, Event, Instant, MapRequest, Protocol, Schedule};
 use natpmp_testkit::gateway::{Faults, Gateway, Grant, Reach};
@@ -20,7 +20,7 @@ fn question_in_silence(schedule: Schedule) -> (Vec<u64>, u64) {
     let start = sim.now();
     sim.command(|client, now| client.request_external_address(now));
     sim.run_for(Duration::from_secs(400 * 86_400));
-    assert_eq!(sim.events(), [Event::ExternalAddress(Err(Error::NoAnswer))]);
+    assert_eq!(sim.events(), [Event::ExternalAddress(Err(RequestError::NoAnswer))]);
     assert_eq!(sim.client().poll_timeout(), None);
     let given_up = sim.timed_events()[0].at.saturating_since(start).as_millis();
     (sim.send_times(start), u64::try_from(given_up).unwrap())

@@ -7,22 +7,21 @@
 //! - [`client`]: [`ClientEngine`](client::ClientEngine) carries datagrams and time to the machine of one client; an adapter waits, and
 //!   calls it.
 //! - `server` (feature `server`): the same for a gateway with a NAT behind it.
+//! - [`events`]: the queues between the parts of a program.
 //! - [`os`]: what the system says: time that counts sleep, routes, and changes of them.
 
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test whose numbers overflow has failed"))]
 
-mod announcement;
 pub mod client;
 mod datagrams;
-mod events;
+pub mod events;
 pub mod os;
 #[cfg(feature = "server")]
 pub mod server;
 mod shared_machine;
 
-pub use announcement::Announcement;
 pub use datagrams::DatagramSocket;
-pub use events::EventQueue;
+pub use events::{Announcement, EventQueue};
 
 #[cfg(feature = "server")]
 pub use natpmp_nat as nat;

@@ -5,49 +5,52 @@ use natpmp_proto::Instant;
 
 use crate::os::clock::Clock;
 
-/// A machine and whoever waits for what it says, shared by those who give it commands and the one who drives it.
-pub(crate) struct SharedMachine<C> {
-    core: Mutex<C>,
-    alert: Arc<Alert>,
+/// A machine with whoever waits for what it says, shared by those who give it commands and the one who drives it.
+///
+/// `S` is all that the lock protects. Nobody is woken under the lock: see [`PendingWakers`].
+pub(crate) struct SharedMachine<S> {
+    state: Mutex<S>,
+    driver: Arc<DriverWaker>,
     pub(crate) clock: Clock,
 }
 
-/// Whoever is to be woken as soon as the lock is given back: waking, and dropping what was waited with, may run code of others.
+/// Those to be woken as soon as the lock is given back: waking them, and dropping what they waited with, may run code of others.
 pub(crate) trait PendingWakers {
-    fn woken(&mut self) -> &mut Vec<Waker>;
+    /// Where those are collected while the lock is held.
+    fn pending_wakers(&mut self) -> &mut Vec<Waker>;
 }
 
-impl<C: PendingWakers> SharedMachine<C> {
-    pub(crate) fn new(core: C) -> Self {
-        let alert = Arc::new(Alert(Mutex::new(Waker::noop().clone())));
-        Self { core: Mutex::new(core), alert, clock: Clock::start() }
+impl<S: PendingWakers> SharedMachine<S> {
+    pub(crate) fn new(state: S) -> Self {
+        let driver = Arc::new(DriverWaker(Mutex::new(Waker::noop().clone())));
+        Self { state: Mutex::new(state), driver, clock: Clock::start() }
     }
 
-    /// Who is to be woken when there is something to do.
+    /// Sets who drives the machine from now on: it is woken when there is something to do.
     pub(crate) fn set_waker(&self, waker: &Waker) {
-        self.alert.set(waker);
+        self.driver.set(waker);
     }
 
-    /// Wakes whoever drives at that time.
+    /// A waker of whoever drives the machine at the time of waking.
     #[cfg(feature = "server")]
     pub(crate) fn waker(&self) -> Waker {
-        Waker::from(Arc::clone(&self.alert))
+        Waker::from(Arc::clone(&self.driver))
     }
 
-    /// Gives a command; the driver carries out what follows from it.
-    pub(crate) fn command<T>(&self, command: impl FnOnce(&mut C, Instant) -> T) -> T {
+    /// Gives a command, and wakes the driver to carry out what follows from it.
+    pub(crate) fn command<T>(&self, command: impl FnOnce(&mut S, Instant) -> T) -> T {
         let result = self.with(command);
-        self.alert.wake_by_ref();
+        self.driver.wake_by_ref();
         result
     }
 
-    /// Has the core for itself.
-    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut C, Instant) -> T) -> T {
-        let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = work(&mut core, self.now());
-        let woken = std::mem::take(core.woken());
-        drop(core);
-        woken.into_iter().for_each(Waker::wake);
+    /// Takes the lock, works on the state, gives the lock back, and wakes those that the work has collected.
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut S, Instant) -> T) -> T {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = work(&mut state, self.now());
+        let pending_wakers = std::mem::take(state.pending_wakers());
+        drop(state);
+        pending_wakers.into_iter().for_each(Waker::wake);
         result
     }
 
@@ -57,9 +60,9 @@ impl<C: PendingWakers> SharedMachine<C> {
 }
 
 /// Passes a wake-up on to whoever drives now.
-struct Alert(Mutex<Waker>);
+struct DriverWaker(Mutex<Waker>);
 
-impl Alert {
+impl DriverWaker {
     fn set(&self, waker: &Waker) {
         let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !current.will_wake(waker) {
@@ -70,7 +73,7 @@ impl Alert {
     }
 }
 
-impl Wake for Alert {
+impl Wake for DriverWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }

@@ -1,14 +1,72 @@
-//! What does the NAT for a gateway: the kernel, or this process.
+//! The NAT behind a gateway of NAT-PMP ([RFC 6886](https://www.rfc-editor.org/rfc/rfc6886)): the trait [`Nat`], and two
+//! implementations of it.
+//!
+//! A gateway decides which mappings there are; a [`Nat`] makes packets follow them. This crate knows nothing of the protocol but
+//! [`NatRequest`], the order to install or remove one mapping. The servers of `natpmp-std` and `natpmp-smol` take any [`Nat`].
+//!
+//! # Features
+//! None is on by default; without them this crate is the trait alone.
+//! - `relay`: `Relay`, a NAT in this process, on any system.
+//! - `nftables`: `Nftables`, the NAT of the Linux kernel; on other systems the feature brings nothing.
 //!
 //! | | `Relay` | `Nftables` |
 //! | --- | --- | --- |
 //! | runs on | any system | Linux |
 //! | privileges | none, for ports from 1024 | root, or `CAP_NET_ADMIN` |
-//! | who the client sees | the gateway | the peer itself |
+//! | address that the client sees | the gateway's | the peer's |
 //! | traffic that the client begins | leaves as it did before | leaves from the mapped port |
-//! | at most | hundreds of peers | what connection tracking holds |
+//! | capacity | hundreds of peers | what connection tracking holds |
 //!
-//! The features `relay` and `nftables` bring them; without either this crate is the trait [`Nat`], which a NAT of your own implements.
+//! # A NAT of your own
+//! ```
+//! use std::collections::HashSet;
+//! use std::net::Ipv4Addr;
+//!
+//! use natpmp_nat::{Nat, NatFailure, NatMapping, NatRequest};
+//!
+//! /// Port forwarding of some device, of which this example only keeps the list.
+//! #[derive(Default)]
+//! struct Device {
+//!     address: Option<Ipv4Addr>,
+//!     forwards: HashSet<NatMapping>,
+//! }
+//!
+//! impl Nat for Device {
+//!     fn apply(&mut self, requests: &[NatRequest]) -> Vec<Result<(), NatFailure>> {
+//!         let mut results = Vec::new();
+//!         for request in requests {
+//!             results.push(match request {
+//!                 NatRequest::Install(_) if self.address.is_none() => Err(NatFailure::Network),
+//!                 NatRequest::Install(mapping) => {
+//!                     self.forwards.insert(*mapping);
+//!                     Ok(())
+//!                 }
+//!                 NatRequest::Remove(mapping) => {
+//!                     self.forwards.remove(mapping);
+//!                     Ok(())
+//!                 }
+//!             });
+//!         }
+//!         results
+//!     }
+//!
+//!     fn set_external_address(&mut self, address: Option<Ipv4Addr>) {
+//!         self.address = address;
+//!     }
+//!
+//!     fn end(&mut self) {
+//!         self.forwards.clear();
+//!     }
+//! }
+//!
+//! let mut device = Device::default();
+//! device.set_external_address(Some(Ipv4Addr::new(203, 0, 113, 1)));
+//! let internal = "192.168.1.2:4000".parse().unwrap();
+//! let mapping = NatMapping { protocol: natpmp_nat::Protocol::Tcp, internal, external_port: 4000 };
+//! assert_eq!(device.apply(&[NatRequest::Install(mapping)]), [Ok(())]);
+//! device.end();
+//! assert!(device.forwards.is_empty());
+//! ```
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test whose numbers overflow has failed"))]
 
 #[cfg(all(target_os = "linux", feature = "nftables"))]
@@ -23,23 +81,24 @@ pub use nftables::Nftables;
 #[cfg(feature = "relay")]
 pub use relay::{Relay, RelayLimits};
 
+pub use natpmp_proto::Protocol;
 pub use natpmp_proto::gateway::{NatFailure, NatMapping, NatRequest};
 
-/// What does the NAT for a gateway.
+/// What makes packets follow the mappings of a gateway.
 pub trait Nat: Send {
-    /// Does what is requested, in this order, and says for each what came of it, in the same order. May block: it is
-    /// called on a thread of its own.
+    /// Does what the requests say, in their order, and returns the result of each, in the same order. It may block: a server
+    /// calls it on a thread of its own.
     ///
-    /// To install a mapping that stands brings it up to date, and to remove one that does not stand is success. One
-    /// that could not be installed leaves nothing.
+    /// Installing a mapping that is there brings it up to date, and removing one that is not there is success. A mapping that
+    /// could not be installed leaves nothing behind.
     ///
-    /// The first call after a start says all that is to stand from before; it may be empty.
+    /// The first call after a start has every mapping that is to stay from before it; it may be empty.
     fn apply(&mut self, requests: &[NatRequest]) -> Vec<Result<(), NatFailure>>;
 
-    /// The external address is this from now on, or there is none. Connections through the one before are ended;
-    /// mappings that stand are requested anew by [`apply`](Self::apply) afterwards.
+    /// Sets the external address, or takes it away. It ends the connections through the address before; the gateway calls
+    /// [`apply`](Self::apply) afterwards to install its mappings again.
     fn set_external_address(&mut self, address: Option<Ipv4Addr>);
 
-    /// Removes all that was made, and ends all connections on it. Dropping it does the same.
+    /// Removes everything that this NAT has made, and ends all connections on it. Dropping it does the same.
     fn end(&mut self);
 }

@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use natpmp_proto::client::MappingStatus;
-use natpmp_proto::gateway::{GatewayEvent, GatewayMapping};
+use natpmp_proto::gateway;
 use natpmp_smol::server::nat::Nat;
 use natpmp_smol::server::{Server, ServerError};
 use natpmp_smol::{
@@ -199,10 +199,10 @@ pub struct SmolServer {
 }
 
 impl ServerUnderTest for SmolServer {
-    type Events = SmolSubscription<GatewayEvent>;
+    type Events = SmolSubscription<gateway::Event>;
 
     fn start<N: Nat + 'static>(setup: ServerSetup<N>) -> Result<Self, ServerError> {
-        let (server, driver) = set_up_server!(setup, Server).start()?;
+        let (server, driver) = set_up_server!(setup, Server).build()?;
         Ok(Self { server, _driver: DriverThread::start(driver) })
     }
 
@@ -210,15 +210,15 @@ impl ServerUnderTest for SmolServer {
         self.server.addresses()
     }
 
-    fn events(&self) -> SmolSubscription<GatewayEvent> {
+    fn events(&self) -> SmolSubscription<gateway::Event> {
         SmolSubscription(self.server.events())
     }
 
-    fn time_left(&self, mapping: &GatewayMapping) -> Option<Duration> {
+    fn time_left(&self, mapping: &gateway::Mapping) -> Option<Duration> {
         self.server.time_left(mapping)
     }
 
-    fn mappings(&self) -> Vec<GatewayMapping> {
+    fn mappings(&self) -> Vec<gateway::Mapping> {
         self.server.mappings()
     }
 

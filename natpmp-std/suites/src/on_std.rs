@@ -3,7 +3,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use natpmp_proto::client::MappingStatus;
-use natpmp_proto::gateway::{GatewayEvent, GatewayMapping};
+use natpmp_proto::gateway;
 use natpmp_std::server::nat::Nat;
 use natpmp_std::server::{Server, ServerError};
 use natpmp_std::{
@@ -143,25 +143,25 @@ where
 }
 
 impl ServerUnderTest for Server {
-    type Events = Subscription<GatewayEvent>;
+    type Events = Subscription<gateway::Event>;
 
     fn start<N: Nat + 'static>(setup: ServerSetup<N>) -> Result<Self, ServerError> {
-        set_up_server!(setup, Self).start()
+        set_up_server!(setup, Self).build()
     }
 
     fn addresses(&self) -> &[SocketAddrV4] {
         self.addresses()
     }
 
-    fn events(&self) -> Subscription<GatewayEvent> {
+    fn events(&self) -> Subscription<gateway::Event> {
         self.events()
     }
 
-    fn time_left(&self, mapping: &GatewayMapping) -> Option<Duration> {
+    fn time_left(&self, mapping: &gateway::Mapping) -> Option<Duration> {
         self.time_left(mapping)
     }
 
-    fn mappings(&self) -> Vec<GatewayMapping> {
+    fn mappings(&self) -> Vec<gateway::Mapping> {
         self.mappings()
     }
 

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use natpmp_proto::gateway::{GatewayConfig, GatewayEvent, GatewayMapping};
+use natpmp_proto::gateway;
 use natpmp_std::server::nat::Nat;
 use natpmp_std::server::{External, Internal, ServerError};
 
@@ -12,14 +12,14 @@ use crate::SubscriptionUnderTest;
 
 /// A server that runs until it is dropped, which waits for its end: the methods are those of [`natpmp_std::server::Server`].
 pub trait ServerUnderTest: Debug + Send + Sized + 'static {
-    type Events: SubscriptionUnderTest<Item = GatewayEvent>;
+    type Events: SubscriptionUnderTest<Item = gateway::Event>;
 
     fn start<N: Nat + 'static>(setup: ServerSetup<N>) -> Result<Self, ServerError>;
 
     fn addresses(&self) -> &[SocketAddrV4];
     fn events(&self) -> Self::Events;
-    fn time_left(&self, mapping: &GatewayMapping) -> Option<Duration>;
-    fn mappings(&self) -> Vec<GatewayMapping>;
+    fn time_left(&self, mapping: &gateway::Mapping) -> Option<Duration>;
+    fn mappings(&self) -> Vec<gateway::Mapping>;
     fn external_address(&self) -> Option<Ipv4Addr>;
     fn dropped_requests(&self) -> u64;
     fn set_external_address(&self, address: Option<Ipv4Addr>);
@@ -33,7 +33,7 @@ pub struct ServerSetup<N> {
     pub nat: N,
     pub internal: Option<Internal>,
     pub external: Option<External>,
-    pub config: Option<GatewayConfig>,
+    pub config: Option<gateway::Config>,
     pub announce_to: Option<SocketAddrV4>,
     pub port: Option<u16>,
     pub state_file: Option<PathBuf>,

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use natpmp_proto::Instant;
-use natpmp_std::{Error, Event, MachineError, MapRequest, Mapping, Protocol};
+use natpmp_std::{Error, Event, MapRequest, Mapping, Protocol, RequestError};
 use natpmp_suites::{
     Adapter, ClientSetup, ClientUnderTest, KeptUnderTest, SubscriptionUnderTest, listening, on_each_adapter,
 };
@@ -65,19 +65,19 @@ impl<C: ClientUnderTest> World for RealWorld<C> {
         self.served.forge(bytes);
     }
 
-    fn external_address(&mut self) -> Result<Ipv4Addr, MachineError> {
+    fn external_address(&mut self) -> Result<Ipv4Addr, RequestError> {
         self.client.external_address().map_err(machine_error)
     }
 
-    fn map(&mut self, request: &MapRequest) -> Result<Mapping, MachineError> {
+    fn map(&mut self, request: &MapRequest) -> Result<Mapping, RequestError> {
         self.client.map(request).map_err(machine_error)
     }
 
-    fn unmap(&mut self, protocol: Protocol, internal_port: u16) -> Result<(), MachineError> {
+    fn unmap(&mut self, protocol: Protocol, internal_port: u16) -> Result<(), RequestError> {
         self.client.unmap(protocol, internal_port).map(|_| ()).map_err(machine_error)
     }
 
-    fn unmap_all(&mut self, protocol: Protocol) -> Result<(), MachineError> {
+    fn unmap_all(&mut self, protocol: Protocol) -> Result<(), RequestError> {
         self.client.unmap_all(protocol).map_err(machine_error)
     }
 
@@ -95,7 +95,7 @@ impl<C: ClientUnderTest> World for RealWorld<C> {
         let _ = self.kept[&(protocol, internal_port)].refresh();
     }
 
-    fn stop(&mut self, protocol: Protocol, internal_port: u16) -> Result<(), MachineError> {
+    fn stop(&mut self, protocol: Protocol, internal_port: u16) -> Result<(), RequestError> {
         let kept = self.kept.remove(&(protocol, internal_port)).expect("it is kept");
         kept.stop().map(|_| ()).map_err(machine_error)
     }
@@ -106,13 +106,13 @@ impl<C: ClientUnderTest> World for RealWorld<C> {
 }
 
 /// The machine's error that a call's error was made of.
-fn machine_error(error: Error) -> MachineError {
+fn machine_error(error: Error) -> RequestError {
     match error {
-        Error::NoAnswer { .. } => MachineError::NoAnswer,
-        Error::PortUnreachable { .. } => MachineError::PortUnreachable,
-        Error::NetworkDown { .. } => MachineError::NetworkDown,
-        Error::Refused { refusal: Some(refusal), .. } => MachineError::Refused(refusal),
-        Error::Refused { refusal: None, .. } => MachineError::GrantedNothing,
+        Error::NoAnswer { .. } => RequestError::NoAnswer,
+        Error::PortUnreachable { .. } => RequestError::PortUnreachable,
+        Error::NetworkDown { .. } => RequestError::NetworkDown,
+        Error::Refused { refusal: Some(refusal), .. } => RequestError::Refused(refusal),
+        Error::Refused { refusal: None, .. } => RequestError::GrantedNothing,
         other => panic!("a call to the gateway failed for another reason: {other}"),
     }
 }

@@ -19,7 +19,7 @@ pub fn say(now: Instant, line: fmt::Arguments<'_>) {
 }
 
 /// What happened to the client.
-pub fn tell(now: Instant, event: &Event) {
+pub fn report(now: Instant, event: &Event) {
     #[cfg(not(feature = "defmt"))]
     say(now, format_args!("{}", Told(event)));
     // A few bytes: the words stay on the host.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use natpmp_proto::gateway::{Gateway, GatewayConfig, NatRequest};
+use natpmp_proto::gateway::{Config, Gateway, NatRequest};
 use natpmp_proto::{Instant, MapRequest, Protocol};
 
 use super::endpoints::{Client, Host, Nat};
@@ -33,7 +33,7 @@ pub struct Net<const N: usize> {
     pub flips: bool,
     /// What happened.
     pub statistics: Statistics,
-    pub(super) config: GatewayConfig,
+    pub(super) config: Config,
     /// Until then the gateway does not even refuse.
     pub(super) down_until: Instant,
     pub(super) random: Random,
@@ -46,7 +46,7 @@ pub struct Net<const N: usize> {
 impl<const N: usize> Net<N> {
     /// So many hosts, with clients that want nothing yet, on a perfect link. The seed decides all that is random.
     #[must_use]
-    pub fn new(seed: u64, hosts: u16, config: GatewayConfig) -> Self {
+    pub fn new(seed: u64, hosts: u16, config: Config) -> Self {
         let hosts: Vec<Host> = (0..hosts).map(|number| Host::new(number, seed)).collect();
         let mut net = Self {
             now: Instant::from_secs(1_000),

@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use natpmp_proto::Instant;
-use natpmp_proto::gateway::{Discard, Reply};
+use natpmp_proto::gateway::Output;
+use natpmp_proto::{Discard, Instant, SocketId, Transmit, TransmitKind};
 
 use super::endpoints::GATEWAY;
 use super::network::{Happening, Net, Scheduled};
@@ -74,10 +74,7 @@ impl<const N: usize> Net<N> {
                     self.drain(host);
                 }
             }
-            Happening::Request(from, bytes) => {
-                self.serve(from, &bytes);
-                self.drive_gateway();
-            }
+            Happening::Request(from, bytes) => self.serve(from, &bytes),
             Happening::Answer(host, ..) | Happening::Announcement(host, ..) | Happening::Unreachable(host)
                 if self.hosts[host].is_asleep => {}
             Happening::Answer(host, from, bytes) => {
@@ -97,10 +94,7 @@ impl<const N: usize> Net<N> {
             }
             Happening::Nat(life, request) if life == self.nat.life => {
                 let outcome = self.nat.work(&request, &mut self.random);
-                if let Some(transmit) = self.gateway.handle_nat(now, &request, outcome) {
-                    assert!(transmit.payload.len() <= 16, "G24");
-                    self.answer(transmit.to, &transmit.payload);
-                }
+                self.gateway.handle_nat(now, &request, outcome);
                 self.drive_gateway();
             }
             Happening::Nat(..) => {}
@@ -114,20 +108,35 @@ impl<const N: usize> Net<N> {
         }
         self.statistics.requests += 1;
         *self.unanswered.entry(from).or_default() += 1;
-        let mut buffer = vec![0; bytes.len().max(16)];
-        let answer = match self.gateway.handle_datagram(self.now, from, bytes) {
-            Ok(Reply::Now(answer)) => answer.write(&mut buffer).expect("16 bytes or the request's size").to_vec(),
-            Ok(Reply::AfterNat) => return,
+        match self.gateway.handle_datagram(self.now, socket_of(from), from, bytes) {
+            Ok(()) => {}
             Err(Discard::SwitchedOff) => {
                 if let Some(&host) = self.numbers.get(from.ip()) {
                     self.fly(&[], |_| Happening::Unreachable(host));
                 }
-                return;
             }
-            Err(_) => return,
-        };
-        assert!(answer.len() <= bytes.len().max(16), "G24");
-        self.answer(from, &answer);
+            Err(discard) => assert_ne!(discard, Discard::AnswerNotPolled),
+        }
+        self.poll_gateway(bytes);
+    }
+
+    fn transmit(&mut self, transmit: &Transmit, request: &[u8]) {
+        match transmit.kind {
+            TransmitKind::Answer { socket } | TransmitKind::Echo { socket } => {
+                assert_eq!(socket, socket_of(transmit.to), "an answer goes back the way its request came");
+                let mut buffer = vec![0; request.len().max(16)];
+                // G24
+                let bytes = transmit.write(request, &mut buffer).expect("16 bytes or the request's size");
+                self.answer(transmit.to, bytes);
+            }
+            TransmitKind::Announcement => {
+                self.statistics.announcements += 1;
+                for host in 0..self.hosts.len() {
+                    self.fly(&transmit.payload, |bytes| Happening::Announcement(host, GATEWAY, bytes));
+                }
+            }
+            TransmitKind::Request { .. } => panic!("a gateway asks nobody"),
+        }
     }
 
     /// An answer goes out: to somebody who asked, and once for each time.
@@ -141,25 +150,32 @@ impl<const N: usize> Net<N> {
     }
 
     pub(super) fn drive_gateway(&mut self) {
+        self.poll_gateway(&[]);
+    }
+
+    /// Polls the gateway until it waits; an answer to this request may be among what it sends.
+    fn poll_gateway(&mut self, request: &[u8]) {
         if !self.is_up() {
             return;
         }
         let now = self.now;
-        self.gateway.handle_timeout(now);
-        while let Some(transmit) = self.gateway.poll_transmit(now) {
-            self.statistics.announcements += 1;
-            for host in 0..self.hosts.len() {
-                self.fly(&transmit.payload, |bytes| Happening::Announcement(host, GATEWAY, bytes));
+        for _ in 0..MOST_STEPS {
+            match self.gateway.poll(now) {
+                Output::Transmit(transmit) => self.transmit(&transmit, request),
+                Output::Nat(request) => {
+                    self.nat.pending += 1;
+                    assert!(self.nat.pending <= N, "the NAT is asked without end");
+                    let delay = self.random.between(Duration::ZERO, self.nat.delay);
+                    self.put(now + delay, Happening::Nat(self.nat.life, request));
+                }
+                Output::Event(_) => {}
+                Output::Wait(deadline) => {
+                    assert!(deadline.is_none_or(|at| at > now), "a deadline that is due makes progress");
+                    return;
+                }
             }
         }
-        while let Some(request) = self.gateway.poll_nat() {
-            self.nat.pending += 1;
-            assert!(self.nat.pending <= N, "the NAT is asked without end");
-            let delay = self.random.between(Duration::ZERO, self.nat.delay);
-            self.put(now + delay, Happening::Nat(self.nat.life, request));
-        }
-        while self.gateway.poll_event().is_some() {}
-        assert!(self.gateway.poll_timeout().is_none_or(|at| at > now), "a deadline that is due makes progress");
+        panic!("the gateway has something to do without end");
     }
 
     fn drain(&mut self, number: usize) {
@@ -203,6 +219,12 @@ impl<const N: usize> Net<N> {
             bytes.truncate(place);
         }
     }
+}
+
+/// Every client asks by a socket of its own.
+const fn socket_of(client: SocketAddrV4) -> SocketId {
+    let [.., high, low] = client.ip().octets();
+    SocketId(u16::from_be_bytes([high, low]) ^ client.port())
 }
 
 const MOST_STEPS: u32 = 200_000;

@@ -20,7 +20,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use natpmp_proto::client::Error;
+use natpmp_proto::client::RequestError;
 use natpmp_proto::{Backoff, Event, Instant, MapRequest, Mapping, Protocol, Schedule};
 
 use crate::gateway::Gateway;
@@ -45,25 +45,25 @@ pub trait World {
     ///
     /// # Errors
     /// As the client says.
-    fn external_address(&mut self) -> Result<Ipv4Addr, Error>;
+    fn external_address(&mut self) -> Result<Ipv4Addr, RequestError>;
 
     /// Asks for a mapping once, and waits.
     ///
     /// # Errors
     /// As the client says.
-    fn map(&mut self, request: &MapRequest) -> Result<Mapping, Error>;
+    fn map(&mut self, request: &MapRequest) -> Result<Mapping, RequestError>;
 
     /// Deletes a mapping that is not kept, and waits.
     ///
     /// # Errors
     /// As the client says.
-    fn unmap(&mut self, protocol: Protocol, internal_port: u16) -> Result<(), Error>;
+    fn unmap(&mut self, protocol: Protocol, internal_port: u16) -> Result<(), RequestError>;
 
     /// Deletes all mappings of a protocol, and waits.
     ///
     /// # Errors
     /// As the client says.
-    fn unmap_all(&mut self, protocol: Protocol) -> Result<(), Error>;
+    fn unmap_all(&mut self, protocol: Protocol) -> Result<(), RequestError>;
 
     /// Begins to keep a mapping, and returns at once. The world holds the handle, if there is one.
     fn keep(&mut self, request: &MapRequest);
@@ -78,7 +78,7 @@ pub trait World {
     ///
     /// # Errors
     /// As the client says.
-    fn stop(&mut self, protocol: Protocol, internal_port: u16) -> Result<(), Error>;
+    fn stop(&mut self, protocol: Protocol, internal_port: u16) -> Result<(), RequestError>;
 
     /// The next event, waiting for `limit` at most. Events of the calls that wait may come here as well, or not.
     fn next_event(&mut self, limit: Duration) -> Option<Event>;

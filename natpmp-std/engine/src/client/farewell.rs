@@ -3,7 +3,7 @@ use std::net::{SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use log::debug;
-use natpmp_proto::client::{Client as Machine, Config, Ending, Error, Event};
+use natpmp_proto::client::{Client as Machine, Config, Ending, Event, RequestError};
 use natpmp_proto::{Instant, Protocol, Schedule};
 
 use super::state::CLIENT_CAPACITY;
@@ -40,7 +40,9 @@ impl<S: DatagramSocket> Farewell<S> {
             self.is_over |= matches!(
                 event,
                 Event::Ended {
-                    ending: Ending::NotUnmapped(Error::NoAnswer | Error::PortUnreachable | Error::NetworkDown),
+                    ending: Ending::NotUnmapped(
+                        RequestError::NoAnswer | RequestError::PortUnreachable | RequestError::NetworkDown
+                    ),
                     ..
                 }
             );

@@ -30,7 +30,7 @@ pub struct KeptState {
     /// When the gateway is asked next; `None` if it is being deleted or is gone.
     pub next_attempt_in: Option<Duration>,
     /// Why the last attempt failed; `None` once one has succeeded.
-    pub last_error: Option<client::Error>,
+    pub last_error: Option<client::RequestError>,
     /// The gateway's external address; `None` if it was not asked, or has none.
     pub external_address: Option<Ipv4Addr>,
 }

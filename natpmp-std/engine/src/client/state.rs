@@ -6,8 +6,8 @@ use std::task::Waker;
 use std::time::Duration;
 
 use log::debug;
-use natpmp_proto::Instant;
-use natpmp_proto::client::{Client as Machine, Config, Ending, Error, Event, Heard, MappingState, Output, Transmit};
+use natpmp_proto::client::{Client as Machine, Config, Ending, Event, MappingState, Output, Received, RequestError};
+use natpmp_proto::{Instant, Transmit};
 
 use super::callbacks::Callbacks;
 use super::owners::Owners;
@@ -46,7 +46,7 @@ pub(crate) struct Core {
     pub(crate) does_watch: bool,
     /// The last handle is gone: only deletions are waited for, and those not for ever.
     goodbye: Option<Goodbye>,
-    woken: Vec<Waker>,
+    pending_wakers: Vec<Waker>,
 }
 
 /// What the system said.
@@ -85,8 +85,8 @@ struct Goodbye {
 }
 
 impl PendingWakers for Core {
-    fn woken(&mut self) -> &mut Vec<Waker> {
-        &mut self.woken
+    fn pending_wakers(&mut self) -> &mut Vec<Waker> {
+        &mut self.pending_wakers
     }
 }
 
@@ -109,13 +109,13 @@ impl Core {
             is_address_watched: false,
             does_watch: false,
             goodbye: None,
-            woken: Vec::new(),
+            pending_wakers: Vec::new(),
         }
     }
 
     /// What is to be done next. What happened on the way was told.
     pub(crate) fn step(&mut self, now: Instant) -> Step {
-        self.waiters.handle_timeout(now, &mut self.woken);
+        self.waiters.handle_timeout(now, &mut self.pending_wakers);
         loop {
             match self.machine.poll(now) {
                 Output::Transmit(transmit) => return Step::Send(transmit),
@@ -166,8 +166,8 @@ impl Core {
         };
         debug!("from {from}: {bytes:02x?}: {heard:?}");
         match heard {
-            Ok(Heard::Announcement { epoch, address }) => self.announce(from, Some(epoch), Some(address)),
-            Ok(Heard::PcpAnnouncement) => self.announce(from, None, None),
+            Ok(Received::Announcement { epoch, address }) => self.announce(from, Some(epoch), Some(address)),
+            Ok(Received::PcpAnnouncement) => self.announce(from, None, None),
             Ok(_) | Err(_) => {}
         }
     }
@@ -179,19 +179,19 @@ impl Core {
 
     /// Whoever still waits is told that nobody will answer.
     pub(crate) fn close(&mut self) {
-        self.waiters.close(&mut self.woken);
-        self.events.close(&mut self.woken);
-        self.announcements.close(&mut self.woken);
+        self.waiters.close(&mut self.pending_wakers);
+        self.events.close(&mut self.pending_wakers);
+        self.announcements.close(&mut self.pending_wakers);
     }
 
     fn announce(&mut self, gateway: SocketAddrV4, epoch: Option<u32>, external_address: Option<Ipv4Addr>) {
         let announcement = Announcement { gateway, epoch, external_address };
-        self.announcements.tell(&announcement, &mut self.woken);
+        self.announcements.push(&announcement, &mut self.pending_wakers);
     }
 
     fn tell(&mut self, now: Instant, event: Event) {
         debug!("{event:?}");
-        let is_silence = matches!(event, Event::Ended { ending: Ending::NotUnmapped(Error::NoAnswer), .. });
+        let is_silence = matches!(event, Event::Ended { ending: Ending::NotUnmapped(RequestError::NoAnswer), .. });
         if let (Event::Ended { .. }, false, Some(goodbye)) = (event, is_silence, &mut self.goodbye) {
             // It goes on, and may as long as it does.
             goodbye.end = now + goodbye.bound;
@@ -211,9 +211,9 @@ impl Core {
             Event::UnmappedAll { result, .. } => result.is_err(),
             _ => false,
         };
-        self.waiters.tell(&event, &mut self.woken);
+        self.waiters.tell(&event, &mut self.pending_wakers);
         self.owners.tell(&event);
-        self.events.tell(&event, &mut self.woken);
+        self.events.push(&event, &mut self.pending_wakers);
         let address = self.machine.external_address();
         self.callbacks.tell(&event, address);
         if let Event::Ended { .. } = event {

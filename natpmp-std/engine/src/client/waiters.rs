@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::task::Waker;
 
-use natpmp_proto::client::{Ending, Error, Event};
+use natpmp_proto::client::{Ending, Event, RequestError};
 use natpmp_proto::{Instant, Mapping, Protocol};
 
 /// What a call waits for.
@@ -30,7 +30,7 @@ pub(crate) enum Answer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Answered(Answer),
-    Failed(Error),
+    Failed(RequestError),
     /// Something else was done with the mapping meanwhile.
     Interrupted,
     /// The call waits no longer.
@@ -65,7 +65,7 @@ impl Waiters {
         self.last
     }
 
-    /// The outcome, if it is there: then the call waits no longer. If not, `waker` is woken when it is; the one before it comes
+    /// The outcome, if it is there: then the call waits no longer. If not, `waker` is pending_wakers when it is; the one before it comes
     /// back, to be dropped without any lock.
     pub(crate) fn take(&mut self, id: u64, waker: Waker) -> Result<Outcome, Waker> {
         let Some(index) = self.waiting.iter().position(|waiting| waiting.id == id) else { return Ok(Outcome::Stopped) };
@@ -81,14 +81,16 @@ impl Waiters {
         Some(self.waiting.swap_remove(index).waker)
     }
 
-    /// Gives the event to all who wait for it. Those to be woken are added to `woken`.
-    pub(crate) fn tell(&mut self, event: &Event, woken: &mut Vec<Waker>) {
-        self.settle(woken, |waiting| waiting.awaited.outcome(event));
+    /// Gives the event to all who wait for it. Those to be pending_wakers are added to `pending_wakers`.
+    pub(crate) fn tell(&mut self, event: &Event, pending_wakers: &mut Vec<Waker>) {
+        self.settle(pending_wakers, |waiting| waiting.awaited.outcome(event));
     }
 
     /// Those who wait no longer than to `now` are told so.
-    pub(crate) fn handle_timeout(&mut self, now: Instant, woken: &mut Vec<Waker>) {
-        self.settle(woken, |waiting| waiting.deadline.filter(|&deadline| deadline <= now).map(|_| Outcome::TimedOut));
+    pub(crate) fn handle_timeout(&mut self, now: Instant, pending_wakers: &mut Vec<Waker>) {
+        self.settle(pending_wakers, |waiting| {
+            waiting.deadline.filter(|&deadline| deadline <= now).map(|_| Outcome::TimedOut)
+        });
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
@@ -98,16 +100,16 @@ impl Waiters {
     }
 
     /// Nobody will answer any more.
-    pub(crate) fn close(&mut self, woken: &mut Vec<Waker>) {
+    pub(crate) fn close(&mut self, pending_wakers: &mut Vec<Waker>) {
         self.is_closed = true;
-        self.settle(woken, |_| Some(Outcome::Stopped));
+        self.settle(pending_wakers, |_| Some(Outcome::Stopped));
     }
 
-    fn settle(&mut self, woken: &mut Vec<Waker>, outcome: impl Fn(&Waiting) -> Option<Outcome>) {
+    fn settle(&mut self, pending_wakers: &mut Vec<Waker>, outcome: impl Fn(&Waiting) -> Option<Outcome>) {
         for waiting in self.waiting.iter_mut().filter(|waiting| waiting.outcome.is_none()) {
             waiting.outcome = outcome(waiting);
             if waiting.outcome.is_some() {
-                woken.push(std::mem::replace(&mut waiting.waker, Waker::noop().clone()));
+                pending_wakers.push(std::mem::replace(&mut waiting.waker, Waker::noop().clone()));
             }
         }
     }
@@ -145,7 +147,7 @@ fn outcome_of_mapping(event: Event) -> Option<Outcome> {
             Some(Outcome::Failed(error))
         }
         // It was to be renewed, and no answer came in time.
-        Event::Ended { ending: Ending::Expired, .. } => Some(Outcome::Failed(Error::NoAnswer)),
+        Event::Ended { ending: Ending::Expired, .. } => Some(Outcome::Failed(RequestError::NoAnswer)),
         Event::Ended { .. } => Some(Outcome::Interrupted),
         _ => None,
     }
@@ -160,6 +162,6 @@ fn outcome_of_ending(event: Event) -> Option<Outcome> {
     }
 }
 
-fn outcome(result: Result<Answer, Error>) -> Outcome {
+fn outcome(result: Result<Answer, RequestError>) -> Outcome {
     result.map_or_else(Outcome::Failed, Outcome::Answered)
 }

@@ -1,6 +1,6 @@
-//! Connection tracking, over netlink: what flows there are, and the end of one.
-
-mod message;
+//! Connection tracking, over netlink: lists the flows that the kernel knows, and removes one.
+//!
+//! Values inside these messages are in the byte order of the network.
 
 use std::collections::HashSet;
 use std::io;
@@ -10,22 +10,20 @@ use natpmp_proto::gateway::NatMapping;
 use natpmp_proto::wire::Protocol;
 use rustix::net::netlink::NETFILTER;
 
-use natpmp_netlink::Socket;
+use natpmp_netlink::{NLM_F_ACK, NLM_F_DUMP, Socket, array, attribute, find};
 
-pub use message::flow_named_in;
-
-/// A flow that the kernel remembers, as its first packet had it and as the answers have it.
+/// A flow in the kernel's connection tracking: the addresses of its first packet, and those of the answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flow {
-    /// Its protocol.
+    /// The transport protocol.
     pub protocol: Protocol,
-    /// The first packet's.
+    /// Sender and receiver of the first packet.
     pub original: Ends,
-    /// The answers'.
+    /// Sender and receiver of the answers.
     pub reply: Ends,
-    /// Whether any answer was seen.
+    /// Whether the kernel has seen an answer.
     pub has_answer: bool,
-    /// By this the kernel knows it from one that takes its place.
+    /// The kernel's number for this flow; a later flow between the same addresses has another one.
     pub id: u32,
 }
 
@@ -38,27 +36,31 @@ pub struct Ends {
     pub to: SocketAddrV4,
 }
 
-/// A line to connection tracking, of the network namespace that it was opened in.
+/// A netlink socket to connection tracking, of the network namespace that it was opened in.
 #[derive(Debug)]
 pub(super) struct Conntrack {
     socket: Socket,
 }
 
 impl Flow {
-    /// Reads the flow that a message of connection tracking tells of, if it is one of UDP or TCP over IPv4 and is understood.
+    /// Reads a flow from a message of connection tracking; `None` unless it is one of UDP or TCP over IPv4, and whole.
     #[must_use]
     pub fn from_message(body: &[u8]) -> Option<Self> {
-        message::flow(body)
+        let (protocol, original, id) = flow_named_in(body)?;
+        let body = body.get(GENERIC.len()..)?;
+        let (_, reply) = tuple(find(body, REPLY)?)?;
+        let status = u32::from_be_bytes(array(find(body, STATUS)?, 0)?);
+        Some(Self { protocol, original, reply, has_answer: status & SEEN_REPLY != 0, id })
     }
 
-    /// The body of the message that removes this flow, and no other that has taken its place.
+    /// The body of the message that removes this flow, and no later one between the same addresses.
     #[must_use]
     pub fn removal(&self) -> Vec<u8> {
-        message::delete(self).2
+        delete_request(self).2
     }
 
-    /// The mappings that it may belong to, each with the external address: as one that came in by it, and as one that
-    /// its client began. A flow between two clients can belong to one of each.
+    /// The mappings that this flow may belong to, each with its external address: first as a flow that a peer began, then
+    /// as one that the client began. A flow between two clients can belong to one of each.
     pub(super) fn mappings(&self) -> [(NatMapping, Ipv4Addr); 2] {
         let of = |internal, external: SocketAddrV4| {
             (NatMapping { protocol: self.protocol, internal, external_port: external.port() }, *external.ip())
@@ -66,8 +68,8 @@ impl Flow {
         [of(self.reply.from, self.original.to), of(self.original.from, self.reply.to)]
     }
 
-    /// Whether somebody sends to one of these ports from before it was mapped, and nobody answers: as long as that goes
-    /// on, the kernel does not look at the mapping.
+    /// Whether this flow began before one of these ports was mapped and was never answered. While its packets keep coming,
+    /// the kernel does not consult the mapping for them.
     pub(super) fn is_blocked(&self, external: Ipv4Addr, ports: &HashSet<u16>) -> bool {
         let to = self.original.to;
         let is_here = *to.ip() == external && self.reply.from == to;
@@ -80,20 +82,193 @@ impl Conntrack {
         Ok(Self { socket: Socket::open(Some(NETFILTER))? })
     }
 
-    /// All flows of UDP and TCP over IPv4, or at least those of UDP whose first packet went to this address.
+    /// Lists the flows of UDP and TCP over IPv4. With an address, newer kernels list only the UDP flows whose first packet
+    /// went there.
     pub(super) fn flows(&mut self, first_to: Option<Ipv4Addr>) -> io::Result<Vec<Flow>> {
-        let (kind, flags, body) = message::list(first_to);
+        let (kind, flags, body) = list_request(first_to);
         let mut flows = Vec::new();
-        self.socket.ask(kind, flags, &body, |answer| flows.extend(message::flow(answer.body)))?.accepted()?;
+        self.socket.ask(kind, flags, &body, |answer| flows.extend(Flow::from_message(answer.body)))?.accepted()?;
         Ok(flows)
     }
 
     pub(super) fn delete(&mut self, flow: &Flow) -> io::Result<()> {
-        let (kind, flags, body) = message::delete(flow);
+        let (kind, flags, body) = delete_request(flow);
         match self.socket.ask(kind, flags, &body, |_| {})?.accepted() {
-            // Gone by itself.
+            // It ended by itself.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             result => result,
         }
     }
+}
+
+/// The request for all flows over IPv4, or for those of UDP whose first packet went to this address: kind, flags and body.
+/// A kernel before 5.8 ignores the filter and lists all.
+fn list_request(first_to: Option<Ipv4Addr>) -> (u16, u16, Vec<u8>) {
+    let mut body = GENERIC.to_vec();
+    if let Some(address) = first_to {
+        let ip = attribute(DESTINATION, &address.octets());
+        let protocol = attribute(PROTOCOL_NUMBER, &[number(Protocol::Udp)]);
+        let tuple = [attribute(TUPLE_IP | NESTED, &ip), attribute(TUPLE_PROTOCOL | NESTED, &protocol)].concat();
+        // Unlike the rest, the filter is in the byte order of the machine.
+        let filter =
+            [attribute(FILTER_ORIGINAL, &WHERE_TO_AND_PROTOCOL.to_ne_bytes()), attribute(FILTER_REPLY, &[0; 4])];
+        body.extend(attribute(ORIGINAL | NESTED, &tuple));
+        body.extend(attribute(FILTER | NESTED, &filter.concat()));
+    }
+    (of_conntrack(CT_GET), NLM_F_DUMP, body)
+}
+
+/// The request to remove this flow, and no later one between the same addresses: kind, flags and body.
+fn delete_request(flow: &Flow) -> (u16, u16, Vec<u8>) {
+    let Ends { from, to } = flow.original;
+    let ip = [attribute(SOURCE, &from.ip().octets()), attribute(DESTINATION, &to.ip().octets())].concat();
+    let protocol = [
+        attribute(PROTOCOL_NUMBER, &[number(flow.protocol)]),
+        attribute(SOURCE_PORT, &from.port().to_be_bytes()),
+        attribute(DESTINATION_PORT, &to.port().to_be_bytes()),
+    ]
+    .concat();
+    let tuple = [attribute(TUPLE_IP | NESTED, &ip), attribute(TUPLE_PROTOCOL | NESTED, &protocol)].concat();
+    let id = attribute(ID, &flow.id.to_be_bytes());
+    (of_conntrack(CT_DELETE), NLM_F_ACK, [&GENERIC[..], &attribute(ORIGINAL | NESTED, &tuple), &id].concat())
+}
+
+/// Reads which flow a message names: the protocol, sender and receiver of its first packet, and the kernel's number for it.
+#[must_use]
+pub fn flow_named_in(body: &[u8]) -> Option<(Protocol, Ends, u32)> {
+    let attributes = body.get(GENERIC.len()..)?;
+    let (protocol, original) = tuple(find(attributes, ORIGINAL)?)?;
+    Some((protocol, original, u32::from_be_bytes(array(find(attributes, ID)?, 0)?)))
+}
+
+fn tuple(body: &[u8]) -> Option<(Protocol, Ends)> {
+    let (ip, protocol) = (find(body, TUPLE_IP)?, find(body, TUPLE_PROTOCOL)?);
+    let end = |address, port| {
+        let address = Ipv4Addr::from(array::<4>(find(ip, address)?, 0)?);
+        Some(SocketAddrV4::new(address, u16::from_be_bytes(array(find(protocol, port)?, 0)?)))
+    };
+    let number_of = find(protocol, PROTOCOL_NUMBER)?.first()?;
+    let of = [Protocol::Udp, Protocol::Tcp].into_iter().find(|of| number(*of) == *number_of)?;
+    Some((of, Ends { from: end(SOURCE, SOURCE_PORT)?, to: end(DESTINATION, DESTINATION_PORT)? }))
+}
+
+const fn of_conntrack(kind: u16) -> u16 {
+    CONNTRACK << 8 | kind
+}
+
+const fn number(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Udp => 17,
+        Protocol::Tcp => 6,
+    }
+}
+
+/// The header ahead of the attributes: IPv4.
+const GENERIC: [u8; 4] = [2, 0, 0, 0];
+
+// linux/netfilter/nfnetlink.h and nfnetlink_conntrack.h
+const CONNTRACK: u16 = 1;
+const CT_GET: u16 = 1;
+const CT_DELETE: u16 = 2;
+const ORIGINAL: u16 = 1;
+const REPLY: u16 = 2;
+const STATUS: u16 = 3;
+const ID: u16 = 12;
+const TUPLE_IP: u16 = 1;
+const TUPLE_PROTOCOL: u16 = 2;
+const SOURCE: u16 = 1;
+const DESTINATION: u16 = 2;
+const PROTOCOL_NUMBER: u16 = 1;
+const SOURCE_PORT: u16 = 2;
+const DESTINATION_PORT: u16 = 3;
+const FILTER: u16 = 25;
+const FILTER_ORIGINAL: u16 = 1;
+const FILTER_REPLY: u16 = 2;
+const WHERE_TO_AND_PROTOCOL: u32 = 2 | 8;
+const NESTED: u16 = 0x8000;
+/// A bit of the status.
+const SEEN_REPLY: u32 = 2;
+
+#[cfg(test)]
+#[allow(clippy::cast_possible_truncation, reason = "small numbers")]
+mod tests {
+    use super::*;
+
+    /// TCP from 11.22.33.1:7000 to 11.22.33.44:5000, which leads to 192.168.1.11:4000.
+    #[test]
+    fn a_flow_is_understood_and_named_in_its_removal() {
+        let ends = |from: (Ipv4Addr, u16), to: (Ipv4Addr, u16)| Ends {
+            from: SocketAddrV4::new(from.0, from.1),
+            to: SocketAddrV4::new(to.0, to.1),
+        };
+        let expected = Flow {
+            protocol: Protocol::Tcp,
+            original: ends((PEER, 7000), (EXTERNAL, 5000)),
+            reply: ends((CLIENT, 4000), (PEER, 7000)),
+            has_answer: true,
+            id: 0x0102_0304,
+        };
+        let found = Flow::from_message(&body()).unwrap();
+        assert_eq!(found, expected);
+
+        let (kind, _, removal) = delete_request(&found);
+        assert_eq!(kind, 0x102);
+        assert_eq!(removal[..56], body()[..56], "the same tuple");
+        assert_eq!(&removal[56..], attribute(12, &0x0102_0304u32.to_be_bytes()), "and the same flow");
+    }
+
+    #[test]
+    fn other_protocols_are_passed_over() {
+        assert_eq!(Flow::from_message(&body_of(1)), None);
+        assert_eq!(Flow::from_message(&[2, 0, 0, 0]), None);
+        assert_eq!(Flow::from_message(&[]), None);
+    }
+
+    #[test]
+    fn a_flow_that_is_cut_off_or_damaged_does_no_harm() {
+        let bytes = body();
+        for end in 0..bytes.len() {
+            assert_eq!(Flow::from_message(&bytes[..end]), None);
+        }
+        for place in 0..bytes.len() {
+            for value in 0..=u8::MAX {
+                let mut damaged = bytes.clone();
+                damaged[place] = value;
+                let _ = Flow::from_message(&damaged);
+            }
+        }
+    }
+
+    fn body() -> Vec<u8> {
+        body_of(6)
+    }
+
+    fn body_of(protocol: u8) -> Vec<u8> {
+        let tuple = |kind, from: (Ipv4Addr, u16), to: (Ipv4Addr, u16)| {
+            let ip = [attribute(1, &from.0.octets()), attribute(2, &to.0.octets())].concat();
+            let ports =
+                [attribute(1, &[protocol]), attribute(2, &from.1.to_be_bytes()), attribute(3, &to.1.to_be_bytes())];
+            attribute(kind | NESTED, &[attribute(1 | NESTED, &ip), attribute(2 | NESTED, &ports.concat())].concat())
+        };
+        [
+            vec![2, 0, 0, 0],
+            tuple(1, (PEER, 7000), (EXTERNAL, 5000)),
+            tuple(2, (CLIENT, 4000), (PEER, 7000)),
+            attribute(3, &0x1aeu32.to_be_bytes()),
+            attribute(7, &[0, 0, 0, 9]),
+            attribute(12, &0x0102_0304u32.to_be_bytes()),
+        ]
+        .concat()
+    }
+
+    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let mut bytes = [(4 + value.len() as u16).to_ne_bytes(), kind.to_ne_bytes()].concat();
+        bytes.extend(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    const EXTERNAL: Ipv4Addr = Ipv4Addr::new(11, 22, 33, 44);
+    const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 11);
+    const PEER: Ipv4Addr = Ipv4Addr::new(11, 22, 33, 1);
 }

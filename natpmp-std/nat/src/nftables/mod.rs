@@ -1,11 +1,8 @@
 //! The kernel's NAT, by a table of its own in nftables.
 
 pub mod conntrack;
-mod house;
 mod kernel;
-mod leftover;
-mod plan;
-mod script;
+mod rules;
 
 use std::collections::HashSet;
 use std::io;
@@ -17,9 +14,8 @@ use natpmp_proto::wire::Protocol;
 use crate::Nat;
 use conntrack::Flow;
 use kernel::{Kernel, Linux};
-pub use leftover::mappings_in_listing;
-use plan::{Plan, Standing};
-use script::Interfaces;
+pub use rules::mappings_in_listing;
+use rules::{Applied, Interfaces, MappingTable, Transaction};
 
 /// The kernel's NAT, by a table of its own in nftables: `table ip natpmp`. Linux 5.7 or later, the program `nft`, and
 /// root or `CAP_NET_ADMIN`.
@@ -33,8 +29,8 @@ use script::Interfaces;
 ///   connections after that, from either side, is answered with a reset.
 ///
 /// However many mappings there are, the rules stay the same: mappings are elements of maps, found by hash. All requests
-/// of one call are one transaction of the kernel; only if it is refused are they tried apart. Nothing outside of the
-/// table is changed; a port that the box forwards by rules of its own stays with these.
+/// of one call are one transaction of the kernel; only if the kernel refuses it does the NAT try them apart. It changes
+/// nothing outside of its table; a port that the box forwards by rules of its own stays with these.
 ///
 /// # What the box must bring
 /// - Forwarding: `sysctl net.ipv4.ip_forward=1`.
@@ -46,8 +42,8 @@ use script::Interfaces;
 ///
 /// # After a crash
 /// The table stays in the kernel as it was. The next start replaces it by an empty one, in one transaction; connections
-/// on it go on until the first [`apply`](Nat::apply) tells which mappings are to stand: those of all others are ended
-/// then. If something removes the table in between, as the reload of a firewall does, the next `apply` that changes anything makes
+/// on it go on until the first [`apply`](Nat::apply), which ends those of every mapping that it does not install again. If
+/// something removes the table in between, as the reload of a firewall does, the next `apply` that changes anything makes
 /// it anew.
 ///
 /// # Limits
@@ -55,9 +51,9 @@ use script::Interfaces;
 /// - Where what is bridged passes the filters (`bridge-nf-call-iptables=1`), a client reaches itself by the external
 ///   address only if its port of the bridge is in hairpin mode. It reaches others.
 /// - A box runs one of these: the table is made for one.
-/// - An idle TCP connection hears of the end of its mapping when it next has something to say: the kernel knows no
-///   sequence numbers to reset it with before. The two guards for that stay for 2 h 4 min, and go with the table.
-/// - After [`end`](Nat::end) the guards are gone too. Where the external port equals the internal one, a connection on
+/// - An idle TCP connection learns of the end of its mapping when it next sends something: the kernel knows no
+///   sequence numbers to reset it with before. The rules that reset it stay for 2 h 4 min, and go with the table.
+/// - After [`end`](Nat::end) these rules are gone too. Where the external port equals the internal one, a connection on
 ///   which the client speaks first may then go on, as any that the box masquerades.
 ///
 /// # Why no crate for the rule set
@@ -72,12 +68,21 @@ pub struct Nftables {
     interfaces: Interfaces,
     external: Option<Ipv4Addr>,
     /// The mappings that are to be in the kernel.
-    standing: Standing,
-    /// Whether the kernel has them, as far as we know.
-    is_whole: bool,
-    /// What an earlier process left, until it is known what is to stand.
-    leftover: Vec<(NatMapping, Ipv4Addr)>,
-    is_over: bool,
+    mappings: MappingTable,
+    table: TableState,
+    /// The mappings that an earlier process left, until the first `apply` has said which of them it takes over.
+    previous: Vec<(NatMapping, Ipv4Addr)>,
+}
+
+/// What is known of the table in the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TableState {
+    /// The kernel has it, with all mappings, unless somebody else has changed it.
+    Current,
+    /// A transaction was refused, or none was tried yet: the next one makes the whole table.
+    Unknown,
+    /// The NAT has removed it, or has left it to the next process: dropping the NAT does nothing more.
+    Released,
 }
 
 impl Nftables {
@@ -91,35 +96,34 @@ impl Nftables {
     /// - What the system or `nft` said, if the table could not be made.
     pub fn start(external: Option<&str>, internal: &[&str]) -> io::Result<Self> {
         let interfaces = Interfaces::new(external, internal)?;
-        house::look_around();
-        let leftover = leftover::read();
-        let mut nat = Self::with(Box::new(Linux::new()), interfaces, leftover);
+        kernel::warn_of_missing_setup();
+        let mut nat = Self::with(Box::new(Linux::new()), interfaces, rules::installed_mappings());
         nat.rebuild()?;
         Ok(nat)
     }
 
-    /// Goes without removing anything: mappings and connections stay, until the next start. For a gateway that
+    /// Drops it without removing anything: mappings and connections stay until the next start. For a gateway that
     /// restarts.
-    pub fn leave(mut self) {
-        self.is_over = true;
+    pub fn detach(mut self) {
+        self.table = TableState::Released;
     }
 
-    fn with(kernel: Box<dyn Kernel>, interfaces: Interfaces, leftover: Vec<(NatMapping, Ipv4Addr)>) -> Self {
-        let standing = Standing::default();
-        Self { kernel, interfaces, external: None, standing, is_whole: false, leftover, is_over: false }
+    fn with(kernel: Box<dyn Kernel>, interfaces: Interfaces, previous: Vec<(NatMapping, Ipv4Addr)>) -> Self {
+        let (mappings, table) = (MappingTable::default(), TableState::Unknown);
+        Self { kernel, interfaces, external: None, mappings, table, previous }
     }
 }
 
 impl Nat for Nftables {
     fn apply(&mut self, requests: &[NatRequest]) -> Vec<Result<(), NatFailure>> {
-        let done = self.carry_out(requests);
-        let mut ended: HashSet<_> = std::mem::take(&mut self.leftover).into_iter().collect();
+        let applied = self.commit_requests(requests);
+        let mut ended: HashSet<_> = std::mem::take(&mut self.previous).into_iter().collect();
         if let Some(external) = self.external {
-            ended.retain(|(mapping, address)| *address != external || !self.standing.has(mapping));
-            ended.extend(done.ended.iter().map(|mapping| (*mapping, external)));
+            ended.retain(|(mapping, address)| *address != external || !self.mappings.has(mapping));
+            ended.extend(applied.removed.iter().map(|mapping| (*mapping, external)));
         }
-        self.end_flows(&ended, &done.opened);
-        done.results
+        self.end_flows(&ended, &applied.installed);
+        applied.results
     }
 
     fn set_external_address(&mut self, address: Option<Ipv4Addr>) {
@@ -129,28 +133,27 @@ impl Nat for Nftables {
         }
         let before = std::mem::replace(&mut self.external, address);
         let script = self.interfaces.rules(address);
-        if !self.is_whole || self.commit(&script).is_err() {
+        if self.table != TableState::Current || self.commit(&script).is_err() {
             if let Err(error) = self.rebuild() {
                 log::error!("the kernel's NAT did not take the new external address: {error}");
             }
         }
         if let Some(before) = before {
-            let ended = self.standing.iter().map(|mapping| (mapping, before)).collect();
+            let ended = self.mappings.iter().map(|mapping| (mapping, before)).collect();
             self.end_flows(&ended, &[]);
         }
     }
 
     fn end(&mut self) {
-        if std::mem::replace(&mut self.is_over, true) {
+        if std::mem::replace(&mut self.table, TableState::Released) == TableState::Released {
             return;
         }
-        if let Err(error) = self.commit(&script::no_table()) {
+        if let Err(error) = self.commit(&rules::delete_table()) {
             log::error!("the table ip natpmp could not be removed: {error}");
         }
-        self.is_whole = false;
-        let mut ended: HashSet<_> = std::mem::take(&mut self.leftover).into_iter().collect();
-        let standing = std::mem::take(&mut self.standing);
-        ended.extend(self.external.into_iter().flat_map(|address| standing.iter().map(move |each| (each, address))));
+        let mut ended: HashSet<_> = std::mem::take(&mut self.previous).into_iter().collect();
+        let mappings = std::mem::take(&mut self.mappings);
+        ended.extend(self.external.into_iter().flat_map(|address| mappings.iter().map(move |each| (each, address))));
         self.end_flows(&ended, &[]);
     }
 }
@@ -161,89 +164,80 @@ impl Drop for Nftables {
     }
 }
 
-/// What became of requests.
-#[derive(Debug, Default)]
-struct Done {
-    results: Vec<Result<(), NatFailure>>,
-    /// Mappings that stood, and do not any more, or not in between.
-    ended: Vec<NatMapping>,
-    opened: Vec<NatMapping>,
-}
-
 impl Nftables {
-    /// All in one transaction, if the kernel takes it.
-    fn carry_out(&mut self, requests: &[NatRequest]) -> Done {
-        let plan = self.plan(requests);
-        let Err(refusal) = self.try_plan(&plan) else { return plan.done };
-        // The table may have been changed or removed by somebody else.
+    /// Commits all requests in one transaction, and apart only if the kernel refuses that.
+    fn commit_requests(&mut self, requests: &[NatRequest]) -> Applied {
+        let transaction = self.prepare(requests);
+        let Err(refusal) = self.try_commit(&transaction) else { return transaction.applied };
+        // Somebody else may have changed or removed the table.
         log::debug!("the kernel refused {} requests: {refusal}", requests.len());
         if self.rebuild().is_ok() {
             log::warn!("the table ip natpmp was not as it was left: it was made anew");
-            return plan.done;
+            return transaction.applied;
         }
-        plan.undo(&mut self.standing);
+        transaction.roll_back(&mut self.mappings);
         let removals: Vec<_> =
             requests.iter().copied().filter(|request| matches!(request, NatRequest::Remove(_))).collect();
-        let without = Plan::make(&mut self.standing, &removals, true);
+        let without = Transaction::prepare(&mut self.mappings, &removals, true);
         match self.rebuild() {
             Ok(()) => {
-                let mut done = self.carry_out_apart(requests);
-                done.ended.extend(without.done.ended);
-                done
+                let mut applied = self.bisect_requests(requests);
+                applied.removed.extend(without.applied.removed);
+                applied
             }
             Err(error) => {
                 log::error!("the kernel's NAT does not work: {error}");
-                without.undo(&mut self.standing);
+                without.roll_back(&mut self.mappings);
                 let results = vec![Err(NatFailure::Network); requests.len()];
-                Done { results, ended: without.done.ended, opened: Vec::new() }
+                Applied { results, removed: without.applied.removed, installed: Vec::new() }
             }
         }
     }
 
-    /// Halves them until it is known which are refused.
-    fn carry_out_apart(&mut self, requests: &[NatRequest]) -> Done {
-        let plan = self.plan(requests);
-        if self.try_plan(&plan).is_ok() {
-            return plan.done;
+    /// Halves the requests until it has found those that the kernel refuses, and commits the others.
+    fn bisect_requests(&mut self, requests: &[NatRequest]) -> Applied {
+        let transaction = self.prepare(requests);
+        if self.try_commit(&transaction).is_ok() {
+            return transaction.applied;
         }
-        plan.undo(&mut self.standing);
+        transaction.roll_back(&mut self.mappings);
         let (first, second) = requests.split_at(requests.len() / 2);
         if first.is_empty() {
             return self.refuse(requests);
         }
-        let mut done = self.carry_out_apart(first);
-        let more = self.carry_out_apart(second);
-        done.results.extend(more.results);
-        done.ended.extend(more.ended);
-        done.opened.extend(more.opened);
-        done
+        let mut applied = self.bisect_requests(first);
+        let more = self.bisect_requests(second);
+        applied.results.extend(more.results);
+        applied.removed.extend(more.removed);
+        applied.installed.extend(more.installed);
+        applied
     }
 
-    /// This one is not to be had; it leaves nothing.
-    fn refuse(&mut self, request: &[NatRequest]) -> Done {
+    /// Removes what a refused request may have left.
+    fn refuse(&mut self, request: &[NatRequest]) -> Applied {
         let removal: Vec<_> = request.iter().map(|request| NatRequest::Remove(*request.mapping())).collect();
-        let plan = Plan::make(&mut self.standing, &removal, true);
-        if self.try_plan(&plan).is_err() {
-            self.is_whole = false;
+        let transaction = Transaction::prepare(&mut self.mappings, &removal, true);
+        if self.try_commit(&transaction).is_err() {
+            self.table = TableState::Unknown;
         }
-        Done { results: vec![Err(NatFailure::Resources); request.len()], ..plan.done }
+        Applied { results: vec![Err(NatFailure::Resources); request.len()], ..transaction.applied }
     }
 
-    fn plan(&mut self, requests: &[NatRequest]) -> Plan {
-        Plan::make(&mut self.standing, requests, self.external.is_some())
+    fn prepare(&mut self, requests: &[NatRequest]) -> Transaction {
+        Transaction::prepare(&mut self.mappings, requests, self.external.is_some())
     }
 
-    fn try_plan(&mut self, plan: &Plan) -> io::Result<()> {
-        if !self.is_whole {
+    fn try_commit(&mut self, transaction: &Transaction) -> io::Result<()> {
+        if self.table != TableState::Current {
             return Err(io::Error::other("the table is not there"));
         }
-        self.commit(&plan.script)
+        self.commit(&transaction.script)
     }
 
-    /// The whole table anew, with all that is to stand, in one transaction.
+    /// Makes the whole table anew, with all mappings, in one transaction.
     fn rebuild(&mut self) -> io::Result<()> {
-        let result = self.kernel.commit(&self.interfaces.table(self.external, self.standing.iter()));
-        (self.is_whole, self.is_over) = (result.is_ok(), false);
+        let result = self.kernel.commit(&self.interfaces.table(self.external, self.mappings.iter()));
+        self.table = if result.is_ok() { TableState::Current } else { TableState::Unknown };
         result
     }
 
@@ -251,14 +245,15 @@ impl Nftables {
         if script.is_empty() { Ok(()) } else { self.kernel.commit(script) }
     }
 
-    /// The flows of mappings that ended, and those that keep a new mapping from its packets.
-    fn end_flows(&mut self, ended: &HashSet<(NatMapping, Ipv4Addr)>, opened: &[NatMapping]) {
+    /// Removes the flows of mappings that ended, and those that keep packets from a mapping that was installed.
+    fn end_flows(&mut self, ended: &HashSet<(NatMapping, Ipv4Addr)>, installed: &[NatMapping]) {
         let blocked: HashSet<u16> =
-            opened.iter().filter(|each| each.protocol == Protocol::Udp).map(|each| each.external_port).collect();
+            installed.iter().filter(|each| each.protocol == Protocol::Udp).map(|each| each.external_port).collect();
         if ended.is_empty() && blocked.is_empty() {
             return;
         }
-        // There may be very many. What blocks came to the external address; what has ended may have begun at its client.
+        // There may be very many flows. One that blocks a mapping went to the external address, while one of a mapping that
+        // ended may have begun at its client.
         let first_to = self.external.filter(|_| ended.is_empty());
         let mut flows = match self.kernel.flows(first_to) {
             Ok(flows) => flows,
@@ -271,9 +266,9 @@ impl Nftables {
             reset.extend(of.into_iter().map(|(mapping, _)| mapping).filter(|each| each.protocol == Protocol::Tcp));
             has_ended || self.external.is_some_and(|external| flow.is_blocked(external, &blocked))
         });
-        // First the guards: what comes between would begin the connection anew.
-        if !reset.is_empty() && self.is_whole {
-            if let Err(error) = self.commit(&script::guard(reset.iter())) {
+        // The rules that reset come first: a packet that comes in between would begin the connection anew.
+        if !reset.is_empty() && self.table == TableState::Current {
+            if let Err(error) = self.commit(&rules::reset_connections(reset.iter())) {
                 log::warn!("connections of mappings that ended may go on: {error}");
             }
         }

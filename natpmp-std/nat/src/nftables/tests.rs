@@ -1,4 +1,4 @@
-//! What is asked of the kernel, told by a kernel of our own.
+//! What the NAT asks of the kernel, recorded by a fake one.
 
 use std::net::SocketAddrV4;
 use std::sync::{Arc, Mutex};
@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use super::conntrack::Ends;
 use super::*;
 
-/// What was asked, and what is answered.
+/// The calls that were made, and what the fake kernel answers.
 #[derive(Debug, Default)]
-struct Told {
+struct Recorded {
     scripts: Vec<String>,
     /// Scripts with one of these words are refused.
     refused: Vec<&'static str>,
@@ -19,13 +19,13 @@ struct Told {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Fake(Arc<Mutex<Told>>);
+struct FakeKernel(Arc<Mutex<Recorded>>);
 
-impl Kernel for Fake {
+impl Kernel for FakeKernel {
     fn commit(&mut self, script: &str) -> io::Result<()> {
-        let mut told = self.0.lock().unwrap();
-        told.scripts.push(script.to_owned());
-        let is_refused = told.refused.iter().any(|word| script.contains(word));
+        let mut recorded = self.0.lock().unwrap();
+        recorded.scripts.push(script.to_owned());
+        let is_refused = recorded.refused.iter().any(|word| script.contains(word));
         if is_refused { Err(io::Error::other("refused")) } else { Ok(()) }
     }
 
@@ -36,30 +36,30 @@ impl Kernel for Fake {
     }
 
     fn end_flow(&mut self, flow: &Flow) -> io::Result<()> {
-        let mut told = self.0.lock().unwrap();
-        let scripts = told.scripts.len();
-        told.before_first_end.get_or_insert(scripts);
-        told.ended.push(flow.clone());
+        let mut recorded = self.0.lock().unwrap();
+        let scripts = recorded.scripts.len();
+        recorded.before_first_end.get_or_insert(scripts);
+        recorded.ended.push(flow.clone());
         Ok(())
     }
 }
 
-impl Fake {
-    fn with<T>(&self, work: impl FnOnce(&mut Told) -> T) -> T {
+impl FakeKernel {
+    fn with<T>(&self, work: impl FnOnce(&mut Recorded) -> T) -> T {
         work(&mut self.0.lock().unwrap())
     }
 
     /// What was committed since the last look.
     fn scripts(&self) -> Vec<String> {
-        self.with(|told| std::mem::take(&mut told.scripts))
+        self.with(|recorded| std::mem::take(&mut recorded.scripts))
     }
 }
 
-fn started(leftover: &[NatMapping]) -> (Nftables, Fake) {
-    let kernel = Fake::default();
+fn started(previous: &[NatMapping]) -> (Nftables, FakeKernel) {
+    let kernel = FakeKernel::default();
     let interfaces = Interfaces::new(Some("wan0"), &["lan0"]).unwrap();
-    let leftover = leftover.iter().map(|mapping| (*mapping, EXTERNAL)).collect();
-    let mut nat = Nftables::with(Box::new(kernel.clone()), interfaces, leftover);
+    let previous = previous.iter().map(|mapping| (*mapping, EXTERNAL)).collect();
+    let mut nat = Nftables::with(Box::new(kernel.clone()), interfaces, previous);
     nat.rebuild().unwrap();
     nat.set_external_address(Some(EXTERNAL));
     kernel.scripts();
@@ -125,7 +125,7 @@ fn one_request_that_the_kernel_refuses_does_not_fail_the_others() {
     let standing = mapping(UDP, 900, 901);
     nat.apply(&[NatRequest::Install(standing)]);
     kernel.scripts();
-    kernel.with(|told| told.refused = vec!["666"]);
+    kernel.with(|recorded| recorded.refused = vec!["666"]);
     let mut requests: Vec<_> =
         (0..20).map(|port| NatRequest::Install(mapping(UDP, 4000 + port, 5000 + port))).collect();
     requests.insert(13, NatRequest::Install(mapping(TCP, 4000, 666)));
@@ -137,8 +137,8 @@ fn one_request_that_the_kernel_refuses_does_not_fail_the_others() {
     }
     assert_eq!(outcomes.len(), requests.len());
     assert!(kernel.scripts().len() < 20, "it is found by halving");
-    assert!(nat.standing.has(&mapping(UDP, 4019, 5019)) && !nat.standing.has(&standing));
-    assert!(!nat.standing.has(&mapping(TCP, 4000, 666)), "it leaves nothing");
+    assert!(nat.mappings.has(&mapping(UDP, 4019, 5019)) && !nat.mappings.has(&standing));
+    assert!(!nat.mappings.has(&mapping(TCP, 4000, 666)), "it leaves nothing");
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn when_the_table_is_not_as_it_was_left_it_is_made_anew_with_all_that_is_to_stan
     let (mut nat, kernel) = started(&[]);
     nat.apply(&[NatRequest::Install(mapping(UDP, 4000, 5000)), NatRequest::Install(mapping(TCP, 4001, 5001))]);
     kernel.scripts();
-    kernel.with(|told| told.refused = vec!["delete element"]);
+    kernel.with(|recorded| recorded.refused = vec!["delete element"]);
     let outcomes =
         nat.apply(&[NatRequest::Remove(mapping(TCP, 4001, 5001)), NatRequest::Install(mapping(UDP, 4002, 5002))]);
     assert_eq!(outcomes, [Ok(()), Ok(())]);
@@ -161,10 +161,10 @@ fn while_the_kernel_takes_nothing_all_fail_and_what_was_removed_does_not_come_ba
     let (mut nat, kernel) = started(&[]);
     let (kept, removed, new) = (mapping(UDP, 1, 5000), mapping(UDP, 2, 5001), mapping(UDP, 3, 5002));
     nat.apply(&[NatRequest::Install(kept), NatRequest::Install(removed)]);
-    kernel.with(|told| told.refused = vec!["natpmp"]);
+    kernel.with(|recorded| recorded.refused = vec!["natpmp"]);
     let outcomes = nat.apply(&[NatRequest::Remove(removed), NatRequest::Install(new)]);
     assert_eq!(outcomes, [Err(NatFailure::Network); 2]);
-    kernel.with(|told| told.refused.clear());
+    kernel.with(|recorded| recorded.refused.clear());
     kernel.scripts();
     assert_eq!(nat.apply(&[NatRequest::Remove(removed)]), [Ok(())]);
     let scripts = kernel.scripts();
@@ -178,11 +178,11 @@ fn what_stood_before_requests_that_the_kernel_refused_stands_as_it_did() {
     let (mut nat, kernel) = started(&[]);
     let (first, second) = (mapping(UDP, 1, 5000), mapping(UDP, 2, 5001));
     nat.apply(&[NatRequest::Install(first), NatRequest::Install(second)]);
-    kernel.with(|told| told.refused = vec!["natpmp"]);
+    kernel.with(|recorded| recorded.refused = vec!["natpmp"]);
     let exchanged = [mapping(UDP, 2, 5000), mapping(UDP, 1, 5001)].map(NatRequest::Install);
     let requests = [&[NatRequest::Remove(first), NatRequest::Remove(second)][..], &exchanged].concat();
     assert_eq!(nat.apply(&requests), [Err(NatFailure::Network); 4]);
-    kernel.with(|told| told.refused.clear());
+    kernel.with(|recorded| recorded.refused.clear());
     kernel.scripts();
     let taken = NatMapping { internal: SocketAddrV4::new(OTHER_CLIENT, 1), ..first };
     assert_eq!(nat.apply(&[NatRequest::Install(taken)]), [Err(NatFailure::Resources)]);
@@ -202,14 +202,14 @@ fn without_an_external_address_what_is_installed_again_is_gone() {
     nat.apply(&[NatRequest::Install(standing)]);
     nat.set_external_address(None);
     assert_eq!(nat.apply(&[NatRequest::Install(standing)]), [Err(NatFailure::Network)]);
-    assert!(!nat.standing.has(&standing));
+    assert!(!nat.mappings.has(&standing));
     nat.set_external_address(Some(Ipv4Addr::UNSPECIFIED));
     assert_eq!(nat.apply(&[NatRequest::Install(standing)]), [Err(NatFailure::Network)]);
 }
 
 /// G21.
 #[test]
-fn the_flows_of_a_mapping_end_with_it_after_the_guards_and_no_others() {
+fn the_flows_of_a_mapping_end_with_it_after_the_reset_rules_and_no_others() {
     let (mut nat, kernel) = started(&[]);
     let ended = mapping(TCP, 4000, 5000);
     let came_in = flow(TCP, [(PEER, 7), (EXTERNAL, 5000)], [(CLIENT, 4000), (PEER, 7)]);
@@ -223,13 +223,13 @@ fn the_flows_of_a_mapping_end_with_it_after_the_guards_and_no_others() {
         flow(TCP, [(CLIENT, 4000), (PEER, 7)], [(PEER, 7), (EXTERNAL, 4000)]),
         flow(TCP, [(CLIENT, 4001), (PEER, 7)], [(PEER, 7), (EXTERNAL, 5000)]),
     ];
-    kernel.with(|told| told.flows = [vec![came_in.clone(), began.clone()], others.to_vec()].concat());
+    kernel.with(|recorded| recorded.flows = [vec![came_in.clone(), began.clone()], others.to_vec()].concat());
     nat.apply(&[NatRequest::Install(ended)]);
-    assert_eq!(kernel.with(|told| told.ended.clone()), []);
+    assert_eq!(kernel.with(|recorded| recorded.ended.clone()), []);
     kernel.scripts();
     nat.apply(&[NatRequest::Remove(ended)]);
-    assert_eq!(kernel.with(|told| told.ended.clone()), [came_in, began]);
-    assert_eq!(kernel.with(|told| told.before_first_end), Some(2), "the removal, and the guards");
+    assert_eq!(kernel.with(|recorded| recorded.ended.clone()), [came_in, began]);
+    assert_eq!(kernel.with(|recorded| recorded.before_first_end), Some(2), "the removal, and the reset rules");
     let scripts = kernel.scripts();
     assert!(
         scripts[1].contains("ended_in { 5000 timeout")
@@ -238,15 +238,16 @@ fn the_flows_of_a_mapping_end_with_it_after_the_guards_and_no_others() {
 }
 
 #[test]
-fn guards_are_set_only_where_there_are_connections() {
+fn reset_rules_are_set_only_where_there_are_connections() {
     let (mut nat, kernel) = started(&[]);
     let (quiet, datagrams) = (mapping(TCP, 4000, 5000), mapping(UDP, 4000, 5000));
-    kernel.with(|told| told.flows = vec![flow(UDP, [(PEER, 7), (EXTERNAL, 5000)], [(CLIENT, 4000), (PEER, 7)])]);
+    kernel
+        .with(|recorded| recorded.flows = vec![flow(UDP, [(PEER, 7), (EXTERNAL, 5000)], [(CLIENT, 4000), (PEER, 7)])]);
     nat.apply(&[NatRequest::Install(quiet), NatRequest::Install(datagrams)]);
     kernel.scripts();
     nat.apply(&[NatRequest::Remove(quiet), NatRequest::Remove(datagrams)]);
     assert_eq!(kernel.scripts().len(), 1);
-    assert_eq!(kernel.with(|told| told.ended.len()), 1);
+    assert_eq!(kernel.with(|recorded| recorded.ended.len()), 1);
 }
 
 #[test]
@@ -254,12 +255,12 @@ fn a_flow_between_two_mappings_ends_with_either() {
     for (internal, external_port) in [((CLIENT, 4000), 5000), ((OTHER_CLIENT, 4001), 5001)] {
         let (mut nat, kernel) = started(&[]);
         let hairpin = flow(UDP, [(OTHER_CLIENT, 4001), (EXTERNAL, 5000)], [(CLIENT, 4000), (EXTERNAL, 5001)]);
-        kernel.with(|told| told.flows = vec![hairpin.clone()]);
+        kernel.with(|recorded| recorded.flows = vec![hairpin.clone()]);
         let internal = SocketAddrV4::new(internal.0, internal.1);
         let ended = NatMapping { protocol: UDP, internal, external_port };
         nat.apply(&[NatRequest::Install(ended)]);
         nat.apply(&[NatRequest::Remove(ended)]);
-        assert_eq!(kernel.with(|told| told.ended.clone()), [hairpin]);
+        assert_eq!(kernel.with(|recorded| recorded.ended.clone()), [hairpin]);
     }
 }
 
@@ -269,9 +270,9 @@ fn who_sent_before_the_port_was_mapped_is_forgotten_unless_the_box_answered() {
     let blocked = flow(UDP, [(PEER, 7), (EXTERNAL, 5000)], [(EXTERNAL, 5000), (PEER, 7)]);
     let served = Flow { has_answer: true, ..blocked.clone() };
     let elsewhere = flow(UDP, [(PEER, 7), (EXTERNAL, 5001)], [(EXTERNAL, 5001), (PEER, 7)]);
-    kernel.with(|told| told.flows = vec![served, elsewhere, blocked.clone()]);
+    kernel.with(|recorded| recorded.flows = vec![served, elsewhere, blocked.clone()]);
     nat.apply(&[NatRequest::Install(mapping(UDP, 4000, 5000))]);
-    assert_eq!(kernel.with(|told| told.ended.clone()), [blocked]);
+    assert_eq!(kernel.with(|recorded| recorded.ended.clone()), [blocked]);
 }
 
 #[test]
@@ -280,15 +281,15 @@ fn what_an_earlier_process_left_ends_with_the_first_call_unless_it_is_wanted() {
     let (mut nat, kernel) = started(&[wanted, unwanted]);
     let flows = [(4000, 5000), (4001, 5001)]
         .map(|(internal, external)| flow(UDP, [(PEER, 7), (EXTERNAL, external)], [(CLIENT, internal), (PEER, 7)]));
-    kernel.with(|told| told.flows = flows.to_vec());
+    kernel.with(|recorded| recorded.flows = flows.to_vec());
     nat.apply(&[NatRequest::Install(wanted)]);
-    assert_eq!(kernel.with(|told| std::mem::take(&mut told.ended)), flows[1..]);
+    assert_eq!(kernel.with(|recorded| std::mem::take(&mut recorded.ended)), flows[1..]);
     nat.apply(&[]);
-    assert_eq!(kernel.with(|told| told.ended.clone()), []);
+    assert_eq!(kernel.with(|recorded| recorded.ended.clone()), []);
 }
 
 #[test]
-fn it_ends_once_and_leaves_only_when_told() {
+fn it_ends_once_and_leaves_the_table_only_when_detached() {
     let is_removal = |script: &String| script.ends_with("delete table ip natpmp\n");
     let (mut nat, kernel) = started(&[]);
     nat.apply(&[NatRequest::Install(mapping(UDP, 4000, 5000))]);
@@ -299,7 +300,7 @@ fn it_ends_once_and_leaves_only_when_told() {
     assert!(scripts.len() == 1 && is_removal(&scripts[0]), "{scripts:#?}");
 
     let (nat, kernel) = started(&[]);
-    nat.leave();
+    nat.detach();
     assert!(kernel.scripts().is_empty());
 
     let (mut nat, kernel) = started(&[]);
@@ -333,13 +334,13 @@ fn the_mappings_of_a_table_are_read_back() {
                   \t\telements = { 192.168.1.11 . 4000 : 5000 }\n\t}\n\n\
                   \tmap tcp_in {\n\t\ttype inet_service : ipv4_addr . inet_service\n\t}\n\n\
                   \tset ended_in {\n\t\telements = { 1 : 192.168.1.11 . 1 }\n\t}\n}\n";
-    let found: Vec<_> = leftover::mappings_in_listing(listed).into_iter().collect();
+    let found: Vec<_> = mappings_in_listing(listed).into_iter().collect();
     assert_eq!(found, [mapping(UDP, 4000, 5000), mapping(UDP, 4001, 5001)].map(|mapping| (mapping, EXTERNAL)));
     let tcp = listed.replace("udp_in", "x").replace("ended_in", "y").replace("map udp_out", "map z");
-    assert_eq!(leftover::mappings_in_listing(&tcp), []);
-    assert_eq!(leftover::mappings_in_listing(&listed.replace("11.22.33.44", "nowhere")), []);
+    assert_eq!(mappings_in_listing(&tcp), []);
+    assert_eq!(mappings_in_listing(&listed.replace("11.22.33.44", "nowhere")), []);
     for end in 0..listed.len() {
-        let _ = leftover::mappings_in_listing(&listed[..end]);
+        let _ = mappings_in_listing(&listed[..end]);
     }
 }
 

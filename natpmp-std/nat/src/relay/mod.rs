@@ -1,10 +1,7 @@
-//! NAT in user space: sockets on the external address, whose traffic is passed to the clients.
+//! The NAT in user space: sockets on the external address, whose traffic it passes to the clients.
 
-mod commands;
-mod open;
-mod pipe;
 mod tcp;
-mod tokens;
+mod turns;
 mod udp;
 mod worker;
 
@@ -16,23 +13,22 @@ use std::time::Duration;
 use natpmp_proto::gateway::{NatFailure, NatRequest};
 
 use crate::Nat;
-use commands::{Command, Commands};
-use worker::Worker;
+use worker::{Command, CommandSender, Worker};
 
-/// NAT in user space: listens on the external address, and passes UDP datagrams and TCP streams to the clients.
+/// A NAT in user space: it listens on the external address, and passes UDP datagrams and TCP streams to the clients.
 ///
 /// It needs no privileges, and one thread for all mappings. The thread ends when this is dropped, and every connection
 /// with it.
 ///
 /// # What a client sees
 /// - Peers have the gateway's address, each another port.
-/// - Only what comes in is passed on, and its answers. What the client begins itself leaves as it did before, so that a
-///   peer sees another port than the mapped one.
-/// - A TCP connection is accepted before the client is asked; it is reset if the client does not take it.
+/// - The relay passes on what peers send, and the answers. What the client begins itself leaves as it did before, so that
+///   a peer sees another port than the mapped one.
+/// - The relay accepts a TCP connection before it connects to the client, and resets it if the client does not accept.
 ///
 /// # Bounds
-/// [`RelayLimits`] bound what it takes on. A peer without an answer gives way before one with answers, and among these
-/// the one that has been quiet for longest. A TCP connection above the bounds is reset; those that stand stay. No
+/// [`RelayLimits`] bound what it holds. At a bound, a new UDP peer replaces one without an answer before one with answers, and
+/// among these the one that has been quiet for longest. The relay resets a new TCP connection above the bounds. No
 /// mapping has more than its share of a turn, so that a flood on one does not starve the others.
 ///
 /// # When a mapping is refused
@@ -42,11 +38,11 @@ use worker::Worker;
 ///   process has no sockets left. The client may get another port.
 #[derive(Debug)]
 pub struct Relay {
-    commands: Commands,
+    commands: CommandSender,
     thread: Option<JoinHandle<()>>,
 }
 
-/// How much a [`Relay`] takes on.
+/// How much a [`Relay`] holds at once.
 ///
 /// A UDP peer takes one socket; a TCP connection takes two, and 32 KiB. The default is 64 of each for a mapping, 256 of
 /// each in all: with that and 250 mappings, a process stays within the 1024 files that it may usually have open.
@@ -79,16 +75,16 @@ impl Relay {
 impl Nat for Relay {
     fn apply(&mut self, requests: &[NatRequest]) -> Vec<Result<(), NatFailure>> {
         self.commands
-            .ask(|answer| Command::Apply(requests.to_vec(), answer))
+            .call(|answer| Command::Apply(requests.to_vec(), answer))
             .unwrap_or_else(|| vec![Err(NatFailure::Network); requests.len()])
     }
 
     fn set_external_address(&mut self, address: Option<Ipv4Addr>) {
-        let _ = self.commands.ask(|answer| Command::SetExternalAddress(address, answer));
+        let _ = self.commands.call(|answer| Command::SetExternalAddress(address, answer));
     }
 
     fn end(&mut self) {
-        let _ = self.commands.ask(Command::End);
+        let _ = self.commands.call(Command::End);
     }
 }
 

@@ -7,24 +7,23 @@ use std::time::Instant;
 use mio::{Poll, Token};
 
 use super::RelayLimits;
-use super::tcp::Tcp;
-use super::tokens::Tokens;
-use super::udp::Udp;
-use super::worker::Turn;
+use super::tcp::TcpRelay;
+use super::turns::{Tokens, Turn};
+use super::udp::UdpRelay;
 
 #[test]
 fn a_turn_passes_no_more_than_its_share_of_datagrams_however_many_wait() {
-    let mut udp = Udp::new(RelayLimits::default());
+    let mut udp = UdpRelay::new(RelayLimits::default());
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
     let there = open_udp(&mut udp, &client);
     let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
     for _ in 0..50 {
         peer.send_to(b"?", there).unwrap();
     }
-    assert_eq!(turn(|turn| udp.take_turn(DOOR, turn)), Some(true));
+    assert_eq!(turn(|turn| udp.take_turn(LISTENER, turn)), Some(true));
     let (passed, from) = waiting(&client);
     assert_eq!(passed, 32);
-    assert_eq!(turn(|turn| udp.take_turn(DOOR, turn)), Some(false));
+    assert_eq!(turn(|turn| udp.take_turn(LISTENER, turn)), Some(false));
     assert_eq!(waiting(&client).0, 18);
 
     for _ in 0..50 {
@@ -35,33 +34,33 @@ fn a_turn_passes_no_more_than_its_share_of_datagrams_however_many_wait() {
     assert_eq!(turn(|turn| udp.take_turn(Token(999), turn)), None);
 }
 
-/// What came of a datagram is told with the next one, which is not to blame.
+/// The system reports with the next datagram that one could not be delivered; the next one must arrive all the same.
 #[test]
 fn a_client_that_begins_to_listen_hears_the_next_datagram() {
-    let mut udp = Udp::new(RelayLimits::default());
+    let mut udp = UdpRelay::new(RelayLimits::default());
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = client.local_addr().unwrap();
     let there = open_udp(&mut udp, &client);
     drop(client);
     let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
     peer.send_to(b"too early", there).unwrap();
-    turn(|turn| udp.take_turn(DOOR, turn));
+    turn(|turn| udp.take_turn(LISTENER, turn));
     let client = UdpSocket::bind(address).unwrap();
     peer.send_to(b"now", there).unwrap();
-    turn(|turn| udp.take_turn(DOOR, turn));
+    turn(|turn| udp.take_turn(LISTENER, turn));
     assert_eq!(waiting(&client).0, 1);
 }
 
 #[test]
 fn a_turn_passes_no_more_than_its_share_of_a_stream() {
-    let mut tcp = Tcp::new(RelayLimits::default());
+    let mut tcp = TcpRelay::new(RelayLimits::default());
     let client = TcpListener::bind("127.0.0.1:0").unwrap();
     let there = v4(TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
     let poll = Poll::new().unwrap();
-    tcp.open(DOOR, there, v4(client.local_addr().unwrap()), poll.registry()).unwrap();
+    tcp.open(LISTENER, there, v4(client.local_addr().unwrap()), poll.registry()).unwrap();
     let mut peer = TcpStream::connect(there).unwrap();
     let (_inner, _) = {
-        assert!(!turn(|turn| tcp.take_turn(DOOR, turn)));
+        assert!(!turn(|turn| tcp.take_turn(LISTENER, turn)));
         client.accept().unwrap()
     };
     peer.write_all(&[0; 512 * 1024]).unwrap();
@@ -70,10 +69,10 @@ fn a_turn_passes_no_more_than_its_share_of_a_stream() {
 }
 
 /// The mapping of a client; its address outside.
-fn open_udp(udp: &mut Udp, client: &UdpSocket) -> SocketAddrV4 {
+fn open_udp(udp: &mut UdpRelay, client: &UdpSocket) -> SocketAddrV4 {
     let there = v4(UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
     let poll = Poll::new().unwrap();
-    udp.open(DOOR, there, v4(client.local_addr().unwrap()), poll.registry()).unwrap();
+    udp.open(LISTENER, there, v4(client.local_addr().unwrap()), poll.registry()).unwrap();
     there
 }
 
@@ -97,5 +96,5 @@ fn v4(address: SocketAddr) -> SocketAddrV4 {
     address
 }
 
-const DOOR: Token = Token(2);
+const LISTENER: Token = Token(2);
 const PEER: Token = Token(4);

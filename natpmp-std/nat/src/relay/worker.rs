@@ -1,55 +1,46 @@
-//! The thread of a relay: what is ready has its turn, one after the other.
+//! The thread of a relay: it waits for its sockets and for commands of the owner.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::mpsc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Registry, Token, Waker};
 use natpmp_proto::gateway::{NatFailure, NatMapping, NatRequest};
 use natpmp_proto::wire::Protocol;
 
 use super::RelayLimits;
-use super::commands::{Command, Commands};
-use super::open;
-use super::tcp::Tcp;
-use super::tokens::{Tokens, WAKE, first_of_pair};
-use super::udp::Udp;
+use super::tcp::TcpRelay;
+use super::turns::{ReadyQueue, Tokens, Turn, WAKE, first_of_pair};
+use super::udp::UdpRelay;
 
+/// What the thread owns: all sockets, and the mappings that they are for.
 #[derive(Debug)]
 pub(super) struct Worker {
     poll: Poll,
     registry: Registry,
     commands: mpsc::Receiver<Command>,
     external: Option<Ipv4Addr>,
-    mappings: HashMap<(Protocol, SocketAddrV4), Door>,
+    mappings: HashMap<(Protocol, SocketAddrV4), Listening>,
     tokens: Tokens,
-    udp: Udp,
-    tcp: Tcp,
-    ready: Ready,
+    udp: UdpRelay,
+    tcp: TcpRelay,
+    ready: ReadyQueue,
 }
 
-/// Where a mapping is listened for.
+/// The external port of a mapping, and the token of its socket.
 #[derive(Clone, Copy, Debug)]
-struct Door {
+struct Listening {
     external_port: u16,
     token: Token,
 }
 
-/// What those who have their turn share.
-#[derive(Debug)]
-pub(super) struct Turn<'a> {
-    pub(super) registry: &'a Registry,
-    pub(super) tokens: &'a mut Tokens,
-    pub(super) now: Instant,
-}
-
 impl Worker {
-    pub(super) fn new(limits: RelayLimits) -> io::Result<(Self, Commands)> {
+    pub(super) fn new(limits: RelayLimits) -> io::Result<(Self, CommandSender)> {
         let poll = Poll::new()?;
         let registry = poll.registry().try_clone()?;
-        let (owner, commands) = Commands::new(Waker::new(&registry, WAKE)?);
+        let (owner, commands) = CommandSender::new(Waker::new(&registry, WAKE)?);
         let worker = Self {
             poll,
             registry,
@@ -57,24 +48,25 @@ impl Worker {
             external: None,
             mappings: HashMap::new(),
             tokens: Tokens::new(),
-            udp: Udp::new(limits),
-            tcp: Tcp::new(limits),
-            ready: Ready::default(),
+            udp: UdpRelay::new(limits),
+            tcp: TcpRelay::new(limits),
+            ready: ReadyQueue::default(),
         };
         Ok((worker, owner))
     }
 
+    /// Works until the owner says stop or is gone, and closes everything then.
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(EVENTS);
         while self.wait(&mut events) {
             for event in &events {
                 let token = first_of_pair(event.token());
                 if event.is_error() {
-                    self.tcp.suspect(token);
+                    self.tcp.note_error(token);
                 }
                 self.ready.push(token);
             }
-            if !self.obey() {
+            if !self.handle_commands() {
                 break;
             }
             self.take_turns();
@@ -82,12 +74,12 @@ impl Worker {
         self.close_all();
     }
 
-    /// Until something happened or is due; `false` if that can no longer be known.
+    /// Waits until something has happened or is due; `false` if the poll fails.
     fn wait(&mut self, events: &mut Events) -> bool {
         let now = Instant::now();
         let due = [self.udp.deadline(), self.tcp.deadline()].into_iter().flatten().min();
         let timeout = match due {
-            _ if !self.ready.is_empty() => Some(std::time::Duration::ZERO),
+            _ if !self.ready.is_empty() => Some(Duration::ZERO),
             due => due.map(|due| due.saturating_duration_since(now)),
         };
         match self.poll.poll(events, timeout) {
@@ -99,7 +91,7 @@ impl Worker {
         }
     }
 
-    /// Each that is ready has one turn of a bounded size; who has more to do comes again after all others.
+    /// Gives each socket that is ready one turn of a bounded size; one that has more to do comes again after all others.
     fn take_turns(&mut self) {
         let mut turn = Turn { registry: &self.registry, tokens: &mut self.tokens, now: Instant::now() };
         self.udp.expire(turn.now);
@@ -116,8 +108,8 @@ impl Worker {
         }
     }
 
-    /// `false` if the owner is gone.
-    fn obey(&mut self) -> bool {
+    /// Does what the owner has asked for. `false` if the worker is to stop.
+    fn handle_commands(&mut self) -> bool {
         loop {
             match self.commands.try_recv() {
                 Ok(Command::Apply(requests, answer)) => {
@@ -145,7 +137,7 @@ impl Worker {
             NatRequest::Install(mapping) => self.install(mapping),
             NatRequest::Remove(NatMapping { protocol, internal, external_port }) => {
                 let key = (*protocol, *internal);
-                if self.mappings.get(&key).is_some_and(|door| door.external_port == *external_port) {
+                if self.mappings.get(&key).is_some_and(|listening| listening.external_port == *external_port) {
                     self.close(key);
                 }
                 Ok(())
@@ -156,7 +148,7 @@ impl Worker {
     fn install(&mut self, mapping: &NatMapping) -> Result<(), NatFailure> {
         let NatMapping { protocol, internal, external_port } = *mapping;
         let key = (protocol, internal);
-        if self.mappings.get(&key).is_some_and(|door| door.external_port == external_port) {
+        if self.mappings.get(&key).is_some_and(|listening| listening.external_port == external_port) {
             return Ok(());
         }
         self.close(key);
@@ -173,17 +165,17 @@ impl Worker {
         };
         opened.map_err(|error| {
             log::debug!("cannot listen on {protocol} {address}: {error}");
-            open::failure(&error)
+            failure(&error)
         })?;
-        self.mappings.insert(key, Door { external_port, token });
+        self.mappings.insert(key, Listening { external_port, token });
         Ok(())
     }
 
     fn close(&mut self, key: (Protocol, SocketAddrV4)) {
-        let Some(door) = self.mappings.remove(&key) else { return };
+        let Some(listening) = self.mappings.remove(&key) else { return };
         match key.0 {
-            Protocol::Udp => self.udp.close(door.token),
-            Protocol::Tcp => self.tcp.close(door.token),
+            Protocol::Udp => self.udp.close(listening.token),
+            Protocol::Tcp => self.tcp.close(listening.token),
         }
     }
 
@@ -195,38 +187,61 @@ impl Worker {
     }
 }
 
-/// Not back to where it came in, and to one host only.
+/// Whether a mapping may lead there: to one host, and not back to the external address.
 fn can_lead_to(internal: Ipv4Addr, external: Ipv4Addr) -> bool {
     internal != external && !internal.is_unspecified() && !internal.is_multicast() && !internal.is_broadcast()
 }
 
-/// Those that have something to do, each once, in the order they came.
-#[derive(Debug, Default)]
-pub(super) struct Ready {
-    queue: VecDeque<Token>,
-    queued: HashSet<Token>,
-}
-
-impl Ready {
-    pub(super) fn push(&mut self, token: Token) {
-        if token != WAKE && self.queued.insert(token) {
-            self.queue.push_back(token);
+/// Why a mapping is refused when its socket could not be opened.
+fn failure(error: &io::Error) -> NatFailure {
+    match error.kind() {
+        io::ErrorKind::AddrNotAvailable | io::ErrorKind::NetworkDown | io::ErrorKind::NetworkUnreachable => {
+            NatFailure::Network
         }
-    }
-
-    fn pop(&mut self) -> Option<Token> {
-        let token = self.queue.pop_front()?;
-        self.queued.remove(&token);
-        Some(token)
-    }
-
-    fn len(&self) -> usize {
-        self.queue.len()
-    }
-
-    fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        // The port is taken or not permitted, or there is no descriptor left: another port may do, or another time.
+        _ => NatFailure::Resources,
     }
 }
 
+/// What the worker is to do. It answers each but the last when that is done.
+#[derive(Debug)]
+pub(super) enum Command {
+    Apply(Vec<NatRequest>, mpsc::Sender<Vec<Result<(), NatFailure>>>),
+    SetExternalAddress(Option<Ipv4Addr>, mpsc::Sender<()>),
+    End(mpsc::Sender<()>),
+    Stop,
+}
+
+/// The owner's end of the queue of commands. The channel is that of the standard library: the worker waits in its poll and not on
+/// the queue, so that each command goes with a wake-up of the poll, and the owner blocks for the answer.
+#[derive(Debug)]
+pub(super) struct CommandSender {
+    queue: mpsc::Sender<Command>,
+    waker: Waker,
+}
+
+impl CommandSender {
+    fn new(waker: Waker) -> (Self, mpsc::Receiver<Command>) {
+        let (queue, receiver) = mpsc::channel();
+        (Self { queue, waker }, receiver)
+    }
+
+    /// Sends a command and waits for the answer; `None` if the worker is gone.
+    pub(super) fn call<T>(&self, command: impl FnOnce(mpsc::Sender<T>) -> Command) -> Option<T> {
+        let (answer, waiting) = mpsc::channel();
+        self.send(command(answer))?;
+        waiting.recv().ok()
+    }
+
+    pub(super) fn stop(&self) {
+        let _ = self.send(Command::Stop);
+    }
+
+    fn send(&self, command: Command) -> Option<()> {
+        self.queue.send(command).ok()?;
+        self.waker.wake().ok()
+    }
+}
+
+/// Events that the worker takes from the poll at once.
 const EVENTS: usize = 256;

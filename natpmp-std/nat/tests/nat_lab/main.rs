@@ -23,22 +23,22 @@ use natpmp_proto::Protocol;
 use natpmp_proto::gateway::{NatFailure, NatMapping, NatRequest};
 
 /// A lab whose router has the NAT.
-struct House {
+struct RouterLab {
     // Before the lab: it cleans up there.
     nat: Option<Nftables>,
     lab: Lab,
 }
 
-impl House {
+impl RouterLab {
     fn or_skip(clients: u8) -> Option<Self> {
         let lab = Lab::or_skip_with(clients, &["nft"])?;
         // What every box with a closed filter must bring.
         lab.router().nft("insert rule inet filter forward ct status dnat accept");
-        let mut house = Self { nat: None, lab };
-        house.start();
-        let address = house.lab.external_address();
-        house.set_external_address(Some(address));
-        Some(house)
+        let mut router_lab = Self { nat: None, lab };
+        router_lab.start();
+        let address = router_lab.lab.external_address();
+        router_lab.set_external_address(Some(address));
+        Some(router_lab)
     }
 
     /// A process on the router, as after a boot or a crash: without an external address.
@@ -49,7 +49,7 @@ impl House {
 
     /// What a process does that has no time for it.
     fn crash(&mut self) {
-        self.nat.take().unwrap().leave();
+        self.nat.take().unwrap().detach();
     }
 
     fn end(&mut self) {
@@ -106,7 +106,7 @@ impl House {
     }
 }
 
-impl Drop for House {
+impl Drop for RouterLab {
     fn drop(&mut self) {
         if self.nat.is_some() {
             self.end();

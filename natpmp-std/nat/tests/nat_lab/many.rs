@@ -8,39 +8,39 @@ use natpmp_proto::Protocol::{Tcp, Udp};
 use natpmp_proto::gateway::{NatMapping, NatRequest};
 
 use super::traffic::{exchange, is_refused, udp};
-use super::{House, SOON};
+use super::{RouterLab, SOON};
 
 #[test]
 fn a_batch_of_a_thousand_is_one_transaction_and_adds_no_rule() {
-    let Some(mut house) = House::or_skip(1) else { return };
-    let rules = |house: &House| {
-        house.nft(&["list", "table", "ip", "natpmp"]).lines().filter(|line| line.contains("dnat")).count()
+    let Some(mut router_lab) = RouterLab::or_skip(1) else { return };
+    let rules = |router_lab: &RouterLab| {
+        router_lab.nft(&["list", "table", "ip", "natpmp"]).lines().filter(|line| line.contains("dnat")).count()
     };
-    let before = rules(&house);
-    let mut monitor = house.router().spawn("nft", &["monitor"]);
+    let before = rules(&router_lab);
+    let mut monitor = router_lab.router().spawn("nft", &["monitor"]);
     // It listens when it has seen one of many.
     let is_heard = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !is_heard.load(Ordering::Relaxed) {
-                house.lab.router().nft("add table ip hello; delete table ip hello");
+                router_lab.lab.router().nft("add table ip hello; delete table ip hello");
             }
         });
         monitor.line(SOON, |line| line == "add table ip hello");
         is_heard.store(true, Ordering::Relaxed);
     });
-    transactions(&house, &mut monitor);
+    transactions(&router_lab, &mut monitor);
 
-    let install: Vec<_> = mappings(&house, 1_000).into_iter().map(NatRequest::Install).collect();
-    assert_eq!(house.apply(&install), vec![Ok(()); 1_000]);
-    assert_eq!(transactions(&house, &mut monitor), 1);
-    assert_eq!(rules(&house), before);
+    let install: Vec<_> = mappings(&router_lab, 1_000).into_iter().map(NatRequest::Install).collect();
+    assert_eq!(router_lab.apply(&install), vec![Ok(()); 1_000]);
+    assert_eq!(transactions(&router_lab, &mut monitor), 1);
+    assert_eq!(rules(&router_lab), before);
 }
 
 /// How many the kernel has had since the last call.
-fn transactions(house: &House, monitor: &mut Running) -> usize {
-    house.lab.router().nft("add table ip marker");
-    house.lab.router().nft("delete table ip marker");
+fn transactions(router_lab: &RouterLab, monitor: &mut Running) -> usize {
+    router_lab.lab.router().nft("add table ip marker");
+    router_lab.lab.router().nft("delete table ip marker");
     let mut next =
         || monitor.line(SOON, |line| line.starts_with("# new generation") || line.ends_with("table ip marker"));
     let mut count = 0;
@@ -54,40 +54,40 @@ fn transactions(house: &House, monitor: &mut Running) -> usize {
 
 #[test]
 fn five_thousand_mappings_are_quick_to_make_and_to_change() {
-    let Some(mut house) = House::or_skip(1) else { return };
-    let all = mappings(&house, 5_000);
-    let timed = |house: &mut House, what: &str, requests: &[NatRequest]| {
+    let Some(mut router_lab) = RouterLab::or_skip(1) else { return };
+    let all = mappings(&router_lab, 5_000);
+    let timed = |router_lab: &mut RouterLab, what: &str, requests: &[NatRequest]| {
         let began = Instant::now();
-        assert!(house.apply(requests).iter().all(Result::is_ok));
+        assert!(router_lab.apply(requests).iter().all(Result::is_ok));
         println!("{what}: {:?}", began.elapsed());
     };
     let install: Vec<_> = all.iter().copied().map(NatRequest::Install).collect();
-    timed(&mut house, "5,000 installed at once", &install);
-    let extra = house.mapping(0, Udp, 400, 500);
-    timed(&mut house, "one more", &[NatRequest::Install(extra)]);
-    timed(&mut house, "one removed", &[NatRequest::Remove(extra)]);
+    timed(&mut router_lab, "5,000 installed at once", &install);
+    let extra = router_lab.mapping(0, Udp, 400, 500);
+    timed(&mut router_lab, "one more", &[NatRequest::Install(extra)]);
+    timed(&mut router_lab, "one removed", &[NatRequest::Remove(extra)]);
     let began = Instant::now();
     for batch in all.chunks(1).take(20) {
-        house.apply(&[NatRequest::Remove(batch[0])]);
-        house.apply(&[NatRequest::Install(batch[0])]);
+        router_lab.apply(&[NatRequest::Remove(batch[0])]);
+        router_lab.apply(&[NatRequest::Install(batch[0])]);
     }
     println!("each of 40 single changes: {:?}", began.elapsed() / 40);
 
     let (first, last) = (all[0], all[4_999]);
-    let external = house.lab.external_address();
+    let external = router_lab.lab.external_address();
     let at = |mapping: &NatMapping| std::net::SocketAddrV4::new(external, mapping.external_port);
-    exchange(&udp(house.internet(), 0), at(&first), &udp(house.client(0), first.internal.port()));
+    exchange(&udp(router_lab.internet(), 0), at(&first), &udp(router_lab.client(0), first.internal.port()));
     let remove: Vec<_> = all.iter().copied().map(NatRequest::Remove).collect();
-    timed(&mut house, "5,000 removed at once", &remove);
-    assert!(is_refused(house.internet(), at(&first)) && is_refused(house.internet(), at(&last)));
+    timed(&mut router_lab, "5,000 removed at once", &remove);
+    assert!(is_refused(router_lab.internet(), at(&first)) && is_refused(router_lab.internet(), at(&last)));
 }
 
 /// Half of them of each protocol, on the same ports.
-fn mappings(house: &House, count: u16) -> Vec<NatMapping> {
+fn mappings(router_lab: &RouterLab, count: u16) -> Vec<NatMapping> {
     (0..count)
         .map(|number| {
             let protocol = if number % 2 == 0 { Udp } else { Tcp };
-            house.mapping(0, protocol, 10_000 + number / 2, 20_000 + number / 2)
+            router_lab.mapping(0, protocol, 10_000 + number / 2, 20_000 + number / 2)
         })
         .collect()
 }

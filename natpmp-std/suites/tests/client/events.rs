@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use natpmp_std::{Ending, Event, MachineError, MapRequest, Protocol, Refusal};
+use natpmp_std::{Ending, Event, MapRequest, Protocol, Refusal, RequestError};
 use natpmp_testkit::gateway::{Announces, Gateway};
 
 use natpmp_suites::{Adapter, ClientSetup, ClientUnderTest, SubscriptionUnderTest, listening, on_each_adapter};
@@ -86,7 +86,7 @@ fn a_watched_address_is_told_when_it_changes<A: Adapter>() {
     client.watch_external_address(true);
     assert_eq!(events.next_timeout(SOON), Some(Event::ExternalAddress(Ok(Gateway::EXTERNAL))));
     gateway.with(|gateway, now| gateway.change_address(now, None));
-    let none = MachineError::Refused(Refusal::NetworkFailure);
+    let none = RequestError::Refused(Refusal::NetworkFailure);
     assert_eq!(events.next_timeout(SOON), Some(Event::ExternalAddress(Err(none))));
     client.watch_external_address(false);
     gateway.with(|gateway, now| gateway.change_address(now, Some(Gateway::EXTERNAL)));

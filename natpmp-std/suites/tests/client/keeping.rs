@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use natpmp_proto::wire::Request;
-use natpmp_std::{Backoff, Ending, Error, Event, LossCause, MachineError, MapRequest, Protocol, Refusal};
+use natpmp_std::{Backoff, Ending, Error, Event, LossCause, MapRequest, Protocol, Refusal, RequestError};
 use natpmp_testkit::gateway::{Faults, Gateway, Grant, Reach, Vpn};
 
 use natpmp_suites::{Adapter, ClientSetup, ClientUnderTest, KeptUnderTest, SubscriptionUnderTest, on_each_adapter};
@@ -59,7 +59,7 @@ fn the_state_tells_why_a_mapping_is_not_open_and_when_it_is_tried_again<A: Adapt
     let gateway = gateway(|faults| faults.refuse_map = Some(4));
     let client = client::<A>(&gateway);
     let kept = client.keep(&UDP).unwrap();
-    let error = MachineError::Refused(Refusal::OutOfResources);
+    let error = RequestError::Refused(Refusal::OutOfResources);
     eventually("it was refused", || kept.state().last_error == Some(error));
     let state = kept.state();
     assert_eq!((state.mapping, state.expires_in), (None, None));
@@ -311,7 +311,7 @@ fn a_gateway_whose_port_closes_and_opens_has_the_mapping_back<A: Adapter>() {
     gateway.reach(Reach::Closed);
     gateway.with(|gateway, _| gateway.drop_mappings());
     assert!(matches!(kept.refresh(), Err(Error::PortUnreachable { .. })));
-    eventually("it is tried again", || kept.state().last_error == Some(MachineError::PortUnreachable));
+    eventually("it is tried again", || kept.state().last_error == Some(RequestError::PortUnreachable));
     gateway.reach(Reach::Open);
     // What was learned of the port is forgotten by itself.
     eventually("it is open again", || gateway.lease(Protocol::Udp, 4_000) == Some(4_000));
@@ -353,5 +353,5 @@ fn a_mapping_that_is_never_answered_does_not_keep_others_from_being_asked_for<A:
     for kept in &others {
         assert_eq!(kept.wait_open(SOON).map(|mapping| mapping.external_port), Some(kept.internal_port()));
     }
-    assert_eq!(unheard.state().last_error, Some(MachineError::NoAnswer));
+    assert_eq!(unheard.state().last_error, Some(RequestError::NoAnswer));
 }

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::time::Instant;
 
 use natpmp_proto::client::MapError;
-use natpmp_std::{CLIENT_CAPACITY, Error, MachineError, MapRequest, Mapping, Protocol, Refusal, Schedule};
+use natpmp_std::{CLIENT_CAPACITY, Error, MapRequest, Mapping, Protocol, Refusal, RequestError, Schedule};
 use natpmp_testkit::gateway::{Grant, Reach};
 
 use natpmp_suites::{Adapter, ClientSetup, ClientUnderTest, KeptUnderTest, on_each_adapter};
@@ -124,7 +124,7 @@ fn a_kept_mapping_outlives_a_network_that_is_down<A: Adapter>() {
     let gateway = gateway(|_| {});
     let client = start::<A>(ClientSetup { local_address: Some(NOBODY), ..setup(&gateway) });
     let kept = client.keep(&UDP).unwrap();
-    eventually("it failed", || kept.state().last_error == Some(MachineError::NetworkDown));
+    eventually("it failed", || kept.state().last_error == Some(RequestError::NetworkDown));
     assert!(matches!(kept.refresh(), Err(Error::NetworkDown { .. })));
     assert!(kept.state().next_attempt_in.is_some(), "it is tried again");
 }

@@ -2,9 +2,9 @@
 
 use std::net::UdpSocket;
 
-use natpmp_proto::gateway::GatewayEvent;
+use natpmp_proto::gateway;
 use natpmp_proto::wire::{Request, Response};
-use natpmp_std::server::{CloseCause, GatewayConfig, NatMapping};
+use natpmp_std::server::{CloseCause, NatMapping};
 use natpmp_std::{Ending, MapRequest, Protocol};
 use natpmp_suites::{Adapter, ClientUnderTest, ServerSetup, ServerUnderTest, SubscriptionUnderTest, on_each_adapter};
 use natpmp_testkit::waiting::{SOON, begin, eventually};
@@ -36,11 +36,11 @@ fn a_client_gets_the_address_a_mapping_and_its_deletion_and_the_events_tell_of_i
     let open = server.mappings()[0];
     assert_eq!(open.mapping, standing);
     assert!((50..=61).contains(&server.time_left(&open).unwrap().as_secs()));
-    assert_eq!(events.next_timeout(SOON), Some(GatewayEvent::Opened(open)));
+    assert_eq!(events.next_timeout(SOON), Some(gateway::Event::Opened(open)));
     assert_eq!(client.unmap(Protocol::Udp, 4_000).unwrap(), Ending::Unmapped);
     assert_eq!(nat.standing(), []);
     let closed = events.next_timeout(SOON);
-    assert!(matches!(closed, Some(GatewayEvent::Closed { cause: CloseCause::Removed, .. })), "{closed:?}");
+    assert!(matches!(closed, Some(gateway::Event::Closed { cause: CloseCause::Removed, .. })), "{closed:?}");
 
     for port in 5_000..5_010 {
         client.map(&MapRequest::new(Protocol::Tcp, port)).unwrap();
@@ -89,7 +89,7 @@ fn one_socket_that_asks_for_many_mappings_at_once_is_answered_for_each<A: Adapte
 
 fn two_hundred_clients_that_ask_at_once_are_all_answered<A: Adapter>() {
     let nat = Notes::default();
-    let server = start::<A>(ServerSetup { config: Some(GatewayConfig::new().per_client(CLIENTS)), ..setup(&nat) });
+    let server = start::<A>(ServerSetup { config: Some(gateway::Config::new().per_client(CLIENTS)), ..setup(&nat) });
     let clients: Vec<_> = (10_000..10_000 + CLIENTS).map(|port| (port, Asker::new(&server))).collect();
     for _ in 0..3 {
         pursue(

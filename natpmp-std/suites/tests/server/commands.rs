@@ -3,8 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::time::{Duration, Instant};
 
+use natpmp_proto::gateway;
 use natpmp_proto::wire::{Request, Response};
-use natpmp_std::server::{External, GatewayConfig, Internal};
+use natpmp_std::server::{External, Internal};
 use natpmp_suites::{Adapter, ServerSetup, ServerUnderTest, on_each_adapter};
 use natpmp_testkit::waiting::{SOON, eventually};
 
@@ -39,7 +40,7 @@ fn commands_of_the_server_reach_the_clients<A: Adapter>() {
 /// Each of them wakes the server: the announcements, whose time comes now and then, would not do for all.
 fn every_request_every_outcome_of_the_nat_and_every_command_is_seen_to_at_once<A: Adapter>() {
     let nat = Notes::default();
-    let server = start::<A>(ServerSetup { config: Some(GatewayConfig::new().per_client(200)), ..setup(&nat) });
+    let server = start::<A>(ServerSetup { config: Some(gateway::Config::new().per_client(200)), ..setup(&nat) });
     let asker = Asker::new(&server);
     let began = Instant::now();
     for round in 0..100 {

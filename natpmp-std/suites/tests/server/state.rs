@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use natpmp_proto::gateway::GatewayEvent;
+use natpmp_proto::gateway;
 use natpmp_std::server::{External, NatMapping, State, StoredMapping};
 use natpmp_std::{Ending, Event, MapRequest, Protocol};
 use natpmp_suites::{Adapter, ClientUnderTest, ServerSetup, ServerUnderTest, SubscriptionUnderTest, on_each_adapter};
@@ -158,7 +158,7 @@ fn dropping_the_server_takes_the_nat_down_and_saves_the_state_and_ends_the_event
     assert_eq!(nat.standing(), []);
     assert_eq!(State::load(&path).unwrap().unwrap().mappings[0].mapping.internal, inside(4_000));
     in_time(move || {
-        assert!(matches!(events.next(), Some(GatewayEvent::Opened(_))));
+        assert!(matches!(events.next(), Some(gateway::Event::Opened(_))));
         assert_eq!(events.next(), None, "there will be no more");
     });
 }

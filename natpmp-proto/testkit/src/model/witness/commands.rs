@@ -2,7 +2,7 @@
 
 use std::net::SocketAddrV4;
 
-use natpmp_proto::client::{Error, LossCause, MapError};
+use natpmp_proto::client::{LossCause, MapError, RequestError};
 use natpmp_proto::{Instant, MapRequest, Protocol};
 
 use super::rules::Window;
@@ -99,10 +99,10 @@ impl Witness {
                 mapping.lost(Window::at(now), LossCause::GatewayChanged);
                 mapping.is_unanswered = false;
                 if !mapping.is_wanted() {
-                    mapping.failed(Error::GatewayChanged, true);
+                    mapping.failed(RequestError::GatewayChanged, true);
                 }
             }
-            self.all.values_mut().for_each(|all| all.end(Err(Error::GatewayChanged)));
+            self.all.values_mut().for_each(|all| all.end(Err(RequestError::GatewayChanged)));
         }
         self.network_changed(now);
     }

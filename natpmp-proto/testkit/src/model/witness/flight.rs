@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use natpmp_proto::Instant;
-use natpmp_proto::client::Error;
+use natpmp_proto::client::RequestError;
 
 use super::rules::Window;
 use super::state::{All, Life};
@@ -110,17 +110,17 @@ impl Witness {
         match ask {
             Ask::Address if !self.external.is_asked => self.leave_question(now),
             Ask::DeleteAll(protocol) if self.all.get(&protocol) == Some(&All::Clearing) => {
-                self.finish_silent(now, ask, Error::NoAnswer);
+                self.finish_silent(now, ask, RequestError::NoAnswer);
             }
-            Ask::Map(_) if was_granted_nothing => self.finish_silent(now, ask, Error::GrantedNothing),
-            _ => self.give_up(now, Error::NoAnswer),
+            Ask::Map(_) if was_granted_nothing => self.finish_silent(now, ask, RequestError::GrantedNothing),
+            _ => self.give_up(now, RequestError::NoAnswer),
         }
     }
 
     /// Silence, port unreachable, or a network that is down: a verdict on the gateway, which all share that wait for it.
-    pub(super) fn give_up(&mut self, now: Instant, error: Error) {
+    pub(super) fn give_up(&mut self, now: Instant, error: RequestError) {
         let Some(flight) = self.flight.take() else { return };
-        let is_unsent = flight.sends == 1 && error != Error::NoAnswer;
+        let is_unsent = flight.sends == 1 && error != RequestError::NoAnswer;
         self.quiet = self.rules.pause_from(now, self.silences);
         self.silences += 1;
         for (key, mapping) in &mut self.mappings {
@@ -162,7 +162,7 @@ impl Witness {
         self.silences += 1;
         self.delay_address_until(pause);
         if self.external.is_watched {
-            self.external.learn(Err(Error::NoAnswer));
+            self.external.learn(Err(RequestError::NoAnswer));
         }
     }
 

@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use natpmp_proto::Instant;
-use natpmp_proto::client::{Discard, Error, Heard};
+use natpmp_proto::client::{Received, RequestError};
+use natpmp_proto::{Discard, Instant};
 
 use super::decode::{self, Meaning};
 use super::rules::Window;
@@ -19,21 +19,21 @@ impl Witness {
         from: SocketAddrV4,
         bytes: &[u8],
         is_announcement: bool,
-        heard: &Result<Heard, Discard>,
+        heard: &Result<Received, Discard>,
     ) {
         // C07: an answer comes from where the request went.
         if !is_announcement && from == self.gateway && self.answer(now, bytes) {
-            assert_eq!(*heard, Ok(Heard::Answer), "C16: {bytes:?} answers what is in flight");
+            assert_eq!(*heard, Ok(Received::Answer), "C16: {bytes:?} answers what is in flight");
             return;
         }
         // C10
         if from.ip() != self.gateway.ip() {
             assert_eq!(*heard, Err(Discard::NotFromGateway), "C07, C10: {bytes:?} from {from}");
         } else if let Some((epoch, address)) = decode::announcement(bytes) {
-            assert_eq!(*heard, Ok(Heard::Announcement { epoch, address }));
+            assert_eq!(*heard, Ok(Received::Announcement { epoch, address }));
             self.check_soon(now);
         } else if decode::is_pcp_announcement(bytes) {
-            assert_eq!(*heard, Ok(Heard::PcpAnnouncement));
+            assert_eq!(*heard, Ok(Received::PcpAnnouncement));
             self.check_soon(now);
             self.renew_soon(now);
         } else {
@@ -42,7 +42,7 @@ impl Witness {
     }
 
     /// C04
-    pub(super) fn unreachable(&mut self, now: Instant, error: Error) {
+    pub(super) fn unreachable(&mut self, now: Instant, error: RequestError) {
         if self.flight.is_some() {
             self.give_up(now, error);
         }
@@ -76,13 +76,13 @@ impl Witness {
     fn apply(&mut self, now: Instant, ask: Ask, meaning: Meaning) {
         match (ask, meaning) {
             (Ask::Address, Meaning::Address(address)) => self.learn_address(now, Ok(address)),
-            (Ask::Address, Meaning::Refused(refusal)) => self.learn_address(now, Err(Error::Refused(refusal))),
+            (Ask::Address, Meaning::Refused(refusal)) => self.learn_address(now, Err(RequestError::Refused(refusal))),
             (Ask::Map(key), meaning) => {
                 let Some(mapping) = self.mappings.get_mut(&key) else { return };
                 match meaning {
                     Meaning::Granted { port, lifetime } => mapping.granted(now, port, lifetime),
-                    Meaning::Refused(refusal) => mapping.refused(now, Error::Refused(refusal), &self.rules),
-                    _ => mapping.refused(now, Error::GrantedNothing, &self.rules),
+                    Meaning::Refused(refusal) => mapping.refused(now, RequestError::Refused(refusal), &self.rules),
+                    _ => mapping.refused(now, RequestError::GrantedNothing, &self.rules),
                 }
             }
             (Ask::Delete(key), meaning) => {
@@ -95,13 +95,18 @@ impl Witness {
         }
     }
 
-    fn learn_address(&mut self, now: Instant, answer: Result<Ipv4Addr, Error>) {
+    fn learn_address(&mut self, now: Instant, answer: Result<Ipv4Addr, RequestError>) {
         self.question = None;
         self.external.ask_at = Window::at(now + self.rules.interval.max(Duration::from_secs(1)));
         self.external.learn(answer);
     }
 
-    pub(super) fn deleted_all(&mut self, now: Instant, protocol: natpmp_proto::Protocol, result: Result<(), Error>) {
+    pub(super) fn deleted_all(
+        &mut self,
+        now: Instant,
+        protocol: natpmp_proto::Protocol,
+        result: Result<(), RequestError>,
+    ) {
         if let Some(all) = self.all.get_mut(&protocol) {
             all.end(result);
         }
@@ -122,7 +127,7 @@ impl Witness {
     }
 
     /// Nobody answered a question that was asked for once.
-    pub(super) fn finish_silent(&mut self, now: Instant, ask: Ask, error: Error) {
+    pub(super) fn finish_silent(&mut self, now: Instant, ask: Ask, error: RequestError) {
         self.release();
         match ask {
             Ask::DeleteAll(protocol) => self.deleted_all(now, protocol, Err(error)),
@@ -189,9 +194,9 @@ impl Witness {
     }
 }
 
-fn result(meaning: Meaning) -> Result<(), Error> {
+fn result(meaning: Meaning) -> Result<(), RequestError> {
     match meaning {
-        Meaning::Refused(refusal) => Err(Error::Refused(refusal)),
+        Meaning::Refused(refusal) => Err(RequestError::Refused(refusal)),
         _ => Ok(()),
     }
 }

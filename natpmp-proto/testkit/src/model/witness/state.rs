@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use natpmp_proto::client::{Ending, Error, LossCause};
+use natpmp_proto::client::{Ending, LossCause, RequestError};
 use natpmp_proto::{Instant, MapRequest};
 
 use super::Key;
@@ -41,7 +41,7 @@ pub(super) struct Mapping {
 pub(super) struct PendingEvents {
     pub(super) granted: bool,
     /// An attempt failed. Not certainly, if it is not known whether it was due already.
-    pub(super) failed: Option<(Error, bool)>,
+    pub(super) failed: Option<(RequestError, bool)>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -143,7 +143,7 @@ impl Mapping {
     }
 
     /// C12, C25
-    pub(super) fn refused(&mut self, now: Instant, error: Error, rules: &Rules) {
+    pub(super) fn refused(&mut self, now: Instant, error: RequestError, rules: &Rules) {
         let pause = rules.pause(self.failures);
         self.failures += 1;
         self.is_unanswered = false;
@@ -159,7 +159,7 @@ impl Mapping {
         self.failed(error, true);
     }
 
-    pub(super) fn failed(&mut self, error: Error, is_certain: bool) {
+    pub(super) fn failed(&mut self, error: RequestError, is_certain: bool) {
         self.wants_refresh = false;
         match self.life {
             Life::Closed { .. } if !self.is_kept => self.life = Life::Ended(Ending::NotMapped(error)),
@@ -169,7 +169,7 @@ impl Mapping {
         }
     }
 
-    pub(super) fn deleted(&mut self, result: Result<(), Error>) {
+    pub(super) fn deleted(&mut self, result: Result<(), RequestError>) {
         match result {
             Ok(()) => self.life = Life::Ended(Ending::Unmapped),
             Err(error) => self.failed(error, true),
@@ -239,7 +239,7 @@ pub(super) enum All {
     /// Of an earlier holder of the address: once, and its silence is no verdict.
     Clearing,
     /// To be reported.
-    Done(Result<(), Error>),
+    Done(Result<(), RequestError>),
 }
 
 impl All {
@@ -251,7 +251,7 @@ impl All {
         matches!(self, Self::LastTry | Self::Clearing)
     }
 
-    pub(super) fn end(&mut self, result: Result<(), Error>) {
+    pub(super) fn end(&mut self, result: Result<(), RequestError>) {
         if self.is_wanted() {
             *self = Self::Done(result);
         }
@@ -266,7 +266,7 @@ impl All {
 }
 
 /// An answer to the question for the external address.
-pub(super) type Learned = Result<Ipv4Addr, Error>;
+pub(super) type Learned = Result<Ipv4Addr, RequestError>;
 
 /// The external address: who waits for it, and what was reported.
 #[derive(Clone, Debug)]

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use natpmp_proto::client::{Discard, Heard, Transmit};
+use natpmp_proto::client::Received;
 use natpmp_proto::wire::{Encoded, Request, Response};
-use natpmp_proto::{Event, Instant, MapRequest, Mapping, Protocol};
+use natpmp_proto::{Discard, Event, Instant, MapRequest, Mapping, Protocol, Transmit, TransmitKind};
 
 use super::{Rules, Witness};
 
@@ -44,11 +44,14 @@ fn grant(epoch: u32, port: u16, lifetime: u32) -> Encoded {
 
 fn sends(witness: &mut Witness, millis: u64, request: Request, resends: u8) {
     witness.pass(at(millis));
-    witness.check_transmit(at(millis), &Transmit { to: GATEWAY, payload: request.encode(), resends });
+    witness.check_transmit(
+        at(millis),
+        &Transmit { to: GATEWAY, kind: TransmitKind::Request { resends }, payload: request.encode() },
+    );
 }
 
 fn receives(witness: &mut Witness, millis: u64, bytes: Encoded) {
-    witness.check_datagram(at(millis), GATEWAY, &bytes, false, &Ok(Heard::Answer));
+    witness.check_datagram(at(millis), GATEWAY, &bytes, false, &Ok(Received::Answer));
 }
 
 #[test]
@@ -96,7 +99,10 @@ fn a_renewal_that_suggests_another_port_than_the_assigned_one() {
 #[should_panic = "somebody else"]
 fn a_request_to_somebody_else() {
     let to = std::net::SocketAddrV4::new(*GATEWAY.ip(), 5_350);
-    keeping().check_transmit(at(0), &Transmit { to, payload: asks(4_000).encode(), resends: 0 });
+    keeping().check_transmit(
+        at(0),
+        &Transmit { to, kind: TransmitKind::Request { resends: 0 }, payload: asks(4_000).encode() },
+    );
 }
 
 #[test]
@@ -144,7 +150,7 @@ fn an_answer_from_somebody_else_that_is_taken() {
     let mut witness = keeping();
     sends(&mut witness, 0, asks(4_000), 0);
     let stranger = "192.168.1.66:5351".parse().expect("an address");
-    witness.check_datagram(at(1), stranger, &grant(77, 5_000, 100), false, &Ok(Heard::Answer));
+    witness.check_datagram(at(1), stranger, &grant(77, 5_000, 100), false, &Ok(Received::Answer));
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::net::SocketAddrV4;
 use std::ops::Deref;
 
-use natpmp_proto::client::{Discard, Error, Heard, MapError, Transmit};
-use natpmp_proto::{Client, Event, Instant, MapRequest, Output, Protocol};
+use natpmp_proto::client::{MapError, Received, RequestError};
+use natpmp_proto::{Client, Discard, Event, Instant, MapRequest, Output, Protocol, Transmit};
 
 use super::{Rules, Witness};
 
@@ -122,7 +122,7 @@ impl<const N: usize> Watched<N> {
     ///
     /// # Errors
     /// As the client's.
-    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddrV4, bytes: &[u8]) -> Result<Heard, Discard> {
+    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddrV4, bytes: &[u8]) -> Result<Received, Discard> {
         let before = self.client.poll_timeout();
         let heard = self.client.handle_datagram(now, from, bytes);
         self.judge(now, from, bytes, false, before, heard)
@@ -132,7 +132,7 @@ impl<const N: usize> Watched<N> {
     ///
     /// # Errors
     /// As the client's.
-    pub fn handle_announcement(&mut self, now: Instant, from: SocketAddrV4, bytes: &[u8]) -> Result<Heard, Discard> {
+    pub fn handle_announcement(&mut self, now: Instant, from: SocketAddrV4, bytes: &[u8]) -> Result<Received, Discard> {
         let before = self.client.poll_timeout();
         let heard = self.client.handle_announcement(now, from, bytes);
         self.judge(now, from, bytes, true, before, heard)
@@ -141,13 +141,13 @@ impl<const N: usize> Watched<N> {
     /// [`Client::handle_unreachable`]
     pub fn handle_unreachable(&mut self, now: Instant) {
         self.client.handle_unreachable(now);
-        self.witness.unreachable(now, Error::PortUnreachable);
+        self.witness.unreachable(now, RequestError::PortUnreachable);
     }
 
     /// [`Client::handle_network_down`]
     pub fn handle_network_down(&mut self, now: Instant) {
         self.client.handle_network_down(now);
-        self.witness.unreachable(now, Error::NetworkDown);
+        self.witness.unreachable(now, RequestError::NetworkDown);
     }
 
     /// Polls until there is nothing left to do at `now`.
@@ -187,8 +187,8 @@ impl<const N: usize> Watched<N> {
         bytes: &[u8],
         is_announcement: bool,
         before: Option<Instant>,
-        heard: Result<Heard, Discard>,
-    ) -> Result<Heard, Discard> {
+        heard: Result<Received, Discard>,
+    ) -> Result<Received, Discard> {
         let is_unmoved = before == self.client.poll_timeout();
         assert!(is_unmoved || heard.is_ok(), "a discarded datagram ({heard:?}) changed a wait");
         self.witness.check_datagram(now, from, bytes, is_announcement, &heard);

@@ -1,6 +1,6 @@
 //! The external address, and mappings held once.
 
-use natpmp_proto::client::Error;
+use natpmp_proto::client::RequestError;
 use natpmp_proto::wire::Refusal;
 use natpmp_proto::{MapRequest, Mapping, Protocol};
 
@@ -27,7 +27,7 @@ pub(super) fn all<W: World>() -> Vec<(&'static str, Scenario<W>)> {
 fn external_address<W: World>(world: &mut W) {
     assert_eq!(world.external_address(), Ok(Gateway::EXTERNAL));
     world.gateway(|gateway, now| gateway.change_address(now, None));
-    assert_eq!(world.external_address(), Err(Error::Refused(Refusal::NetworkFailure)));
+    assert_eq!(world.external_address(), Err(RequestError::Refused(Refusal::NetworkFailure)));
 }
 
 /// C11, C14
@@ -70,7 +70,7 @@ fn result_codes<W: World>(world: &mut W) {
     for code in [1, 2, 3, 4, 5, 6, 0xffff] {
         turn(world, |faults| faults.refuse_map = Some(code));
         let refusal = Refusal::from_code(code).expect("these are refusals");
-        assert_eq!(world.map(&UDP), Err(Error::Refused(refusal)));
+        assert_eq!(world.map(&UDP), Err(RequestError::Refused(refusal)));
     }
 }
 
@@ -81,10 +81,10 @@ fn short_errors<W: World>(world: &mut W) {
             faults.failure_form = form;
             (faults.refuse_map, faults.refuse_unmap, faults.refuse_address) = (Some(2), Some(2), Some(3));
         });
-        let refused = Error::Refused(Refusal::NotAuthorized);
+        let refused = RequestError::Refused(Refusal::NotAuthorized);
         assert_eq!(world.map(&UDP), Err(refused), "{form:?}");
         assert_eq!(world.unmap(Protocol::Tcp, 5_000), Err(refused), "{form:?}");
-        assert_eq!(world.external_address(), Err(Error::Refused(Refusal::NetworkFailure)), "{form:?}");
+        assert_eq!(world.external_address(), Err(RequestError::Refused(Refusal::NetworkFailure)), "{form:?}");
     }
 }
 
@@ -93,7 +93,7 @@ fn version_errors<W: World>(world: &mut W) {
     let forms = [VersionError::Opcode128, VersionError::Opcode0, VersionError::Opcode128Plus, VersionError::Pcp];
     for form in forms {
         turn(world, |faults| faults.version_error = Some(form));
-        let error = Error::Refused(Refusal::UnsupportedVersion);
+        let error = RequestError::Refused(Refusal::UnsupportedVersion);
         assert!(error.is_unsupported());
         assert_eq!(world.external_address(), Err(error), "{form:?}");
         assert_eq!(world.map(&UDP), Err(error), "{form:?}");
@@ -103,11 +103,11 @@ fn version_errors<W: World>(world: &mut W) {
 /// C26
 fn granted_nothing<W: World>(world: &mut W) {
     turn(world, |faults| faults.grant = crate::gateway::Grant::Exactly(0));
-    assert_eq!(world.map(&UDP), Err(Error::GrantedNothing));
+    assert_eq!(world.map(&UDP), Err(RequestError::GrantedNothing));
     turn(world, |faults| faults.grants_port_zero = true);
-    assert_eq!(world.map(&UDP), Err(Error::GrantedNothing));
+    assert_eq!(world.map(&UDP), Err(RequestError::GrantedNothing));
     turn(world, |faults| faults.grant = crate::gateway::Grant::Asked);
-    assert_eq!(world.map(&UDP), Err(Error::GrantedNothing));
+    assert_eq!(world.map(&UDP), Err(RequestError::GrantedNothing));
 }
 
 /// C07, C16

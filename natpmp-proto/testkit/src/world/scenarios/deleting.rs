@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use natpmp_proto::client::Error;
+use natpmp_proto::client::RequestError;
 use natpmp_proto::wire::Refusal;
 use natpmp_proto::{MapRequest, Protocol};
 
@@ -45,7 +45,7 @@ fn stop_at_once<W: World>(world: &mut W) {
 fn stop_in_silence<W: World>(world: &mut W) {
     keep_open(world, &UDP);
     turn(world, |faults| faults.reach = Reach::Silent);
-    assert_eq!(world.stop(Protocol::Udp, 4_000), Err(Error::NoAnswer));
+    assert_eq!(world.stop(Protocol::Udp, 4_000), Err(RequestError::NoAnswer));
     assert!(!deletions(world).is_empty());
     assert_silence(world, Duration::from_secs(100_000));
 }
@@ -57,7 +57,7 @@ fn refused<W: World>(world: &mut W) {
         *faults =
             Faults { refuse_unmap: Some(2), failure_form: crate::gateway::FailureForm::Echo, ..Faults::default() };
     });
-    assert_eq!(world.stop(Protocol::Udp, 4_000), Err(Error::Refused(Refusal::NotAuthorized)));
+    assert_eq!(world.stop(Protocol::Udp, 4_000), Err(RequestError::Refused(Refusal::NotAuthorized)));
 }
 
 fn missing<W: World>(world: &mut W) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use natpmp_proto::client::{Error, LossCause};
+use natpmp_proto::client::{LossCause, RequestError};
 use natpmp_proto::wire::Refusal;
 use natpmp_proto::{Event, MapRequest, Protocol};
 
@@ -31,7 +31,7 @@ fn refusal<W: World>(world: &mut W) {
     turn(world, |faults| faults.refuse_map = Some(2));
     world.keep(&UDP);
     for _ in 0..3 {
-        assert_eq!(expect_failed(world), Error::Refused(Refusal::NotAuthorized));
+        assert_eq!(expect_failed(world), RequestError::Refused(Refusal::NotAuthorized));
     }
     assert_growing_pauses(world);
     turn(world, |faults| faults.refuse_map = None);
@@ -43,7 +43,7 @@ fn refused_renewal<W: World>(world: &mut W) {
     keep_open(world, &UDP);
     turn(world, |faults| faults.refuse_map = Some(4));
     world.refresh(Protocol::Udp, 4_000);
-    assert_eq!(expect_failed(world), Error::Refused(Refusal::OutOfResources));
+    assert_eq!(expect_failed(world), RequestError::Refused(Refusal::OutOfResources));
     assert!(world.kept(Protocol::Udp, 4_000).is_some());
     turn(world, |faults| faults.refuse_map = None);
     assert_eq!(expect_renewed(world).external_port, 4_000);
@@ -55,7 +55,7 @@ fn silence<W: World>(world: &mut W) {
     let schedule = world.scale().schedule;
     let began = now(world);
     let error = world.external_address().expect_err("there is nobody");
-    assert_eq!(error, Error::NoAnswer);
+    assert_eq!(error, RequestError::NoAnswer);
     assert!(error.is_unsupported());
     let took = now(world).saturating_since(began);
     assert!(took >= schedule.total(), "gave up after {took:?}");
@@ -72,7 +72,7 @@ fn silence<W: World>(world: &mut W) {
 fn healing<W: World>(world: &mut W) {
     turn(world, |faults| faults.reach = Reach::Silent);
     world.keep(&UDP);
-    assert_eq!(expect_failed(world), Error::NoAnswer);
+    assert_eq!(expect_failed(world), RequestError::NoAnswer);
     turn(world, |faults| faults.reach = Reach::Open);
     assert_eq!(expect_mapped(world, &UDP).external_port, 4_000);
 }
@@ -82,9 +82,9 @@ fn unreachable<W: World>(world: &mut W) {
     turn(world, |faults| faults.reach = Reach::Closed);
     let began = now(world);
     let error = world.external_address().expect_err("there is nobody");
-    assert_eq!(error, Error::PortUnreachable);
+    assert_eq!(error, RequestError::PortUnreachable);
     assert!(error.is_unsupported());
-    assert_eq!(world.map(&UDP), Err(Error::PortUnreachable));
+    assert_eq!(world.map(&UDP), Err(RequestError::PortUnreachable));
     assert!(now(world).saturating_since(began) < world.scale().schedule.total());
     if world.scale().is_exact {
         assert_eq!(now(world), began);
@@ -98,7 +98,7 @@ fn reopening<W: World>(world: &mut W) {
     turn(world, |faults| faults.reach = Reach::Closed);
     world.keep(&UDP);
     for _ in 0..3 {
-        assert_eq!(expect_failed(world), Error::PortUnreachable);
+        assert_eq!(expect_failed(world), RequestError::PortUnreachable);
     }
     if world.scale().is_exact {
         assert_growing_pauses(world);
@@ -150,7 +150,7 @@ fn nothing<W: World>(world: &mut W) {
     turn(world, |faults| faults.grant = Grant::Exactly(0));
     world.keep(&UDP);
     for _ in 0..3 {
-        assert_eq!(expect_failed(world), Error::GrantedNothing);
+        assert_eq!(expect_failed(world), RequestError::GrantedNothing);
     }
     assert_growing_pauses(world);
     turn(world, |faults| faults.grant = Grant::Asked);

@@ -8,7 +8,7 @@ mod restarting;
 
 use std::time::Duration;
 
-use natpmp_proto::client::Error;
+use natpmp_proto::client::RequestError;
 use natpmp_proto::wire::Request;
 use natpmp_proto::{Event, Instant, MapRequest, Mapping, Protocol};
 
@@ -56,7 +56,7 @@ fn expect_renewed<W: World>(world: &mut W) -> Mapping {
     })
 }
 
-fn expect_failed<W: World>(world: &mut W) -> Error {
+fn expect_failed<W: World>(world: &mut W) -> RequestError {
     expect(world, "a failure", |event| match *event {
         Event::Failed { error, .. } => Some(error),
         _ => None,
