@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::kernel::Filled;
 use super::load::{Latency, Rate};
+use super::plot::number;
 use super::user_space::Row;
 
 /// Prints the tables, and writes them into the page, with the plot beside it.
