@@ -39,11 +39,12 @@ fn what_cannot_be_served_is_said_at_the_start_and_no_nat_is_started<A: Adapter>(
 fn a_start_that_fails_is_no_crash<A: Adapter>() {
     let directory = Directory::new();
     let path = directory.file("state");
-    state_with_a_mapping().save(&path).unwrap();
+    let state = state_with_a_mapping();
+    state.save(&path).unwrap();
     let setup = ServerSetup { state_file: Some(path.clone()), ..setup(&Notes::default()) };
     let result = A::Server::start(ServerSetup { start_nat: |_| Err(io::Error::other("no NAT")), ..setup });
     assert!(matches!(result, Err(ServerError::Nat(_))), "{result:?}");
-    assert_eq!(State::load(&path).unwrap(), Some(state_with_a_mapping()));
+    assert_eq!(State::load(&path).unwrap(), Some(state));
 }
 
 fn a_damaged_state_is_refused_and_kept_aside_and_the_next_start_goes_on_without<A: Adapter>() {

@@ -81,7 +81,8 @@ fn without_an_external_address_an_end_is_in_order_too<A: Adapter>() {
     let directory = Directory::new();
     let (path, nat) = (directory.file("state"), Notes::default());
     for is_cleared in [false, true] {
-        state_with_a_mapping().save(&path).unwrap();
+        let state = state_with_a_mapping();
+        state.save(&path).unwrap();
         let server = start::<A>(ServerSetup {
             external: Some(External::Interface("none0".into())),
             state_file: Some(path.clone()),
@@ -94,7 +95,7 @@ fn without_an_external_address_an_end_is_in_order_too<A: Adapter>() {
         drop(server);
         let ended = State::load(&path).unwrap().unwrap();
         assert!(ended.is_final, "{ended:?}");
-        let expected = if is_cleared { Vec::new() } else { state_with_a_mapping().mappings };
+        let expected = if is_cleared { Vec::new() } else { state.mappings };
         assert_eq!((ended.epoch >= 1_000, ended.mappings), (!is_cleared, expected));
     }
 }
@@ -103,7 +104,8 @@ fn without_an_external_address_an_end_is_in_order_too<A: Adapter>() {
 fn what_the_nat_does_not_have_yet_stays_in_the_state<A: Adapter>() {
     let directory = Directory::new();
     let (path, nat) = (directory.file("state"), Notes::default());
-    state_with_a_mapping().save(&path).unwrap();
+    let state = state_with_a_mapping();
+    state.save(&path).unwrap();
     nat.set(Manner::Blocking);
     let server = start::<A>(ServerSetup { state_file: Some(path.clone()), ..setup(&nat) });
     nat.wait_until_it_waits();
@@ -111,7 +113,7 @@ fn what_the_nat_does_not_have_yet_stays_in_the_state<A: Adapter>() {
     let ending = begin(move || drop(server));
     eventually("the state is saved", || path.exists());
     let stored = State::load(&path).unwrap().unwrap();
-    assert_eq!(stored.mappings, state_with_a_mapping().mappings);
+    assert_eq!(stored.mappings, state.mappings);
     nat.set(Manner::Well);
     ending.recv_timeout(SOON).unwrap();
 }
