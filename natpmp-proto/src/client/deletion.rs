@@ -8,7 +8,7 @@
 use super::Client;
 use super::event::{Event, MapError, RequestError};
 use super::exchange::{Ask, Key};
-use super::slot::Life;
+use super::slot::{Deletion, Life};
 use crate::time::Instant;
 use crate::wire::Protocol;
 
@@ -26,18 +26,6 @@ pub(super) enum UnmapAll {
     Clearing,
     /// It has ended so. It has no deadline: the next poll reports it.
     Done(Result<(), RequestError>),
-}
-
-/// How one mapping is being deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Deletion {
-    /// By a request of its own, sent by the schedule. Deadline: `Slot::ends`, when the mapping has lapsed anyway.
-    BySchedule,
-    /// By a request of its own that is sent once, since it waited behind a silence or the caller has no time. Deadline: as in
-    /// `BySchedule`.
-    LastTry,
-    /// With all mappings of its protocol. It has no deadline of its own: [`UnmapAll`] ends it.
-    WithAll,
 }
 
 /// Commands.

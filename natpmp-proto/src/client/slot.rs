@@ -13,7 +13,6 @@
 
 use core::num::{NonZeroU16, NonZeroU32};
 
-use super::deletion::Deletion;
 use super::event::{Ending, Event, LossCause, MappingState, MappingStatus, RequestError};
 use super::exchange::{Ask, Key};
 use crate::mapping::{MapRequest, Mapping};
@@ -73,6 +72,18 @@ pub(super) enum Life {
     Closing(Deletion),
     /// Over. It has no deadline: the next poll reports it and frees the slot.
     Ended(Ending),
+}
+
+/// How one mapping is being deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Deletion {
+    /// By a request of its own, sent by the schedule. Deadline: `Slot::ends`, when the mapping has lapsed anyway.
+    BySchedule,
+    /// By a request of its own that is sent once, since it waited behind a silence or the caller has no time. Deadline: as in
+    /// `BySchedule`.
+    LastTry,
+    /// With all mappings of its protocol. It has no deadline of its own: `UnmapAll` ends it.
+    WithAll,
 }
 
 /// The external port to suggest.

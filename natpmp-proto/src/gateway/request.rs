@@ -2,8 +2,10 @@
 
 use core::net::SocketAddrV4;
 
-use super::answer::{Asked, ReplyTo};
-use super::output::{Event, Service};
+use super::answer::Asked;
+use super::event::Event;
+use super::output::Service;
+use super::table::ReplyTo;
 use super::table::{Key, Owner, PendingReply, Phase};
 use super::{Gateway, Grants, mapping_of, seconds};
 use crate::datagram::{Discard, SocketId};

@@ -14,7 +14,6 @@ mod due;
 
 use core::net::Ipv4Addr;
 
-use super::answer::ReplyTo;
 use crate::datagram::SocketId;
 use crate::random::spread;
 use crate::wire::Protocol;
@@ -123,6 +122,13 @@ pub(super) enum PendingReply {
     Deletion,
     /// Its part in a deletion of all.
     DeletionOfAll,
+}
+
+/// The port that a client asked from, and the socket that it asked by: the answer goes back the same way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ReplyTo {
+    pub(super) port: u16,
+    pub(super) socket: SocketId,
 }
 
 impl<const N: usize> Table<N> {

@@ -9,9 +9,9 @@ use natpmp_proto::client::{Ending, Event, MappingState};
 use natpmp_proto::{Instant, MapRequest, Mapping, Protocol};
 
 use super::callbacks::{Callback, CallbackRunner};
-use super::calls::{Answer, Awaited};
 use super::sockets::Addresses;
 use super::state::{NetworkError, State};
+use super::waiters::{Answer, Awaited};
 use super::{Call, ClientConfig, Error, KeptHandle, MappingReport};
 use crate::os::network::NetworkCheck;
 use crate::shared_machine::SharedMachine;

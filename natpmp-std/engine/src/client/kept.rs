@@ -6,7 +6,8 @@ use std::time::Duration;
 use natpmp_proto::client::{self, Ending, MappingState, MappingStatus};
 use natpmp_proto::{Instant, Mapping, Protocol};
 
-use super::calls::{Answer, Awaited, Call};
+use super::calls::Call;
+use super::waiters::{Answer, Awaited};
 use super::{ClientHandle, Error};
 
 /// A mapping that is kept for as long as this exists. Dropping it deletes the mapping, and does not wait for it.

@@ -15,6 +15,7 @@ mod options;
 mod previous_gateway;
 mod sockets;
 mod state;
+mod waiters;
 
 pub use callbacks::{CallbackRunner, Change};
 pub use calls::Call;

@@ -10,8 +10,8 @@ use natpmp_proto::client::{Client as Machine, Config, Ending, Event, MappingStat
 use natpmp_proto::{Instant, Protocol, Transmit};
 
 use super::callbacks::{CallbackRunner, Callbacks};
-use super::calls::Waiters;
 use super::sockets::Source;
+use super::waiters::Waiters;
 use crate::Announcement;
 use crate::events::Subscribers;
 use crate::os::network::NetworkCheck;

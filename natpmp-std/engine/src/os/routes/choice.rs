@@ -4,8 +4,6 @@
 use std::fmt;
 use std::net::Ipv4Addr;
 
-#[cfg(target_os = "linux")]
-use super::linux;
 use super::{DiscoverError, FoundGateway};
 
 /// What a system says of its ways to the internet and its interfaces.
@@ -65,21 +63,6 @@ pub(super) struct Way {
 }
 
 impl RoutingTables {
-    /// Reads the kernel's answers to four questions of rtnetlink: all links, all routes, and the way to 62.0.0.1 and to
-    /// 198.41.0.4. What is not understood is passed over.
-    #[cfg(target_os = "linux")]
-    #[must_use]
-    pub fn from_netlink(links: &[u8], routes: &[u8], ways: [&[u8]; 2]) -> Self {
-        linux::from_netlink(links, routes, ways)
-    }
-
-    /// Reads the texts of `/proc/net/route` and `/proc/net/dev`. Lines that are not understood are passed over.
-    #[cfg(target_os = "linux")]
-    #[must_use]
-    pub fn from_proc(table: &str, devices: &str) -> Self {
-        linux::from_proc(table, devices)
-    }
-
     /// The gateway that packets to the internet go to, or that of `interface` if one is named.
     ///
     /// # Errors

@@ -17,6 +17,21 @@ pub(super) fn read() -> Result<RoutingTables, DiscoverError> {
     })
 }
 
+impl RoutingTables {
+    /// Reads the kernel's answers to four questions of rtnetlink: all links, all routes, and the way to 62.0.0.1 and to
+    /// 198.41.0.4. What is not understood is passed over.
+    #[must_use]
+    pub fn from_netlink(links: &[u8], routes: &[u8], ways: [&[u8]; 2]) -> Self {
+        from_netlink(links, routes, ways)
+    }
+
+    /// Reads the texts of `/proc/net/route` and `/proc/net/dev`. Lines that are not understood are passed over.
+    #[must_use]
+    pub fn from_proc(table: &str, devices: &str) -> Self {
+        from_proc(table, devices)
+    }
+}
+
 fn read_netlink() -> io::Result<RoutingTables> {
     let mut kernel = RouteSocket::open()?;
     let links = kernel.links()?;
@@ -29,7 +44,7 @@ fn read_netlink() -> io::Result<RoutingTables> {
 }
 
 /// In the answers as they came: all links, all routes, and the way to each of [`PROBES`].
-pub(super) fn from_netlink(links: &[u8], routes: &[u8], ways: [&[u8]; 2]) -> RoutingTables {
+fn from_netlink(links: &[u8], routes: &[u8], ways: [&[u8]; 2]) -> RoutingTables {
     let read = |bytes| Messages::new(bytes).filter_map(|message| netlink::Route::read(message.body));
     let links: Vec<Link> = Messages::new(links).filter_map(|message| Link::read(message.body)).collect();
     let routes: Vec<netlink::Route> = read(routes).filter(|route| part(route).is_some()).collect();
@@ -80,7 +95,7 @@ pub(super) fn is_on_link_by_proc(address: Ipv4Addr) -> io::Result<bool> {
 }
 
 /// In the texts of `route` and `dev`. Lines that are not understood are passed over.
-pub(super) fn from_proc(table: &str, devices: &str) -> RoutingTables {
+fn from_proc(table: &str, devices: &str) -> RoutingTables {
     let lines: Vec<Line> = table.lines().filter_map(Line::read).collect();
     let ways = PROBES.map(|probe| lookup(&lines, probe).map(Line::way));
     let routes = lines.iter().filter(|line| line.leads_on).filter_map(Line::route).collect();
