@@ -71,8 +71,7 @@ pub use natpmp_engine::client::{CLIENT_CAPACITY, Change, Error, MappingReport};
 #[cfg(target_os = "linux")]
 pub use natpmp_engine::os::netlink::RouteWatch;
 pub use natpmp_engine::os::routes::{
-    DiscoverError, FoundGateway, GatewayCandidate, RouteKind, RouteReason, discover_gateway, discover_gateway_on,
-    list_gateways,
+    DiscoverError, FoundGateway, GatewayCandidate, discover_gateway, discover_gateway_on, list_gateways,
 };
 
 pub use natpmp_proto::client::{Ending, Event, LossCause, MapError, RequestError};

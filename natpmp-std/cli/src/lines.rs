@@ -208,7 +208,7 @@ impl<'a> CandidateLine<'a> {
             metric: candidate.metric,
             table: candidate.table,
             chosen: candidate.is_chosen(),
-            reason: candidate.reason.to_string(),
+            reason: candidate.reason(),
         }
     }
 }
@@ -239,7 +239,7 @@ fn row(candidate: &GatewayCandidate) -> [String; 4] {
         or_dash(candidate.gateway.map(|address| address.to_string())),
         candidate.interface.clone(),
         or_dash(candidate.metric.map(|metric| metric.to_string())),
-        format!("{lead}{}", candidate.reason),
+        format!("{lead}{}", candidate.reason()),
     ]
 }
 

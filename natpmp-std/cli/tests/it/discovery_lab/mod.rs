@@ -35,7 +35,7 @@ fn discovered_on(host: &Host, interface: &str) -> Result<String, DiscoverError> 
 /// All candidates: interface and reason.
 fn listed(host: &Host) -> Vec<(String, String)> {
     let candidates = host.within(list_gateways).unwrap();
-    candidates.into_iter().map(|candidate| (candidate.interface, candidate.reason.to_string())).collect()
+    candidates.into_iter().map(|candidate| (candidate.interface.clone(), candidate.reason())).collect()
 }
 
 fn reasons<const N: usize>(expected: [(&str, &str); N]) -> Vec<(String, String)> {

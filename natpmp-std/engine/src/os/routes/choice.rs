@@ -130,9 +130,9 @@ pub struct GatewayCandidate {
     /// The number of the routing table, where the system reports it: 254 is the main one.
     pub table: Option<u32>,
     /// How much of the address space it is for.
-    pub kind: RouteKind,
+    pub(super) kind: RouteKind,
     /// Why it is or is not the one that counts.
-    pub reason: RouteReason,
+    pub(super) reason: RouteReason,
 }
 
 impl GatewayCandidate {
@@ -141,12 +141,17 @@ impl GatewayCandidate {
     pub fn is_chosen(&self) -> bool {
         self.reason == RouteReason::Chosen
     }
+
+    /// Why it is or is not the one that counts, as words for a person.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        self.reason.to_string()
+    }
 }
 
 /// How much of the address space a route is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RouteKind {
+pub(super) enum RouteKind {
     /// All of it: a default route.
     Default,
     /// Both halves, by a route each, as some VPNs shadow the default route.
@@ -159,8 +164,7 @@ pub enum RouteKind {
 
 /// Why a route is or is not the one that counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RouteReason {
+pub(super) enum RouteReason {
     /// The kernel's route to the internet.
     Chosen,
     /// The kernel's route to the internet, but it names no gateway.

@@ -20,7 +20,7 @@ use std::fmt;
 use std::io;
 use std::net::Ipv4Addr;
 
-pub use choice::{GatewayCandidate, RouteKind, RouteReason, RoutingTables};
+pub use choice::{GatewayCandidate, RoutingTables};
 pub(crate) use path::{Path, is_on_link, path_to};
 
 /// A gateway found in the routing tables.

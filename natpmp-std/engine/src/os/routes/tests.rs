@@ -6,7 +6,8 @@ use std::io;
 use std::net::Ipv4Addr;
 
 use super::choice::{Hop, Part, Route, RoutingTables, Way};
-use super::{DiscoverError, FoundGateway, GatewayCandidate, RouteKind, RouteReason};
+use super::choice::{RouteKind, RouteReason};
+use super::{DiscoverError, FoundGateway, GatewayCandidate};
 
 #[test]
 fn the_kernels_way_is_the_gateway_whatever_else_there_is() {
