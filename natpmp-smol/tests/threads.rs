@@ -25,20 +25,20 @@ fn a_hundred_kept_mappings_and_their_callbacks_take_no_thread() {
         for kept in &kept {
             kept.wait_open(SOON).await.unwrap();
         }
-        let told = Arc::new(AtomicUsize::new(0));
+        let reported = Arc::new(AtomicUsize::new(0));
         let with_callbacks: Vec<_> = (0..100)
             .map(|index| {
-                let told = Arc::clone(&told);
-                let tell = move |_: &_| {
-                    told.fetch_add(1, Ordering::Relaxed);
+                let reported = Arc::clone(&reported);
+                let report = move |_: &_| {
+                    reported.fetch_add(1, Ordering::Relaxed);
                 };
-                client.keep_with(&MapRequest::new(Protocol::Tcp, 4_000 + index), tell).unwrap()
+                client.keep_with(&MapRequest::new(Protocol::Tcp, 4_000 + index), report).unwrap()
             })
             .collect();
         for kept in &with_callbacks {
             kept.refresh().await.unwrap();
         }
-        assert!(told.load(Ordering::Relaxed) >= 100);
+        assert!(reported.load(Ordering::Relaxed) >= 100);
         client.external_address().await.unwrap();
         assert_eq!(threads(), before);
     };

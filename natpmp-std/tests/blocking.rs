@@ -76,22 +76,22 @@ fn changes_wait_for_one_that_blocks_and_come_in_order() {
     gateway.turn(|faults| faults.moves_ports = true);
     let client = client(&gateway);
     let (release, released) = mpsc::channel::<()>();
-    let (sender, told) = mpsc::channel();
+    let (sender, reported) = mpsc::channel();
     let kept = client
         .keep_with(&UDP, move |change| {
             let _ = sender.send((change.mapping.map(|mapping| mapping.external_port), thread::current().id()));
             let _ = released.recv();
         })
         .unwrap();
-    let (first, thread) = told.recv_timeout(SOON).unwrap();
+    let (first, thread) = reported.recv_timeout(SOON).unwrap();
     assert_eq!(first, Some(4_000));
     for _ in 0..3 {
         kept.refresh().unwrap();
     }
-    assert!(told.try_recv().is_err(), "the first call has not returned");
+    assert!(reported.try_recv().is_err(), "the first call has not returned");
     drop(release);
     for port in [4_001, 4_002, 4_003] {
-        assert_eq!(told.recv_timeout(SOON).unwrap(), (Some(port), thread));
+        assert_eq!(reported.recv_timeout(SOON).unwrap(), (Some(port), thread));
     }
 }
 
@@ -99,13 +99,13 @@ fn changes_wait_for_one_that_blocks_and_come_in_order() {
 fn callbacks_are_called_neither_by_the_worker_nor_by_whoever_waits() {
     let gateway = Served::start(Gateway::new());
     let client = client(&gateway);
-    let (sender, told) = mpsc::channel();
-    let tell = move |_: &Change| {
+    let (sender, reported) = mpsc::channel();
+    let report = move |_: &Change| {
         let _ = sender.send(thread::current().name().map(str::to_owned));
     };
-    let kept = client.keep_with(&UDP, tell).unwrap();
+    let kept = client.keep_with(&UDP, report).unwrap();
     kept.refresh().unwrap();
-    let name = told.recv_timeout(SOON).unwrap();
+    let name = reported.recv_timeout(SOON).unwrap();
     assert_ne!(name.as_deref(), Some("natpmp"));
     assert_ne!(name.as_deref(), thread::current().name());
 }

@@ -20,16 +20,16 @@ fn a_hundred_kept_mappings_take_one_worker_and_their_callbacks_one_more() {
     assert!(kept.iter().all(|kept| kept.wait_open(SOON).is_ok()));
     assert_eq!(threads(), before + 1);
 
-    let (sender, told) = mpsc::channel();
+    let (sender, reported) = mpsc::channel();
     let with_callbacks: Vec<_> = (0..100)
         .map(|index| {
             let sender = sender.clone();
-            let tell = move |_: &_| sender.send(()).unwrap();
-            client.keep_with(&MapRequest::new(Protocol::Tcp, 4_000 + index), tell).unwrap()
+            let report = move |_: &_| sender.send(()).unwrap();
+            client.keep_with(&MapRequest::new(Protocol::Tcp, 4_000 + index), report).unwrap()
         })
         .collect();
     for _ in &with_callbacks {
-        told.recv_timeout(SOON).unwrap();
+        reported.recv_timeout(SOON).unwrap();
     }
     assert_eq!(threads(), before + 2);
 

@@ -97,7 +97,7 @@ traits! {
     gateway_event = gateway::Event: Clone DebugByCore PartialEq;
     gateway_output = gateway::Output: Clone DebugByCore PartialEq;
     gateway_mapping = gateway::Mapping: Clone DebugByCore Hash PartialEq;
-    heard = Received: Clone DebugByCore PartialEq;
+    received = Received: Clone DebugByCore PartialEq;
     instant = Instant: Add Clone DebugByCore Default Hash Ord PartialEq PartialOrd;
     loss_cause = LossCause: Clone Debug Hash PartialEq;
     map_error = MapError: Clone Debug Display Hash PartialEq;

@@ -33,7 +33,7 @@ impl<const N: usize> Keeper<N> {
         }
         loop {
             match new.poll() {
-                Output::Transmit(transmit) => new.hear(&answer(new.now, &transmit)),
+                Output::Transmit(transmit) => new.receive(&answer(new.now, &transmit)),
                 Output::Event(event) => assert!(matches!(event, Event::Mapped(_))),
                 Output::Wait(_) => break,
             }
@@ -65,7 +65,7 @@ impl<const N: usize> Keeper<N> {
 
     /// The answer comes: takes it, tells of it, and looks for what is next.
     pub(crate) fn take(&mut self, answer: &[u8]) -> Output {
-        self.hear(answer);
+        self.receive(answer);
         assert!(matches!(self.poll(), Output::Event(Event::Renewed(_))), "no two are due at one time");
         self.poll()
     }
@@ -75,7 +75,7 @@ impl<const N: usize> Keeper<N> {
         assert!(self.client.handle_datagram(self.now, GATEWAY, datagram).is_err());
     }
 
-    fn hear(&mut self, answer: &[u8]) {
+    fn receive(&mut self, answer: &[u8]) {
         // So that no two renewals come to be due at one time.
         self.turns = (self.turns + 1) % 997;
         self.now = self.now + Duration::from_micros(self.turns);

@@ -50,12 +50,12 @@ fn on_a_perfect_network_everything_is_open_at_once_and_stays() {
     }
     assert_eq!(ports(&net), before, "on the ports they have");
     for host in 0..3 {
-        let told = net.hosts[host].events.iter();
+        let reported = net.hosts[host].events.iter();
         assert!(
-            told.clone().all(|event| matches!(event, Event::Mapped(_) | Event::Renewed(_))),
+            reported.clone().all(|event| matches!(event, Event::Mapped(_) | Event::Renewed(_))),
             "nothing but good news"
         );
-        assert_eq!(told.filter(|event| matches!(event, Event::Mapped(_))).count(), 3);
+        assert_eq!(reported.filter(|event| matches!(event, Event::Mapped(_))).count(), 3);
     }
 }
 

@@ -93,9 +93,9 @@ fn mappings_are_recreated_one_at_a_time() {
 fn the_epoch_rule_holds_at_its_edge_in_every_answer() {
     for (behind, is_restart) in [(2, false), (3, true)] {
         let mut sim = keeping(Faults::default(), 1, 1);
-        let (heard, now) = (Instant::from_secs(1), sim.now());
-        assert_eq!(sim.gateway().epoch(heard), 1_001);
-        assert_eq!(now.saturating_since(heard).as_secs(), 100);
+        let (received, now) = (Instant::from_secs(1), sim.now());
+        assert_eq!(sim.gateway().epoch(received), 1_001);
+        assert_eq!(now.saturating_since(received).as_secs(), 100);
         // 7/8 of 100 s is 87.5 s, and an epoch has no halves: 1086.5 s is the bound.
         sim.with_gateway(|gateway, now| gateway.set_epoch(now, 1_001 + 88 - behind));
         sim.command(|client, now| client.request_external_address(now));

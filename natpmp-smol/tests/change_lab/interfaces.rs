@@ -68,10 +68,10 @@ fn a_mapping_follows_the_own_address() {
     back_within(AT_ONCE, "own address changed", change, lead_there);
     // The gateway has the old address' mappings still, and so the new one's are on other ports.
     for (program, port) in &mut programs.0 {
-        let told = program.line(SOON, |line| line.contains("is open at 11.22.33.44:"));
-        let new: u16 = told.rsplit(':').next().unwrap().parse().unwrap();
+        let reported = program.line(SOON, |line| line.contains("is open at 11.22.33.44:"));
+        let new: u16 = reported.rsplit(':').next().unwrap().parse().unwrap();
         assert_ne!(new, *port);
-        assert!(lab.internet().reaches(Protocol::Udp, (lab.external_address(), new)), "{told}");
+        assert!(lab.internet().reaches(Protocol::Udp, (lab.external_address(), new)), "{reported}");
     }
     let asked = lab.router().requests();
     assert!(asked.mappings == 2 && asked.questions <= 2, "{asked:?}");

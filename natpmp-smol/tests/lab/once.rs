@@ -106,14 +106,14 @@ fn port_unreachable_is_told_at_once() {
         client.external_address().await.unwrap();
         gateway.stop();
         let began = Instant::now();
-        let told = [
+        let reported = [
             client.external_address().await.map(drop),
             client.map(&MapRequest::new(Protocol::Udp, 4000)).await.map(drop),
             client.unmap(Protocol::Udp, 4000).await.map(drop),
             client.unmap_all(Protocol::Tcp).await.map(drop),
         ];
-        for told in told {
-            assert!(matches!(told, Err(Error::PortUnreachable { gateway: GATEWAY })), "{told:?}");
+        for reported in reported {
+            assert!(matches!(reported, Err(Error::PortUnreachable { gateway: GATEWAY })), "{reported:?}");
         }
         assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     });
@@ -124,8 +124,8 @@ fn a_refusal_is_told_with_its_reason() {
     let Some(lab) = Lab::or_skip() else { return };
     let _gateway = lab.miniupnpd().deny_all().start();
     run(lab.client(), async |client| {
-        let told = client.map(&MapRequest::new(Protocol::Udp, 4000)).await;
-        assert!(matches!(told, Err(Error::Refused { refusal: Some(Refusal::NotAuthorized), .. })), "{told:?}");
+        let reported = client.map(&MapRequest::new(Protocol::Udp, 4000)).await;
+        assert!(matches!(reported, Err(Error::Refused { refusal: Some(Refusal::NotAuthorized), .. })), "{reported:?}");
     });
 }
 
@@ -136,8 +136,8 @@ fn a_router_without_a_public_address_has_no_network() {
     lab.router().change_external_address(Ipv4Addr::new(10, 0, 0, 1));
     let _gateway = lab.miniupnpd().start();
     run(lab.client(), async |client| {
-        let told = client.external_address().await;
-        assert!(matches!(told, Err(Error::Refused { refusal: Some(Refusal::NetworkFailure), .. })), "{told:?}");
+        let reported = client.external_address().await;
+        assert!(matches!(reported, Err(Error::Refused { refusal: Some(Refusal::NetworkFailure), .. })), "{reported:?}");
     });
 }
 

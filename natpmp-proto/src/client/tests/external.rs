@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn told(rig: &mut Rig) -> Option<Result<Ipv4Addr, RequestError>> {
+fn reported(rig: &mut Rig) -> Option<Result<Ipv4Addr, RequestError>> {
     match rig.event() {
         None => None,
         Some(Event::ExternalAddress(result)) => Some(result),
@@ -14,7 +14,7 @@ fn watching() -> Rig {
     let mut rig = Rig::new();
     rig.client.watch_external_address(Instant::ZERO, true);
     rig.answers_address(ADDRESS);
-    assert_eq!(told(&mut rig), Some(Ok(ADDRESS)));
+    assert_eq!(reported(&mut rig), Some(Ok(ADDRESS)));
     rig
 }
 
@@ -27,7 +27,7 @@ fn the_address_is_asked_for_once_and_told_each_time_it_is_asked_for() {
         rig.client.request_external_address(now);
         rig.answers_address(ADDRESS);
         assert_eq!(rig.client.external_address(), Some(ADDRESS));
-        assert_eq!(told(&mut rig), Some(Ok(ADDRESS)));
+        assert_eq!(reported(&mut rig), Some(Ok(ADDRESS)));
         rig.is_quiet();
         assert_eq!(rig.client.poll_timeout(), None);
     }
@@ -39,16 +39,16 @@ fn a_refusal_is_told_and_takes_the_address_away() {
     let mut rig = Rig::new();
     rig.client.request_external_address(Instant::ZERO);
     rig.answers_address(ADDRESS);
-    assert_eq!(told(&mut rig), Some(Ok(ADDRESS)));
+    assert_eq!(reported(&mut rig), Some(Ok(ADDRESS)));
     rig.client.request_external_address(Instant::ZERO);
     assert_eq!(rig.request(), Request::ExternalAddress);
     let bytes = [0, 128, 0, 3, 0, 0, 3, 232, 9, 9, 9, 9];
     assert_eq!(rig.client.handle_datagram(Instant::ZERO, GATEWAY, &bytes), Ok(Received::Answer));
-    assert_eq!(told(&mut rig), Some(Err(RequestError::Refused(Refusal::NetworkFailure))));
+    assert_eq!(reported(&mut rig), Some(Err(RequestError::Refused(Refusal::NetworkFailure))));
     assert_eq!(rig.client.external_address(), None);
     rig.client.request_external_address(Instant::ZERO);
     rig.answers_address(Ipv4Addr::UNSPECIFIED);
-    assert_eq!(told(&mut rig), Some(Ok(Ipv4Addr::UNSPECIFIED)));
+    assert_eq!(reported(&mut rig), Some(Ok(Ipv4Addr::UNSPECIFIED)));
 }
 
 #[test]
@@ -67,19 +67,19 @@ fn a_watched_address_is_asked_for_now_and_at_the_interval_and_told_when_it_chang
     assert_eq!(rig.client.poll_timeout(), Some(secs(300)));
     rig.at(299_999).is_quiet();
     rig.at(300_000).answers_address(ADDRESS);
-    assert_eq!(told(&mut rig), None);
+    assert_eq!(reported(&mut rig), None);
     let other = Ipv4Addr::new(11, 22, 33, 45);
     rig.at(600_000).answers_address(other);
-    assert_eq!(told(&mut rig), Some(Ok(other)));
+    assert_eq!(reported(&mut rig), Some(Ok(other)));
     // What goes wrong is told once, and so is the return.
     for at in [900_000, 1_200_000] {
         rig.at(at).refuses(Refusal::NetworkFailure);
     }
-    assert_eq!(told(&mut rig), Some(Err(RequestError::Refused(Refusal::NetworkFailure))));
+    assert_eq!(reported(&mut rig), Some(Err(RequestError::Refused(Refusal::NetworkFailure))));
     rig.at(1_500_000).refuses(Refusal::NetworkFailure);
-    assert_eq!(told(&mut rig), None);
+    assert_eq!(reported(&mut rig), None);
     rig.at(1_800_000).answers_address(other);
-    assert_eq!(told(&mut rig), Some(Ok(other)));
+    assert_eq!(reported(&mut rig), Some(Ok(other)));
     rig.is_quiet();
 }
 
@@ -116,7 +116,7 @@ fn watching_again_tells_the_address_again() {
     let mut rig = watching();
     rig.client.watch_external_address(Instant::ZERO, true);
     rig.answers_address(ADDRESS);
-    assert_eq!(told(&mut rig), Some(Ok(ADDRESS)));
+    assert_eq!(reported(&mut rig), Some(Ok(ADDRESS)));
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_watched_address_is_asked_for_after_silence_until_it_is_told() {
     assert!(!sends.is_empty(), "and pursued");
     let due = rig.client.poll_timeout().unwrap();
     rig.at(due.as_micros().div_ceil(1000)).answers_address(ADDRESS);
-    assert_eq!(told(&mut rig), Some(Ok(ADDRESS)));
+    assert_eq!(reported(&mut rig), Some(Ok(ADDRESS)));
 }
 
 /// The answer that a caller waits for is told, whatever else is commanded before it is polled.
@@ -139,7 +139,7 @@ fn an_answer_that_was_asked_for_is_not_lost_when_watching_ends() {
     rig.client.request_external_address(Instant::ZERO);
     rig.answers_address(ADDRESS);
     rig.client.watch_external_address(Instant::ZERO, false);
-    assert_eq!(told(&mut rig), Some(Ok(ADDRESS)));
+    assert_eq!(reported(&mut rig), Some(Ok(ADDRESS)));
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn a_watched_address_that_is_not_told_is_asked_for_a_minute_later_if_a_mapping_i
         let mut down = rig();
         assert_eq!(down.request(), Request::ExternalAddress);
         down.client.handle_network_down(Instant::ZERO);
-        assert_eq!(told(&mut down), Some(Err(RequestError::NetworkDown)));
+        assert_eq!(reported(&mut down), Some(Err(RequestError::NetworkDown)));
         asked_again(&mut down, 0);
     }
 }
@@ -191,6 +191,6 @@ fn a_watched_address_shares_the_verdict_on_the_gateway_if_it_was_due() {
         assert!(rig.sent().is_some());
         rig.at(at).client.handle_unreachable(Instant::from_millis(at));
         assert!(matches!(rig.event(), Some(Event::Failed { .. })));
-        assert_eq!(told(&mut rig), expected, "at {at} ms");
+        assert_eq!(reported(&mut rig), expected, "at {at} ms");
     }
 }

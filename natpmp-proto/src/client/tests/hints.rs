@@ -42,8 +42,8 @@ fn an_announcement_is_checked_by_a_question_and_not_believed() {
         let mut rig = Rig::keeping(UDP, 4000);
         rig.at(10_000);
         let from = SocketAddrV4::new(*GATEWAY.ip(), port);
-        let heard = rig.client.handle_announcement(secs(10), from, &announced(0).encode());
-        assert_eq!(heard, Ok(Received::Announcement { epoch: 0, address: ADDRESS }));
+        let received = rig.client.handle_announcement(secs(10), from, &announced(0).encode());
+        assert_eq!(received, Ok(Received::Announcement { epoch: 0, address: ADDRESS }));
         assert_eq!(rig.event(), None);
         assert_eq!(rig.client.external_address(), None);
         // The truth is that nothing was lost.

@@ -260,7 +260,7 @@ fn an_event_names_the_mapping_that_it_is_about_and_no_other() {
 #[test]
 fn errors_say_what_happened_and_what_to_do() {
     let refused = RequestError::Refused(Refusal::OutOfResources);
-    let told: [(String, &str); 9] = [
+    let reported: [(String, &str); 9] = [
         (RequestError::NoAnswer.to_string(), "does not answer"),
         (RequestError::PortUnreachable.to_string(), "port unreachable"),
         (RequestError::NetworkDown.to_string(), "on this side"),
@@ -271,7 +271,7 @@ fn errors_say_what_happened_and_what_to_do() {
         (MapError::ZeroLifetime.to_string(), "lifetime of 0 s"),
         (MapError::ZeroRefreshInterval.to_string(), "interval of 0 s"),
     ];
-    for (text, part) in told {
+    for (text, part) in reported {
         assert!(text.contains(part), "{text:?} does not say {part:?}");
     }
 }

@@ -288,8 +288,8 @@ fn a_machine_that_slept_over_its_leases_renews_each_once() {
         rig.grants(UDP, port, port, 60);
     }
     assert_eq!(rig.sent(), None);
-    let told: Vec<_> = core::iter::from_fn(|| rig.event()).collect();
-    assert_eq!(told.len(), 3, "one event a mapping: {told:?}");
+    let reported: Vec<_> = core::iter::from_fn(|| rig.event()).collect();
+    assert_eq!(reported.len(), 3, "one event a mapping: {reported:?}");
     rig.is_quiet();
     assert_eq!(rig.client.poll_timeout(), Some(secs(36_030)));
 }

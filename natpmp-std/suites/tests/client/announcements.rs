@@ -39,9 +39,9 @@ fn they_are_told_as_they_come<A: Adapter>() {
             gateway.announce(now);
             gateway.epoch(now)
         });
-        let heard = announcements.next_timeout(SOON).unwrap();
-        assert_eq!((heard.gateway, heard.external_address), (gateway.address(), Some(Gateway::EXTERNAL)));
-        assert!(heard.epoch.is_some_and(|heard| (epoch..epoch + 10).contains(&heard)), "{heard:?}");
+        let received = announcements.next_timeout(SOON).unwrap();
+        assert_eq!((received.gateway, received.external_address), (gateway.address(), Some(Gateway::EXTERNAL)));
+        assert!(received.epoch.is_some_and(|received| (epoch..epoch + 10).contains(&received)), "{received:?}");
     }
     // Nothing here depends on what it says: nobody asks.
     client.external_address().unwrap();
@@ -56,8 +56,8 @@ fn one_of_pcp_is_told_and_renews_what_is_kept<A: Adapter>() {
     let _kept = keep(&client, &UDP);
     let mut announcements = client.announcements();
     gateway.with(|gateway, now| gateway.restart(now));
-    let heard = announcements.next_timeout(SOON).unwrap();
-    assert_eq!((heard.gateway, heard.epoch, heard.external_address), (gateway.address(), None, None));
+    let received = announcements.next_timeout(SOON).unwrap();
+    assert_eq!((received.gateway, received.epoch, received.external_address), (gateway.address(), None, None));
     eventually("it is open again", || gateway.lease(Protocol::Udp, 4_000) == Some(4_000));
 }
 
@@ -84,15 +84,15 @@ fn forged_ones_change_nothing<A: Adapter>() {
     assert_eq!(announcements.next_timeout(Duration::ZERO), None);
 
     impostor.send_to(&forged, address).unwrap();
-    let heard = announcements.next_timeout(SOON).unwrap();
-    assert_eq!((heard.epoch, heard.external_address), (Some(0), Some(Ipv4Addr::new(11, 99, 0, 7))));
+    let received = announcements.next_timeout(SOON).unwrap();
+    assert_eq!((received.epoch, received.external_address), (Some(0), Some(Ipv4Addr::new(11, 99, 0, 7))));
     eventually("the gateway is asked", || gateway.requests().len() > 1);
     assert_eq!(client.external_address().unwrap(), Gateway::EXTERNAL);
     let after = kept.state();
     assert_eq!((after.mapping, after.external_address), (before.mapping, before.external_address));
     assert!(gateway.requests().iter().all(|&request| request == Request::ExternalAddress));
-    let told: Vec<_> = std::iter::from_fn(|| events.next_timeout(Duration::ZERO)).collect();
-    assert!(told.iter().all(|&event| event == Event::ExternalAddress(Ok(Gateway::EXTERNAL))), "{told:?}");
+    let reported: Vec<_> = std::iter::from_fn(|| events.next_timeout(Duration::ZERO)).collect();
+    assert!(reported.iter().all(|&event| event == Event::ExternalAddress(Ok(Gateway::EXTERNAL))), "{reported:?}");
 }
 
 /// C07, C16: from whatever port, and whatever they say.
@@ -143,14 +143,14 @@ fn several_clients_of_a_host_hear_the_group<A: Adapter>() {
     for client in &clients {
         assert!(client.announcement_error().is_none(), "{:?}", client.announcement_error());
     }
-    let mut heard = clients.each_ref().map(A::Client::announcements);
+    let mut received = clients.each_ref().map(A::Client::announcements);
     let sender = UdpSocket::bind((*gateway.ip(), 0)).unwrap();
     let announcement = |epoch| [0, 128, 0, 0, 0, 0, 0, epoch, 11, 22, 33, 44];
     // Nobody listens there: it may be refused.
     let _ = sender.send_to(&announcement(1), (*gateway.ip(), own.port()));
     sender.send_to(&announcement(2), group).unwrap();
-    for announcements in &mut heard {
-        assert_eq!(announcements.next_timeout(SOON).and_then(|heard| heard.epoch), Some(2));
+    for announcements in &mut received {
+        assert_eq!(announcements.next_timeout(SOON).and_then(|received| received.epoch), Some(2));
         assert_eq!(announcements.next_timeout(Duration::ZERO), None);
     }
 }

@@ -37,26 +37,26 @@ on_each_adapter!(
 fn it_is_told_the_first_time_and_once<A: Adapter>() {
     let gateway = gateway(|_| {});
     let client = client::<A>(&gateway);
-    let told = Calls::default();
-    let kept = client.keep_with(&UDP, told.callback()).unwrap();
-    assert_eq!(told.next(1), [(Some(4_000), HERE)]);
+    let reported = Calls::default();
+    let kept = client.keep_with(&UDP, reported.callback()).unwrap();
+    assert_eq!(reported.next(1), [(Some(4_000), HERE)]);
     // What is renewed as it was is no change.
     kept.refresh().unwrap();
     client.external_address().unwrap();
     settle(&client);
-    assert_eq!(told.all(), [(Some(4_000), HERE)]);
+    assert_eq!(reported.all(), [(Some(4_000), HERE)]);
 }
 
 fn it_is_told_of_a_mapping_whose_address_is_not_known<A: Adapter>() {
     let gateway = gateway(|faults| faults.refuse_address = Some(3));
     let client = client::<A>(&gateway);
-    let told = Calls::default();
-    let _kept = client.keep_with(&UDP, told.callback()).unwrap();
-    assert_eq!(told.next(1), [(Some(4_000), None)]);
+    let reported = Calls::default();
+    let _kept = client.keep_with(&UDP, reported.callback()).unwrap();
+    assert_eq!(reported.next(1), [(Some(4_000), None)]);
     gateway.turn(|faults| faults.refuse_address = None);
     client.external_address().unwrap();
     settle(&client);
-    assert_eq!(told.all(), [(Some(4_000), None), (Some(4_000), HERE)]);
+    assert_eq!(reported.all(), [(Some(4_000), None), (Some(4_000), HERE)]);
 }
 
 /// The question for the address, which comes first, must not keep the mapping from being asked for for ever.
@@ -68,19 +68,19 @@ fn it_is_told_of_a_mapping_at_a_gateway_that_never_says_its_address<A: Adapter>(
         backoff: Some(Backoff::new(Duration::from_millis(50), Duration::from_millis(100))),
         ..ClientSetup::default()
     });
-    let told = Calls::default();
-    let _kept = client.keep_with(&UDP, told.callback()).unwrap();
-    assert_eq!(told.next(1), [(Some(4_000), None)]);
+    let reported = Calls::default();
+    let _kept = client.keep_with(&UDP, reported.callback()).unwrap();
+    assert_eq!(reported.next(1), [(Some(4_000), None)]);
 }
 
 /// C24
 fn it_is_told_of_every_change_of_the_port_once<A: Adapter>() {
     let gateway = gateway(|faults| faults.moves_ports = true);
     let client = client::<A>(&gateway);
-    let (told, other) = (Calls::default(), Calls::default());
-    let kept = client.keep_with(&UDP, told.callback()).unwrap();
+    let (reported, other) = (Calls::default(), Calls::default());
+    let kept = client.keep_with(&UDP, reported.callback()).unwrap();
     let _other = client.keep_with(&TCP, other.callback()).unwrap();
-    told.next(1);
+    reported.next(1);
     other.next(1);
     kept.refresh().unwrap();
     kept.refresh().unwrap();
@@ -88,7 +88,7 @@ fn it_is_told_of_every_change_of_the_port_once<A: Adapter>() {
     // What is renewed as it was is no change.
     kept.refresh().unwrap();
     settle(&client);
-    assert_eq!(told.all(), [(Some(4_000), HERE), (Some(4_001), HERE), (Some(4_002), HERE)]);
+    assert_eq!(reported.all(), [(Some(4_000), HERE), (Some(4_001), HERE), (Some(4_002), HERE)]);
     assert_eq!(other.all(), [(Some(4_000), HERE)], "that was not its mapping");
 }
 
@@ -97,64 +97,64 @@ fn it_is_told_of_an_announced_change_of_the_address_once<A: Adapter>() {
     let gateway = gateway(|faults| faults.announces = Announces::NatPmp);
     let (client, announcements) = listening::<A::Client>(&setup(&gateway));
     gateway.announce_to(announcements);
-    let told = Calls::default();
-    let _kept = client.keep_with(&UDP, told.callback()).unwrap();
-    told.next(1);
+    let reported = Calls::default();
+    let _kept = client.keep_with(&UDP, reported.callback()).unwrap();
+    reported.next(1);
     gateway.forget();
     gateway.with(|gateway, now| gateway.change_address(now, Some(ELSEWHERE)));
     let expected = [(Some(4_000), HERE), (Some(4_000), Some(ELSEWHERE))];
-    assert_eq!(told.next(2), expected);
+    assert_eq!(reported.next(2), expected);
     let questions = || gateway.requests().iter().filter(|&&request| request == Request::ExternalAddress).count();
     eventually("a second announcement is checked", || questions() > 1);
     settle(&client);
-    assert_eq!(told.all(), expected);
+    assert_eq!(reported.all(), expected);
 }
 
 fn it_is_told_of_a_change_of_the_address_that_nobody_announced<A: Adapter>() {
     let gateway = gateway(|_| {});
     let client = start::<A>(ClientSetup { external_address_interval: Some(Duration::from_secs(1)), ..setup(&gateway) });
-    let told = Calls::default();
-    let _kept = client.keep_with(&UDP, told.callback()).unwrap();
-    told.next(1);
+    let reported = Calls::default();
+    let _kept = client.keep_with(&UDP, reported.callback()).unwrap();
+    reported.next(1);
     // Whoever else watched it does so no more; the callback does.
     client.watch_external_address(true);
     client.watch_external_address(false);
     client.external_address().unwrap();
     gateway.with(|gateway, now| gateway.change_address(now, Some(ELSEWHERE)));
-    assert_eq!(told.next(2), [(Some(4_000), HERE), (Some(4_000), Some(ELSEWHERE))]);
+    assert_eq!(reported.next(2), [(Some(4_000), HERE), (Some(4_000), Some(ELSEWHERE))]);
 }
 
 /// C25
 fn it_is_told_of_a_loss_and_of_the_return<A: Adapter>() {
     let gateway = gateway(|_| {});
     let client = client::<A>(&gateway);
-    let told = Calls::default();
-    let _kept = client.keep_with(&UDP.lifetime(2), told.callback()).unwrap();
-    told.next(1);
+    let reported = Calls::default();
+    let _kept = client.keep_with(&UDP.lifetime(2), reported.callback()).unwrap();
+    reported.next(1);
     gateway.turn(|faults| faults.refuse_map = Some(4));
-    assert_eq!(told.next(2), [(Some(4_000), HERE), (None, HERE)]);
+    assert_eq!(reported.next(2), [(Some(4_000), HERE), (None, HERE)]);
     gateway.turn(|faults| faults.refuse_map = None);
-    assert_eq!(told.next(3)[2], (Some(4_000), HERE));
+    assert_eq!(reported.next(3)[2], (Some(4_000), HERE));
 }
 
 fn one_that_panics_harms_nothing_else_and_is_called_again<A: Adapter>() {
     let gateway = gateway(|faults| faults.moves_ports = true);
     let client = client::<A>(&gateway);
-    let (told, other) = (Calls::default(), Calls::default());
-    let mut tell = told.callback();
+    let (reported, other) = (Calls::default(), Calls::default());
+    let mut report = reported.callback();
     let kept = client
         .keep_with(&UDP, move |change| {
-            tell(change);
+            report(change);
             std::panic::resume_unwind(Box::new("a callback that panics"));
         })
         .unwrap();
-    told.next(1);
+    reported.next(1);
     let neighbour = client.keep_with(&TCP, other.callback()).unwrap();
     assert_eq!(other.next(1), [(Some(4_000), HERE)]);
     kept.refresh().unwrap();
     neighbour.refresh().unwrap();
     assert_eq!(other.next(2)[1], (Some(4_001), HERE));
-    assert_eq!(told.next(2)[1], (Some(4_001), HERE));
+    assert_eq!(reported.next(2)[1], (Some(4_001), HERE));
     assert_eq!(kept.stop().unwrap(), Ending::Unmapped);
 }
 
@@ -245,34 +245,34 @@ fn one_is_dropped_with_its_mapping_and_told_of_no_more<A: Adapter>() {
     let client = client::<A>(&gateway);
     let token = Arc::new(());
     let [kept, kept_too, unmapped] = [4_000, 4_001, 4_002].map(|port| {
-        let (told, held) = (Calls::default(), Arc::clone(&token));
-        let mut tell = told.callback();
+        let (reported, held) = (Calls::default(), Arc::clone(&token));
+        let mut report = reported.callback();
         let callback = move |change: &Change| {
             let _held = &held;
-            tell(change);
+            report(change);
         };
-        (client.keep_with(&MapRequest::new(Protocol::Udp, port), callback).unwrap(), told)
+        (client.keep_with(&MapRequest::new(Protocol::Udp, port), callback).unwrap(), reported)
     });
     let all_told = [&kept.1, &kept_too.1, &unmapped.1].map(Calls::clone);
-    all_told.iter().for_each(|told| assert_eq!(told.next(1).len(), 1));
+    all_told.iter().for_each(|reported| assert_eq!(reported.next(1).len(), 1));
     kept.0.stop().unwrap();
     drop(kept_too);
     client.unmap(Protocol::Udp, 4_002).unwrap();
     eventually("all are dropped", || Arc::strong_count(&token) == 1);
     settle(&client);
     // Only what another call took back is told of as lost.
-    assert_eq!(all_told.map(|told| told.all().len()), [1, 1, 2]);
+    assert_eq!(all_told.map(|reported| reported.all().len()), [1, 1, 2]);
 }
 
 fn a_second_keep_of_the_same_mapping_does_not_replace_the_callback<A: Adapter>() {
     let gateway = gateway(|faults| faults.moves_ports = true);
     let client = client::<A>(&gateway);
-    let (told, other) = (Calls::default(), Calls::default());
-    let kept = client.keep_with(&UDP, told.callback()).unwrap();
+    let (reported, other) = (Calls::default(), Calls::default());
+    let kept = client.keep_with(&UDP, reported.callback()).unwrap();
     assert!(matches!(client.keep_with(&UDP, other.callback()), Err(Error::AlreadyKept)));
-    told.next(1);
+    reported.next(1);
     kept.refresh().unwrap();
-    assert_eq!(told.next(2)[1], (Some(4_001), HERE));
+    assert_eq!(reported.next(2)[1], (Some(4_001), HERE));
     assert_eq!(other.all(), []);
 }
 
@@ -280,9 +280,9 @@ fn a_second_keep_of_the_same_mapping_does_not_replace_the_callback<A: Adapter>()
 fn another_callback_is_no_change_to_the_first<A: Adapter>() {
     let gateway = gateway(|_| {});
     let client = client::<A>(&gateway);
-    let (told, other) = (Calls::default(), Calls::default());
-    let kept = client.keep_with(&UDP, told.callback()).unwrap();
-    told.next(1);
+    let (reported, other) = (Calls::default(), Calls::default());
+    let kept = client.keep_with(&UDP, reported.callback()).unwrap();
+    reported.next(1);
     // The answer to this renewal comes when the second callback is there already.
     gateway.turn(|faults| faults.delay = Duration::from_millis(100));
     gateway.forget();
@@ -292,7 +292,7 @@ fn another_callback_is_no_change_to_the_first<A: Adapter>() {
     let (_, _kept) = refreshing.recv_timeout(SOON).unwrap();
     assert_eq!(other.next(1), [(Some(4_000), HERE)]);
     settle(&client);
-    assert_eq!(told.all(), [(Some(4_000), HERE)]);
+    assert_eq!(reported.all(), [(Some(4_000), HERE)]);
 }
 
 /// The last handle may be the one that a callback holds: it is dropped on the callbacks' own thread.
@@ -300,15 +300,15 @@ fn one_that_holds_the_client_does_not_keep_it_alive<A: Adapter>() {
     let gateway = gateway(|_| {});
     let client = client::<A>(&gateway);
     let mut events = client.events();
-    let told = Calls::default();
-    let (mut tell, held) = (told.callback(), client.clone());
+    let reported = Calls::default();
+    let (mut report, held) = (reported.callback(), client.clone());
     let kept = client
         .keep_with(&UDP, move |change| {
-            tell(change);
+            report(change);
             assert!(held.local_address().is_some());
         })
         .unwrap();
-    told.next(1);
+    reported.next(1);
     drop((client, kept));
     in_time(move || while events.next().is_some() {});
     assert_eq!(gateway.leases(), 0);
@@ -322,13 +322,13 @@ type At = (Option<u16>, Option<Ipv4Addr>);
 
 impl Calls {
     fn callback(&self) -> impl FnMut(&Change) + Send + 'static {
-        let told = self.clone();
+        let reported = self.clone();
         move |change: &Change| {
             let port = change.mapping.map(|mapping| {
                 assert_eq!((mapping.protocol, mapping.internal_port), (change.protocol, change.internal_port));
                 mapping.external_port
             });
-            told.0.lock().unwrap().push((port, change.external_address));
+            reported.0.lock().unwrap().push((port, change.external_address));
         }
     }
 
@@ -348,9 +348,9 @@ impl Calls {
 
 /// Waits until every call that is due by now has been made: they come one after the other.
 fn settle(client: &impl ClientUnderTest) {
-    let told = Calls::default();
-    let last = client.keep_with(&MapRequest::new(Protocol::Udp, 9_999), told.callback()).unwrap();
-    eventually("the last call is made", || !told.all().is_empty());
+    let reported = Calls::default();
+    let last = client.keep_with(&MapRequest::new(Protocol::Udp, 9_999), reported.callback()).unwrap();
+    eventually("the last call is made", || !reported.all().is_empty());
     last.stop().unwrap();
 }
 

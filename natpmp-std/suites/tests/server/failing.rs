@@ -23,7 +23,10 @@ fn a_nat_that_fails_is_told_to_the_client<A: Adapter>() {
         let server = serve::<A>(&nat);
         nat.set(Manner::Failing(failure));
         let result = client::<A>(&server).map(&MapRequest::new(Protocol::Udp, 4_000));
-        assert!(matches!(result, Err(Error::Refused { refusal: Some(told), .. }) if told == refusal), "{result:?}");
+        assert!(
+            matches!(result, Err(Error::Refused { refusal: Some(reported), .. }) if reported == refusal),
+            "{result:?}"
+        );
         assert!(server.mappings().is_empty());
     }
 }

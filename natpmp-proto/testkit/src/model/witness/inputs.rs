@@ -19,25 +19,29 @@ impl Witness {
         from: SocketAddrV4,
         bytes: &[u8],
         is_announcement: bool,
-        heard: &Result<Received, Discard>,
+        received: &Result<Received, Discard>,
     ) {
         // C07: an answer comes from where the request went.
         if !is_announcement && from == self.gateway && self.answer(now, bytes) {
-            assert_eq!(*heard, Ok(Received::Answer), "C16: {bytes:?} answers what is in flight");
+            assert_eq!(*received, Ok(Received::Answer), "C16: {bytes:?} answers what is in flight");
             return;
         }
         // C10
         if from.ip() != self.gateway.ip() {
-            assert_eq!(*heard, Err(Discard::NotFromGateway), "C07, C10: {bytes:?} from {from}");
+            assert_eq!(*received, Err(Discard::NotFromGateway), "C07, C10: {bytes:?} from {from}");
         } else if let Some((epoch, address)) = decode::announcement(bytes) {
-            assert_eq!(*heard, Ok(Received::Announcement { epoch, address }));
+            assert_eq!(*received, Ok(Received::Announcement { epoch, address }));
             self.check_soon(now);
         } else if decode::is_pcp_announcement(bytes) {
-            assert_eq!(*heard, Ok(Received::PcpAnnouncement));
+            assert_eq!(*received, Ok(Received::PcpAnnouncement));
             self.check_soon(now);
             self.renew_soon(now);
         } else {
-            assert!(heard.is_err(), "C15, C16: {bytes:?} was taken for {heard:?}, with {:?} in flight", self.flight);
+            assert!(
+                received.is_err(),
+                "C15, C16: {bytes:?} was taken for {received:?}, with {:?} in flight",
+                self.flight
+            );
         }
     }
 

@@ -124,8 +124,8 @@ impl<const N: usize> Watched<N> {
     /// As the client's.
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddrV4, bytes: &[u8]) -> Result<Received, Discard> {
         let before = self.client.poll_timeout();
-        let heard = self.client.handle_datagram(now, from, bytes);
-        self.judge(now, from, bytes, false, before, heard)
+        let received = self.client.handle_datagram(now, from, bytes);
+        self.judge(now, from, bytes, false, before, received)
     }
 
     /// [`Client::handle_announcement`]
@@ -134,8 +134,8 @@ impl<const N: usize> Watched<N> {
     /// As the client's.
     pub fn handle_announcement(&mut self, now: Instant, from: SocketAddrV4, bytes: &[u8]) -> Result<Received, Discard> {
         let before = self.client.poll_timeout();
-        let heard = self.client.handle_announcement(now, from, bytes);
-        self.judge(now, from, bytes, true, before, heard)
+        let received = self.client.handle_announcement(now, from, bytes);
+        self.judge(now, from, bytes, true, before, received)
     }
 
     /// [`Client::handle_unreachable`]
@@ -187,12 +187,12 @@ impl<const N: usize> Watched<N> {
         bytes: &[u8],
         is_announcement: bool,
         before: Option<Instant>,
-        heard: Result<Received, Discard>,
+        received: Result<Received, Discard>,
     ) -> Result<Received, Discard> {
         let is_unmoved = before == self.client.poll_timeout();
-        assert!(is_unmoved || heard.is_ok(), "a discarded datagram ({heard:?}) changed a wait");
-        self.witness.check_datagram(now, from, bytes, is_announcement, &heard);
-        heard
+        assert!(is_unmoved || received.is_ok(), "a discarded datagram ({received:?}) changed a wait");
+        self.witness.check_datagram(now, from, bytes, is_announcement, &received);
+        received
     }
 }
 

@@ -93,10 +93,10 @@ fn gateway_firmware_answers_a_flood_at_its_rate_and_others_meanwhile() {
     let mut answers = 0;
     for _ in 0..100 {
         (0..5).for_each(|_| ask(&flood, &[0, 0]));
-        answers += heard(&flood);
+        answers += received(&flood);
     }
     assert!(wait_until(SOON, || is_answered(&other, &[0, 0])), "another client was not answered");
-    answers += heard(&flood);
+    answers += received(&flood);
     let earned = 10.0 * began.elapsed().as_secs_f64();
     assert!(answers > 0 && f64::from(answers) <= 20.0 + earned, "{answers} answers, of 20 and {earned:.1} more");
 }
@@ -152,11 +152,11 @@ fn ask(socket: &UdpSocket, request: &[u8]) {
 
 fn is_answered(socket: &UdpSocket, request: &[u8]) -> bool {
     ask(socket, request);
-    heard(socket) > 0
+    received(socket) > 0
 }
 
 /// How many answers there are, until none comes for a while.
-fn heard(socket: &UdpSocket) -> u32 {
+fn received(socket: &UdpSocket) -> u32 {
     (0..).take_while(|_| socket.recv(&mut [0; 16]).is_ok()).last().map_or(0, |last| last + 1)
 }
 
