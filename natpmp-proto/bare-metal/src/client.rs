@@ -3,7 +3,7 @@
 use core::net::{Ipv4Addr, SocketAddrV4};
 use core::time::Duration;
 
-use natpmp_proto::client::{RequestError, Received, MapError, MappingStatus};
+use natpmp_proto::client::{MapError, MappingStatus, Received, RequestError};
 use natpmp_proto::{Backoff, Config, Discard, Event, Instant, MapRequest, Output, Protocol, Schedule, Transmit};
 
 use crate::exports;

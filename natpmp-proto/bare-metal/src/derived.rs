@@ -7,7 +7,7 @@ use core::ops::{Add, Deref};
 use core::time::Duration;
 
 use natpmp_proto::client::{
-    Client, Config, Ending, RequestError, Event, Received, LossCause, MapError, MappingState, MappingStatus, Output,
+    Client, Config, Ending, Event, LossCause, MapError, MappingState, MappingStatus, Output, Received, RequestError,
 };
 use natpmp_proto::gateway::{
     self, CloseCause, Gateway, NatFailure, NatMapping, NatRequest, PortRange, RateLimit, TooManyRanges,
