@@ -93,7 +93,7 @@
 //! | 3.8 | gateways without NAT-PMP | [`RequestError::is_unsupported`], [`Gateway::switch`] |
 //!
 //! # What it costs, and what it cannot do
-//! On a Cortex-M3, optimised for size: 1.2 KB of flash for the wire, 9.1 KB for the client, 8.1 KB for the gateway; 192 bytes of memory
+//! On a Cortex-M3, optimised for size: 1.2 KB of flash for the wire, 9.0 KB for the client, 8.1 KB for the gateway; 192 bytes of memory
 //! for a `Client<1>`, 556 for a `Client<8>`, and 48 for each mapping in a [`Gateway`]; no call takes more than 424 bytes of stack.
 //! No public function can panic or allocate: a linker proves it. `natpmp-proto/bare-metal` in the repository
 //! has the programs that prove and measure this, and the figures for other processors.
