@@ -8,7 +8,7 @@ use natpmp_engine::os::netlink::{Link, Route, matters};
 use natpmp_engine::os::routes::{DiscoverError, RoutingTables};
 use natpmp_nat::nftables::conntrack::{Flow, flow_named_in};
 use natpmp_nat::nftables::mappings_in_listing;
-use natpmp_netlink::{Attributes, Messages};
+use natpmp_netlink::{Attributes, BatchAnswers, Messages};
 
 use crate::reader::Reader;
 
@@ -45,6 +45,8 @@ struct Found {
     hops: usize,
     /// Messages that answer the first question.
     answers: usize,
+    /// Messages that belong to a transaction and are no answers.
+    echoes: usize,
     is_news: bool,
 }
 
@@ -62,6 +64,11 @@ impl Found {
             }
         }
         let _ = natpmp_netlink::read(bytes, 1, &mut false, |_| found.answers += 1);
+        let mut answers = BatchAnswers::new(1, 3);
+        answers.read(bytes, |_| found.echoes += 1);
+        if let Err(refusal) = answers.outcome() {
+            assert!(refusal.message.is_none_or(|message| message < 3));
+        }
         found
     }
 }
@@ -71,7 +78,7 @@ fn netlink(bytes: &[u8]) {
     assert!(whole.messages <= bytes.len() / 16);
     assert!(whole.attributes <= bytes.len() / 4);
     assert!(whole.hops <= bytes.len() / 4, "each has a header, or belongs to a route of its own");
-    assert!(whole.routes.max(whole.links).max(whole.answers) <= whole.messages);
+    assert!(whole.routes.max(whole.links).max(whole.answers).max(whole.echoes) <= whole.messages);
     let part = Found::in_bytes(&bytes[..bytes.len() / 2]);
     assert!(part.messages <= whole.messages && part.attributes <= whole.attributes && part.hops <= whole.hops);
     assert!(!part.is_news || whole.is_news);

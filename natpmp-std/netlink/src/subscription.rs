@@ -1,0 +1,48 @@
+//! The kernel's news, of whatever groups a socket has subscribed to.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{Protocol, RecvFlags};
+
+use crate::message::{Message, Messages};
+use crate::socket::{self, Buffer};
+
+/// Becomes readable when the kernel has news, of the network namespace that it was opened in.
+#[derive(Debug)]
+pub struct Subscription {
+    socket: OwnedFd,
+    buffer: Buffer,
+}
+
+impl Subscription {
+    /// Subscribes to these groups, one bit each.
+    ///
+    /// # Errors
+    /// Where the system allows no netlink socket, or not this group.
+    pub fn open(protocol: Option<Protocol>, groups: u32) -> io::Result<Self> {
+        Ok(Self { socket: socket::open_bound(protocol, groups)?, buffer: Buffer::new() })
+    }
+
+    /// Reads all that came, without waiting for more, and says whether it was everything: what the kernel had no room to keep
+    /// is lost.
+    #[must_use]
+    pub fn read(&mut self, mut each: impl FnMut(Message<'_>)) -> bool {
+        let mut is_whole = true;
+        loop {
+            match self.buffer.receive(&self.socket, RecvFlags::DONTWAIT) {
+                Ok(bytes) => Messages::new(bytes).for_each(&mut each),
+                Err(Errno::INTR) => {}
+                Err(Errno::NOBUFS | Errno::MSGSIZE) => is_whole = false,
+                Err(_) => return is_whole,
+            }
+        }
+    }
+}
+
+impl AsFd for Subscription {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
