@@ -1,4 +1,4 @@
-//! **Invariant.** Of any bytes or text that the kernel or `nft` may give, reading ends and does not panic; no more is found than fits into
+//! **Invariant.** Of any bytes or text that the kernel may give, reading ends and does not panic; no more is found than fits into
 //! what came, and what is found in a part of it is found in the whole. Of the routes that are understood at most one is the one that
 //! counts; it comes first, and is the gateway that is discovered. The removal of a flow names that flow and no other.
 
@@ -6,8 +6,9 @@ use std::net::Ipv4Addr;
 
 use natpmp_engine::os::netlink::{Link, Route, matters};
 use natpmp_engine::os::routes::{DiscoverError, RoutingTables};
+use natpmp_nat::Protocol;
 use natpmp_nat::nftables::conntrack::{Flow, flow_named_in};
-use natpmp_nat::nftables::mappings_in_listing;
+use natpmp_nat::nftables::mappings_in_message;
 use natpmp_netlink::{Attributes, BatchAnswers, Messages};
 
 use crate::reader::Reader;
@@ -30,7 +31,7 @@ pub fn run(bytes: &[u8]) {
             check(RoutingTables::from_proc(&String::from_utf8_lossy(parts.rest()), &devices));
         }
         3 => flow(parts.rest()),
-        _ => leftover(&String::from_utf8_lossy(parts.rest())),
+        _ => leftover(parts.rest()),
     }
 }
 
@@ -114,14 +115,15 @@ fn flow(bytes: &[u8]) {
     }
 }
 
-fn leftover(listed: &str) {
-    let mappings = mappings_in_listing(listed);
-    // `1 : 1.1.1.1 . 1`
-    assert!(mappings.len() <= listed.len() / 15);
-    for (mapping, external) in mappings {
-        for part in [mapping.external_port.to_string(), mapping.internal.ip().to_string(), external.to_string()] {
-            assert!(listed.contains(&part), "{part}");
-        }
+fn leftover(bytes: &[u8]) {
+    let [datagrams, streams] = Protocol::ALL.map(|protocol| mappings_in_message(protocol, bytes));
+    assert_eq!(datagrams.len(), streams.len());
+    // Key and value, each with their headers.
+    assert!(datagrams.len() <= bytes.len() / 32);
+    for mapping in datagrams.into_iter().chain(streams) {
+        let stands = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
+        assert!(stands(&mapping.internal.ip().octets()) && stands(&mapping.internal.port().to_be_bytes()));
+        assert!(stands(&mapping.external_port.to_be_bytes()));
     }
 }
 

@@ -1,8 +1,13 @@
 //! The kernel's NAT, by a table of its own in nftables.
 
 pub mod conntrack;
+mod expression;
 mod kernel;
-mod rules;
+mod mappings;
+mod operation;
+mod readback;
+mod schema;
+mod setup;
 
 use std::collections::HashSet;
 use std::io;
@@ -14,11 +19,13 @@ use natpmp_proto::wire::Protocol;
 use crate::Nat;
 use conntrack::Flow;
 use kernel::{Kernel, Linux};
-pub use rules::mappings_in_listing;
-use rules::{Applied, Interfaces, MappingTable, Transaction};
+use mappings::{Applied, MappingTable, Transaction, add_mappings};
+use operation::{Element, Operation};
+pub use readback::mappings_in_message;
+use schema::{Interfaces, Table};
 
-/// The kernel's NAT, by a table of its own in nftables: `table ip natpmp`. Linux 5.7 or later, the program `nft`, and
-/// root or `CAP_NET_ADMIN`.
+/// The kernel's NAT, by a table of its own in nftables: `table ip natpmp`. Linux 5.7 or later, and root or `CAP_NET_ADMIN`;
+/// no program.
 ///
 /// # What it does
 /// - What comes to the external address and port goes to the client; the client sees who sent it.
@@ -57,11 +64,9 @@ use rules::{Applied, Interfaces, MappingTable, Transaction};
 ///   which the client speaks first may then go on, as any that the box masquerades.
 ///
 /// # Why no crate for the rule set
-/// The `nftables` crate gives types for the JSON that `nft` reads, and runs that same program. The rule set here is one
-/// fixed text, and lists of elements; writing it takes less than describing it in these types, can be read by whoever
-/// knows `nft`, and needs none of the two dozen crates that come along. Talking to the kernel without `nft` takes C
-/// libraries, or a crate whose licence is not ours. For connection tracking most boxes have no program, but it takes
-/// two messages only: those are written here.
+/// The kernel is spoken to directly, by netlink: a process of `nft` takes some milliseconds, and reads every set of intervals
+/// of the box before it adds one element. Crates that speak of nftables run that same program, take C libraries, or have a
+/// licence that is not ours. What it takes here is one fixed table, and lists of elements.
 #[derive(Debug)]
 pub struct Nftables {
     kernel: Box<dyn Kernel>,
@@ -93,11 +98,15 @@ impl Nftables {
     ///
     /// # Errors
     /// - [`io::ErrorKind::InvalidInput`]: no internal interface, or what cannot be the name of one.
-    /// - What the system or `nft` said, if the table could not be made.
+    /// - What the kernel said, if the table could not be made.
     pub fn start(external: Option<&str>, internal: &[&str]) -> io::Result<Self> {
         let interfaces = Interfaces::new(external, internal)?;
-        kernel::warn_of_missing_setup();
-        let mut nat = Self::with(Box::new(Linux::new()), interfaces, rules::installed_mappings());
+        setup::warn_of_missing();
+        let previous = readback::installed_mappings().unwrap_or_else(|error| {
+            log::warn!("connections of mappings that an earlier process left may go on: {error}");
+            Vec::new()
+        });
+        let mut nat = Self::with(Box::new(Linux::default()), interfaces, previous);
         nat.rebuild()?;
         Ok(nat)
     }
@@ -132,11 +141,8 @@ impl Nat for Nftables {
             return;
         }
         let before = std::mem::replace(&mut self.external, address);
-        let script = self.interfaces.rules(address);
-        if self.table != TableState::Current || self.commit(&script).is_err() {
-            if let Err(error) = self.rebuild() {
-                log::error!("the kernel's NAT did not take the new external address: {error}");
-            }
+        if let Err(error) = self.rebuild() {
+            log::error!("the kernel's NAT did not take the new external address: {error}");
         }
         if let Some(before) = before {
             let ended = self.mappings.iter().map(|mapping| (mapping, before)).collect();
@@ -148,7 +154,7 @@ impl Nat for Nftables {
         if std::mem::replace(&mut self.table, TableState::Released) == TableState::Released {
             return;
         }
-        if let Err(error) = self.commit(&rules::delete_table()) {
+        if let Err(error) = self.kernel.commit(&[Operation::DeleteTable]) {
             log::error!("the table ip natpmp could not be removed: {error}");
         }
         let mut ended: HashSet<_> = std::mem::take(&mut self.previous).into_iter().collect();
@@ -178,7 +184,7 @@ impl Nftables {
         transaction.roll_back(&mut self.mappings);
         let removals: Vec<_> =
             requests.iter().copied().filter(|request| matches!(request, NatRequest::Remove(_))).collect();
-        let without = Transaction::prepare(&mut self.mappings, &removals, true);
+        let without = Transaction::prepare(&mut self.mappings, &removals, self.external);
         match self.rebuild() {
             Ok(()) => {
                 let mut applied = self.bisect_requests(requests);
@@ -216,7 +222,7 @@ impl Nftables {
     /// Removes what a refused request may have left.
     fn refuse(&mut self, request: &[NatRequest]) -> Applied {
         let removal: Vec<_> = request.iter().map(|request| NatRequest::Remove(*request.mapping())).collect();
-        let transaction = Transaction::prepare(&mut self.mappings, &removal, true);
+        let transaction = Transaction::prepare(&mut self.mappings, &removal, self.external);
         if self.try_commit(&transaction).is_err() {
             self.table = TableState::Unknown;
         }
@@ -224,25 +230,27 @@ impl Nftables {
     }
 
     fn prepare(&mut self, requests: &[NatRequest]) -> Transaction {
-        Transaction::prepare(&mut self.mappings, requests, self.external.is_some())
+        Transaction::prepare(&mut self.mappings, requests, self.external)
     }
 
     fn try_commit(&mut self, transaction: &Transaction) -> io::Result<()> {
         if self.table != TableState::Current {
             return Err(io::Error::other("the table is not there"));
         }
-        self.commit(&transaction.script)
+        self.commit(&transaction.operations)
     }
 
     /// Makes the whole table anew, with all mappings, in one transaction.
     fn rebuild(&mut self) -> io::Result<()> {
-        let result = self.kernel.commit(&self.interfaces.table(self.external, self.mappings.iter()));
+        let mut operations = vec![Operation::ReplaceTable(Table::new(&self.interfaces, self.external))];
+        operations.extend(add_mappings(self.mappings.iter(), self.external));
+        let result = self.kernel.commit(&operations);
         self.table = if result.is_ok() { TableState::Current } else { TableState::Unknown };
         result
     }
 
-    fn commit(&mut self, script: &str) -> io::Result<()> {
-        if script.is_empty() { Ok(()) } else { self.kernel.commit(script) }
+    fn commit(&mut self, operations: &[Operation]) -> io::Result<()> {
+        if operations.is_empty() { Ok(()) } else { self.kernel.commit(operations) }
     }
 
     /// Removes the flows of mappings that ended, and those that keep packets from a mapping that was installed.
@@ -268,7 +276,7 @@ impl Nftables {
         });
         // The rules that reset come first: a packet that comes in between would begin the connection anew.
         if !reset.is_empty() && self.table == TableState::Current {
-            if let Err(error) = self.commit(&rules::reset_connections(reset.iter())) {
+            if let Err(error) = self.commit(&reset_connections(&reset)) {
                 log::warn!("connections of mappings that ended may go on: {error}");
             }
         }
@@ -282,6 +290,21 @@ impl Nftables {
             log::warn!("a connection of a mapping that ended may go on: {error}");
         }
     }
+}
+
+/// Has the kernel reset the connections of these TCP mappings from now on.
+fn reset_connections(mappings: &HashSet<NatMapping>) -> Vec<Operation> {
+    let ports = mappings.iter().map(|mapping| Element::EndedIn(mapping.external_port));
+    let clients = mappings.iter().map(|mapping| Element::EndedOut(mapping.internal));
+    let (ports, clients): (Vec<_>, Vec<_>) = (ports.collect(), clients.collect());
+    let mut operations = Vec::new();
+    for elements in [ports, clients] {
+        // An element that is there already would keep its old timeout.
+        for operation in [Operation::Add, Operation::Delete, Operation::Add] {
+            operations.extend(elements.iter().copied().map(operation));
+        }
+    }
+    operations
 }
 
 #[cfg(test)]

@@ -16,9 +16,11 @@
 )]
 
 mod ending;
+mod listing;
 mod many;
 mod passing;
 mod restarting;
+mod taken;
 mod traffic;
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -105,6 +107,14 @@ impl RouterLab {
         let output = self.router().command("nft").args(arguments).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// How many flows the kernel could not enter, and dropped.
+    fn failed_insertions(&self) -> u64 {
+        let table = self.router().within(|| std::fs::read_to_string("/proc/net/stat/nf_conntrack").unwrap());
+        let mut lines = table.lines();
+        let column = lines.next().unwrap().split_whitespace().position(|name| name == "insert_failed").unwrap();
+        lines.map(|line| u64::from_str_radix(line.split_whitespace().nth(column).unwrap(), 16).unwrap()).sum()
     }
 
     fn within<T: Send>(&mut self, work: impl FnOnce(&mut Nftables) -> T + Send) -> T {
