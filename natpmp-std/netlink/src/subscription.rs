@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::net::{Protocol, RecvFlags};
+use rustix::net::{Protocol, RecvFlags, sockopt};
 
 use crate::message::{Message, Messages};
 use crate::socket::{self, Buffer};
@@ -22,7 +22,10 @@ impl Subscription {
     /// # Errors
     /// Where the system allows no netlink socket, or not this group.
     pub fn open(protocol: Option<Protocol>, groups: u32) -> io::Result<Self> {
-        Ok(Self { socket: socket::open_bound(protocol, groups)?, buffer: Buffer::new() })
+        let socket = socket::open_bound(protocol, groups)?;
+        // Without privilege there is room for less.
+        let _ = sockopt::set_socket_recv_buffer_size_force(&socket, ROOM);
+        Ok(Self { socket, buffer: Buffer::new() })
     }
 
     /// Reads all that came, without waiting for more, and says whether it was everything: what the kernel had no room to keep
@@ -46,3 +49,6 @@ impl AsFd for Subscription {
         self.socket.as_fd()
     }
 }
+
+/// Some 60,000 messages; only what has come takes memory.
+const ROOM: usize = 32 << 20;

@@ -1,8 +1,7 @@
-//! Connection tracking, over netlink: lists the flows that the kernel knows, and removes one.
+//! Connection tracking, over netlink: lists the flows that the kernel knows, and removes some.
 //!
 //! Values inside these messages are in the byte order of the network.
 
-use std::collections::HashSet;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -13,7 +12,7 @@ use rustix::net::netlink::NETFILTER;
 use natpmp_netlink::{NLM_F_ACK, NLM_F_DUMP, Socket, array, attribute, find};
 
 /// A flow in the kernel's connection tracking: the addresses of its first packet, and those of the answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Flow {
     /// The transport protocol.
     pub protocol: Protocol,
@@ -28,7 +27,7 @@ pub struct Flow {
 }
 
 /// Sender and receiver of one direction of a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ends {
     /// The sender.
     pub from: SocketAddrV4,
@@ -59,21 +58,44 @@ impl Flow {
         delete_request(self).2
     }
 
-    /// The mappings that this flow may belong to, each with its external address: first as a flow that a peer began, then
-    /// as one that the client began. A flow between two clients can belong to one of each.
-    pub(super) fn mappings(&self) -> [(NatMapping, Ipv4Addr); 2] {
-        let of = |internal, external: SocketAddrV4| {
-            (NatMapping { protocol: self.protocol, internal, external_port: external.port() }, *external.ip())
-        };
-        [of(self.reply.from, self.original.to), of(self.original.from, self.reply.to)]
+    /// The mapping through which a peer may have begun this flow, with its external address.
+    pub(super) fn inward_mapping(&self) -> (NatMapping, Ipv4Addr) {
+        self.mapping(self.reply.from, self.original.to)
     }
 
-    /// Whether this flow began before one of these ports was mapped and was never answered. While its packets keep coming,
-    /// the kernel does not consult the mapping for them.
-    pub(super) fn is_blocked(&self, external: Ipv4Addr, ports: &HashSet<u16>) -> bool {
-        let to = self.original.to;
-        let is_here = *to.ip() == external && self.reply.from == to;
-        is_here && !self.has_answer && self.protocol == Protocol::Udp && ports.contains(&to.port())
+    /// The mapping through which a client may have begun this flow, with its external address. A flow between two clients may
+    /// belong to one of each kind.
+    pub(super) fn outward_mapping(&self) -> (NatMapping, Ipv4Addr) {
+        self.mapping(self.original.from, self.reply.to)
+    }
+
+    fn mapping(&self, internal: SocketAddrV4, external: SocketAddrV4) -> (NatMapping, Ipv4Addr) {
+        (NatMapping { protocol: self.protocol, internal, external_port: external.port() }, *external.ip())
+    }
+
+    /// Whether the first packet of this flow of UDP came for the box itself, which never answered. While its packets keep
+    /// coming, the kernel does not consult a mapping that was made since.
+    pub(super) fn is_unanswered_by_the_box(&self) -> bool {
+        self.protocol == Protocol::Udp && self.reply.from == self.original.to && !self.has_answer
+    }
+}
+
+/// Which flows are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FlowFilter {
+    /// Those whose first packet came from here.
+    From(Protocol, SocketAddrV4),
+    /// Those whose first packet went there.
+    To(Protocol, SocketAddrV4),
+}
+
+impl FlowFilter {
+    #[cfg(test)]
+    pub(super) fn lets_through(&self, flow: &Flow) -> bool {
+        match *self {
+            Self::From(protocol, from) => (flow.protocol, flow.original.from) == (protocol, from),
+            Self::To(protocol, to) => (flow.protocol, flow.original.to) == (protocol, to),
+        }
     }
 }
 
@@ -82,10 +104,10 @@ impl Conntrack {
         Ok(Self { socket: Socket::open(Some(NETFILTER))? })
     }
 
-    /// Lists the flows of UDP and TCP over IPv4. With an address, newer kernels list only the UDP flows whose first packet
-    /// went there.
-    pub(super) fn flows(&mut self, first_to: Option<Ipv4Addr>) -> io::Result<Vec<Flow>> {
-        let (kind, flags, body) = list_request(first_to);
+    /// Lists the flows of UDP and TCP over IPv4, those that the filter lets through if there is one. Kernels before 5.8 list
+    /// all.
+    pub(super) fn flows(&mut self, only: Option<FlowFilter>) -> io::Result<Vec<Flow>> {
+        let (kind, flags, body) = list_request(only);
         let mut flows = Vec::new();
         self.socket.ask(kind, flags, &body, |answer| flows.extend(Flow::from_message(answer.body)))?.accepted()?;
         Ok(flows)
@@ -101,17 +123,19 @@ impl Conntrack {
     }
 }
 
-/// The request for all flows over IPv4, or for those of UDP whose first packet went to this address: kind, flags and body.
-/// A kernel before 5.8 ignores the filter and lists all.
-fn list_request(first_to: Option<Ipv4Addr>) -> (u16, u16, Vec<u8>) {
+/// The request for all flows over IPv4, or for those that a filter lets through: kind, flags and body.
+fn list_request(only: Option<FlowFilter>) -> (u16, u16, Vec<u8>) {
     let mut body = GENERIC.to_vec();
-    if let Some(address) = first_to {
-        let ip = attribute(DESTINATION, &address.octets());
-        let protocol = attribute(PROTOCOL_NUMBER, &[number(Protocol::Udp)]);
-        let tuple = [attribute(TUPLE_IP | NESTED, &ip), attribute(TUPLE_PROTOCOL | NESTED, &protocol)].concat();
+    if let Some(filter) = only {
+        let (protocol, address_kind, port_kind, end, compared) = match filter {
+            FlowFilter::From(protocol, end) => (protocol, SOURCE, SOURCE_PORT, end, COMPARE_SOURCE),
+            FlowFilter::To(protocol, end) => (protocol, DESTINATION, DESTINATION_PORT, end, COMPARE_DESTINATION),
+        };
+        let ip = attribute(address_kind, &end.ip().octets());
+        let ports = [attribute(PROTOCOL_NUMBER, &[number(protocol)]), attribute(port_kind, &end.port().to_be_bytes())];
+        let tuple = [attribute(TUPLE_IP | NESTED, &ip), attribute(TUPLE_PROTOCOL | NESTED, &ports.concat())].concat();
         // Unlike the rest, the filter is in the byte order of the machine.
-        let filter =
-            [attribute(FILTER_ORIGINAL, &WHERE_TO_AND_PROTOCOL.to_ne_bytes()), attribute(FILTER_REPLY, &[0; 4])];
+        let filter = [attribute(FILTER_ORIGINAL, &compared.to_ne_bytes()), attribute(FILTER_REPLY, &[0; 4])];
         body.extend(attribute(ORIGINAL | NESTED, &tuple));
         body.extend(attribute(FILTER | NESTED, &filter.concat()));
     }
@@ -184,7 +208,9 @@ const DESTINATION_PORT: u16 = 3;
 const FILTER: u16 = 25;
 const FILTER_ORIGINAL: u16 = 1;
 const FILTER_REPLY: u16 = 2;
-const WHERE_TO_AND_PROTOCOL: u32 = 2 | 8;
+/// Address, protocol and port.
+const COMPARE_SOURCE: u32 = 1 | 8 | 16;
+const COMPARE_DESTINATION: u32 = 2 | 8 | 32;
 const NESTED: u16 = 0x8000;
 /// A bit of the status.
 const SEEN_REPLY: u32 = 2;

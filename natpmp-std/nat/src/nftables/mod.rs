@@ -1,5 +1,6 @@
 //! The kernel's NAT, by a table of its own in nftables.
 
+mod cleanup;
 pub mod conntrack;
 mod expression;
 mod kernel;
@@ -12,15 +13,17 @@ mod setup;
 use std::collections::HashSet;
 use std::io;
 use std::net::Ipv4Addr;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
 
 use natpmp_proto::gateway::{NatFailure, NatMapping, NatRequest};
-use natpmp_proto::wire::Protocol;
 
-use crate::Nat;
-use conntrack::Flow;
+use crate::{Nat, Verdict};
+use cleanup::FlowCleanup;
 use kernel::{Kernel, Linux};
 use mappings::{Applied, MappingTable, Transaction, add_mappings};
 use operation::{Element, Operation};
+use readback::Contents;
 pub use readback::mappings_in_message;
 use schema::{Interfaces, Table};
 
@@ -32,8 +35,10 @@ use schema::{Interfaces, Table};
 /// - What the client sends from a mapped port to the internet leaves from the mapped external port.
 /// - A client reaches another, and itself, by the external address; it is then seen with the external address, as from
 ///   outside.
-/// - When a mapping ends, its connections are removed from connection tracking. What comes on one of its TCP
-///   connections after that, from either side, is answered with a reset.
+/// - When a mapping ends, its connections are removed from connection tracking, by [`settle`](Nat::settle). What comes on one
+///   of its TCP connections after that, from either side, is answered with a reset.
+/// - Where a peer's flow with another host has the external port already, what the client sends to this peer leaves from
+///   the next free port, as masquerading would have it.
 ///
 /// However many mappings there are, the rules stay the same: mappings are elements of maps, found by hash. All requests
 /// of one call are one transaction of the kernel; only if the kernel refuses it does the NAT try them apart. It changes
@@ -49,12 +54,17 @@ use schema::{Interfaces, Table};
 ///
 /// # After a crash
 /// The table stays in the kernel as it was. The next start replaces it by an empty one, in one transaction; connections
-/// on it go on until the first [`apply`](Nat::apply), which ends those of every mapping that it does not install again. If
-/// something removes the table in between, as the reload of a firewall does, the next `apply` that changes anything makes
-/// it anew.
+/// on it go on until the first [`apply`](Nat::apply), which ends those of every mapping that it does not install again.
+///
+/// # When somebody else changes the table
+/// The reload of a firewall may remove it, a saved rule set may bring an older one back, and anybody may change its rules and
+/// elements by hand. The kernel tells of all that ([`news`](Nat::news)), and [`verify`](Nat::verify) makes the table anew, as
+/// does the next [`apply`](Nat::apply).
 ///
 /// # Limits
-/// - A flow that the client began before the mapping keeps the port that it had.
+/// - A flow that the client began before the mapping keeps the port that it had, and goes on when the mapping ends.
+/// - Where the external port equals the internal one, a flow that the client began stays after a crash as well: nobody can
+///   tell any more whether it is older than the mapping.
 /// - Where what is bridged passes the filters (`bridge-nf-call-iptables=1`), a client reaches itself by the external
 ///   address only if its port of the bridge is in hairpin mode. It reaches others.
 /// - A box runs one of these: the table is made for one.
@@ -77,13 +87,18 @@ pub struct Nftables {
     table: TableState,
     /// The mappings that an earlier process left, until the first `apply` has said which of them it takes over.
     previous: Vec<(NatMapping, Ipv4Addr)>,
+    cleanup: FlowCleanup,
+    /// When it was last said that somebody else changed the table.
+    warned: Option<Instant>,
 }
 
 /// What is known of the table in the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TableState {
-    /// The kernel has it, with all mappings, unless somebody else has changed it.
+    /// The kernel has it, with all mappings.
     Current,
+    /// Somebody else may have changed it.
+    Suspect,
     /// A transaction was refused, or none was tried yet: the next one makes the whole table.
     Unknown,
     /// The NAT has removed it, or has left it to the next process: dropping the NAT does nothing more.
@@ -106,7 +121,7 @@ impl Nftables {
             log::warn!("connections of mappings that an earlier process left may go on: {error}");
             Vec::new()
         });
-        let mut nat = Self::with(Box::new(Linux::default()), interfaces, previous);
+        let mut nat = Self::with(Box::new(Linux::open()?), interfaces, previous);
         nat.rebuild()?;
         Ok(nat)
     }
@@ -118,21 +133,69 @@ impl Nftables {
     }
 
     fn with(kernel: Box<dyn Kernel>, interfaces: Interfaces, previous: Vec<(NatMapping, Ipv4Addr)>) -> Self {
-        let (mappings, table) = (MappingTable::default(), TableState::Unknown);
-        Self { kernel, interfaces, external: None, mappings, table, previous }
+        Self {
+            kernel,
+            interfaces,
+            external: None,
+            mappings: MappingTable::default(),
+            table: TableState::Unknown,
+            previous,
+            cleanup: FlowCleanup::default(),
+            warned: None,
+        }
     }
 }
 
 impl Nat for Nftables {
     fn apply(&mut self, requests: &[NatRequest]) -> Vec<Result<(), NatFailure>> {
-        let applied = self.commit_requests(requests);
-        let mut ended: HashSet<_> = std::mem::take(&mut self.previous).into_iter().collect();
-        if let Some(external) = self.external {
-            ended.retain(|(mapping, address)| *address != external || !self.mappings.has(mapping));
-            ended.extend(applied.removed.iter().map(|mapping| (*mapping, external)));
+        if matches!(self.table, TableState::Current | TableState::Suspect) {
+            // Adding elements succeeds also where the rules are gone.
+            let _ = self.verify();
         }
-        self.end_flows(&ended, &applied.installed);
+        let awaits = |request: &NatRequest| match (request, self.external) {
+            (NatRequest::Install(mapping), Some(external)) => self.cleanup.awaits(mapping, external),
+            _ => false,
+        };
+        if requests.iter().any(awaits) {
+            // The flows of the mapping that ended could not be told from those of the one that begins.
+            self.settle();
+        }
+        let applied = self.commit_requests(requests);
+        for (mapping, address) in std::mem::take(&mut self.previous) {
+            if self.external != Some(address) || !self.mappings.has(&mapping) {
+                self.cleanup.mapping_ended(mapping, address);
+            }
+        }
+        if let Some(external) = self.external {
+            applied.removed.iter().for_each(|mapping| self.cleanup.mapping_ended(*mapping, external));
+            applied.installed.iter().for_each(|mapping| self.cleanup.mapping_installed(*mapping));
+        }
         applied.results
+    }
+
+    fn settle(&mut self) {
+        if self.cleanup.is_empty() {
+            return;
+        }
+        let flows = match self.kernel.flows(&self.cleanup.filters(self.external)) {
+            Ok(flows) => flows,
+            Err(error) => {
+                self.cleanup.give_up();
+                return log::warn!("connections of mappings that ended may go on: {error}");
+            }
+        };
+        let verdicts = self.cleanup.judge(flows, self.external);
+        // The rules that reset come first: a packet that comes in between would begin the connection anew.
+        if !verdicts.reset.is_empty() && self.table != TableState::Released {
+            if let Err(error) = self.commit(&reset_connections(&verdicts.reset)) {
+                log::warn!("connections of mappings that ended may go on: {error}");
+            }
+        }
+        for flow in &verdicts.ended {
+            if let Err(error) = self.kernel.end_flow(flow) {
+                log::warn!("a connection of a mapping that ended may go on: {error}");
+            }
+        }
     }
 
     fn set_external_address(&mut self, address: Option<Ipv4Addr>) {
@@ -145,8 +208,55 @@ impl Nat for Nftables {
             log::error!("the kernel's NAT did not take the new external address: {error}");
         }
         if let Some(before) = before {
-            let ended = self.mappings.iter().map(|mapping| (mapping, before)).collect();
-            self.end_flows(&ended, &[]);
+            self.mappings.iter().for_each(|mapping| self.cleanup.mapping_ended(mapping, before));
+        }
+        if address.is_some() {
+            self.mappings.iter().for_each(|mapping| self.cleanup.mapping_installed(mapping));
+        }
+        self.settle();
+    }
+
+    fn news(&self) -> Option<BorrowedFd<'_>> {
+        self.kernel.news()
+    }
+
+    fn verify(&mut self) -> Verdict {
+        let was_touched = self.kernel.was_touched();
+        match self.table {
+            TableState::Released => return Verdict::Intact,
+            TableState::Current if !was_touched => return Verdict::Intact,
+            TableState::Current | TableState::Suspect => {
+                self.table = TableState::Suspect;
+                match self.kernel.contents() {
+                    Ok(contents) if self.is_intact(&contents) => {
+                        self.table = TableState::Current;
+                        return Verdict::Intact;
+                    }
+                    Ok(contents) => self.end_foreign_mappings(&contents),
+                    Err(error) => log::debug!("the table ip natpmp cannot be read: {error}"),
+                }
+            }
+            TableState::Unknown => {}
+        }
+        let was_suspect = self.table == TableState::Suspect;
+        match self.rebuild() {
+            Ok(()) => {
+                if was_suspect {
+                    let count = self.mappings.iter().count();
+                    self.warn_of_change(&format!(
+                        "somebody else changed or removed the table ip natpmp: it was made anew, with {count} mappings"
+                    ));
+                } else {
+                    log::warn!("the table ip natpmp, which the kernel had refused, is made");
+                }
+                Verdict::Repaired
+            }
+            Err(error) => {
+                if was_suspect {
+                    log::error!("somebody else changed the table ip natpmp, and it cannot be made anew: {error}");
+                }
+                Verdict::Broken
+            }
         }
     }
 
@@ -157,10 +267,11 @@ impl Nat for Nftables {
         if let Err(error) = self.kernel.commit(&[Operation::DeleteTable]) {
             log::error!("the table ip natpmp could not be removed: {error}");
         }
-        let mut ended: HashSet<_> = std::mem::take(&mut self.previous).into_iter().collect();
+        let previous = std::mem::take(&mut self.previous);
         let mappings = std::mem::take(&mut self.mappings);
-        ended.extend(self.external.into_iter().flat_map(|address| mappings.iter().map(move |each| (each, address))));
-        self.end_flows(&ended, &[]);
+        let own = self.external.into_iter().flat_map(|address| mappings.iter().map(move |each| (each, address)));
+        previous.into_iter().chain(own).for_each(|(mapping, address)| self.cleanup.mapping_ended(mapping, address));
+        self.settle();
     }
 }
 
@@ -178,7 +289,7 @@ impl Nftables {
         // Somebody else may have changed or removed the table.
         log::debug!("the kernel refused {} requests: {refusal}", requests.len());
         if self.rebuild().is_ok() {
-            log::warn!("the table ip natpmp was not as it was left: it was made anew");
+            self.warn_of_change("the table ip natpmp was not as it was left: it was made anew");
             return transaction.applied;
         }
         transaction.roll_back(&mut self.mappings);
@@ -235,7 +346,7 @@ impl Nftables {
 
     fn try_commit(&mut self, transaction: &Transaction) -> io::Result<()> {
         if self.table != TableState::Current {
-            return Err(io::Error::other("the table is not there"));
+            return Err(io::Error::other("the table may not be there"));
         }
         self.commit(&transaction.operations)
     }
@@ -253,42 +364,39 @@ impl Nftables {
         if operations.is_empty() { Ok(()) } else { self.kernel.commit(operations) }
     }
 
-    /// Removes the flows of mappings that ended, and those that keep packets from a mapping that was installed.
-    fn end_flows(&mut self, ended: &HashSet<(NatMapping, Ipv4Addr)>, installed: &[NatMapping]) {
-        let blocked: HashSet<u16> =
-            installed.iter().filter(|each| each.protocol == Protocol::Udp).map(|each| each.external_port).collect();
-        if ended.is_empty() && blocked.is_empty() {
-            return;
-        }
-        // There may be very many flows. One that blocks a mapping went to the external address, while one of a mapping that
-        // ended may have begun at its client.
-        let first_to = self.external.filter(|_| ended.is_empty());
-        let mut flows = match self.kernel.flows(first_to) {
-            Ok(flows) => flows,
-            Err(error) => return log::warn!("connections of mappings that ended may go on: {error}"),
-        };
-        let mut reset = HashSet::new();
-        flows.retain(|flow| {
-            let of: Vec<_> = flow.mappings().into_iter().filter(|of| ended.contains(of)).collect();
-            let has_ended = !of.is_empty();
-            reset.extend(of.into_iter().map(|(mapping, _)| mapping).filter(|each| each.protocol == Protocol::Tcp));
-            has_ended || self.external.is_some_and(|external| flow.is_blocked(external, &blocked))
-        });
-        // The rules that reset come first: a packet that comes in between would begin the connection anew.
-        if !reset.is_empty() && self.table == TableState::Current {
-            if let Err(error) = self.commit(&reset_connections(&reset)) {
-                log::warn!("connections of mappings that ended may go on: {error}");
+    /// Whether the kernel has what it is to have, and nothing else.
+    fn is_intact(&self, contents: &Contents) -> bool {
+        let expected: HashSet<_> = self.elements().collect();
+        contents.is_as_made && contents.strange == 0 && contents.elements == expected
+    }
+
+    /// The elements that the table is to have.
+    fn elements(&self) -> impl Iterator<Item = Element> {
+        let external = self.external.unwrap_or(Ipv4Addr::UNSPECIFIED);
+        let mappings = self.mappings.iter().flat_map(move |mapping| Element::of_mapping(mapping, external));
+        let internal = self.interfaces.internal().iter().copied().map(Element::Internal);
+        self.external.map(Element::External).into_iter().chain(internal).chain(mappings)
+    }
+
+    /// What came in through a mapping that somebody else made, or brought back, ends.
+    fn end_foreign_mappings(&mut self, contents: &Contents) {
+        let Some(external) = self.external else { return };
+        for element in &contents.elements {
+            if let Element::In(mapping) = element {
+                if !self.mappings.has(mapping) {
+                    self.cleanup.mapping_ended(*mapping, external);
+                }
             }
-        }
-        for flow in &flows {
-            self.end_flow(flow);
         }
     }
 
-    fn end_flow(&mut self, flow: &Flow) {
-        if let Err(error) = self.kernel.end_flow(flow) {
-            log::warn!("a connection of a mapping that ended may go on: {error}");
+    /// Says so in the log; where it happens all the time, now and then.
+    fn warn_of_change(&mut self, what: &str) {
+        if self.warned.is_some_and(|at| at.elapsed() < QUIET) {
+            return log::debug!("{what}");
         }
+        self.warned = Some(Instant::now());
+        log::warn!("{what}");
     }
 }
 
@@ -306,6 +414,8 @@ fn reset_connections(mappings: &HashSet<NatMapping>) -> Vec<Operation> {
     }
     operations
 }
+
+const QUIET: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests;

@@ -304,6 +304,10 @@ impl Set {
 }
 
 impl Interfaces {
+    pub(super) fn internal(&self) -> &[InterfaceName] {
+        &self.internal
+    }
+
     /// # Errors
     /// [`io::ErrorKind::InvalidInput`]: no internal interface, or what cannot be the name of one.
     pub(super) fn new(external: Option<&str>, internal: &[&str]) -> io::Result<Self> {

@@ -15,6 +15,7 @@
     reason = "in a test a broken assumption should end the test at once"
 )]
 
+mod changed;
 mod ending;
 mod listing;
 mod many;
@@ -70,8 +71,13 @@ impl RouterLab {
         self.within(|nat| nat.set_external_address(address));
     }
 
+    /// As a server does: it settles when the results are handed on.
     fn apply(&mut self, requests: &[NatRequest]) -> Vec<Result<(), NatFailure>> {
-        self.within(|nat| nat.apply(requests))
+        self.within(|nat| {
+            let results = nat.apply(requests);
+            nat.settle();
+            results
+        })
     }
 
     /// The address that leads to this port of this client from now on.
