@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Registry, Token, Waker};
-use natpmp_proto::client::{Ending, Transmit};
+use natpmp_proto::client::Ending;
 use natpmp_proto::wire::{ANNOUNCEMENT_GROUP, ANNOUNCEMENT_PORT, GATEWAY_PORT};
-use natpmp_proto::{Client, Config, Event, Instant, MapRequest, Output, Protocol, Schedule};
+use natpmp_proto::{Client, Config, Event, Instant, MapRequest, Output, Protocol, Schedule, Transmit};
 use socket2::{Domain, Socket, Type};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -107,7 +107,7 @@ impl Sockets {
     /// Sends to the gateway; a new request from a new socket, which has the address and the route of this moment. It is
     /// connected, which is what makes port unreachable heard.
     fn send(&mut self, registry: &Registry, transmit: &Transmit) -> io::Result<usize> {
-        if let Some(mut before) = self.requests.take_if(|_| transmit.resends == 0) {
+        if let Some(mut before) = self.requests.take_if(|_| transmit.resends() == 0) {
             registry.deregister(&mut before)?;
         }
         let socket = match &mut self.requests {

@@ -16,7 +16,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use natpmp_proto::gateway::{GatewayConfig, PortRange};
+use natpmp_proto::gateway::{self, PortRange};
 use natpmp_proto::{Event, MapRequest, Protocol};
 use natpmp_testkit::Random;
 use natpmp_testkit::net::Link;
@@ -24,7 +24,7 @@ use natpmp_testkit::net::Link;
 use natpmp_proto::Protocol::{Tcp, Udp};
 use natpmp_testkit::chaos::Net;
 
-const CONFIG: GatewayConfig = GatewayConfig::new().seed(3);
+const CONFIG: gateway::Config = gateway::Config::new().seed(3);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 

@@ -12,9 +12,9 @@
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use natpmp_proto::client::{Discard, Ending, Error, LossCause};
+use natpmp_proto::client::{Ending, Error, LossCause};
 use natpmp_proto::wire::{Request, Response};
-use natpmp_proto::{Event, Instant, MapRequest, Protocol, Schedule};
+use natpmp_proto::{Discard, Event, Instant, MapRequest, Protocol, Schedule};
 use natpmp_testkit::gateway::{Announces, Gateway, Knobs, Reach};
 use natpmp_testkit::model::witness::Rules;
 use natpmp_testkit::net::{Link, Sim};

@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             .internal(Internal::Address(INSIDE))
             .external(External::Address(OUTSIDE))
             .port(0)
-            .start()?;
+            .build()?;
         let serving = executor.spawn(driver);
         let gateway = *server.addresses().first().ok_or("the gateway listens nowhere")?;
         println!("a gateway serves {gateway}");

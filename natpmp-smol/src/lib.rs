@@ -65,8 +65,6 @@ mod driver;
 mod kept;
 #[cfg(feature = "server")]
 pub mod server;
-#[cfg(feature = "server")]
-mod server_driver;
 mod socket;
 mod subscription;
 

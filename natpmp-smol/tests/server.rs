@@ -23,8 +23,8 @@ use natpmp_proto::wire::{Request, Response};
 use natpmp_smol::Protocol;
 use natpmp_smol::server::nat::Nat;
 use natpmp_smol::server::{
-    CloseCause, External, GatewayConfig, GatewayEvent, Internal, NatFailure, NatMapping, NatRequest, Server,
-    ServerBuilder, ServerDriver, ServerError, State, StoredMapping,
+    CloseCause, Config, Event, External, Internal, NatFailure, NatMapping, NatRequest, Server, ServerBuilder,
+    ServerDriver, ServerError, State, StoredMapping,
 };
 use smol::stream::StreamExt;
 use smol::{Async, Timer};
@@ -32,7 +32,7 @@ use smol::{Async, Timer};
 #[test]
 fn a_client_gets_the_address_a_mapping_and_its_deletion_and_the_events_tell_of_it() {
     let nat = Notes::default();
-    let (server, driver) = serve(&nat).start().unwrap();
+    let (server, driver) = serve(&nat).build().unwrap();
     let mut events = server.events();
     run(driver, async {
         let client = Asker::new(&server);
@@ -43,18 +43,18 @@ fn a_client_gets_the_address_a_mapping_and_its_deletion_and_the_events_tell_of_i
         let open = server.mappings()[0];
         assert_eq!(open.mapping, standing);
         assert!((58..=61).contains(&server.time_left(&open).unwrap().as_secs()));
-        assert_eq!(events.next().await, Some(GatewayEvent::Opened(open)));
+        assert_eq!(events.next().await, Some(Event::Opened(open)));
         client.map(4000, 0).await;
         assert_eq!(nat.standing(), []);
         let closed = events.next().await;
-        assert!(matches!(closed, Some(GatewayEvent::Closed { cause: CloseCause::Removed, .. })), "{closed:?}");
+        assert!(matches!(closed, Some(Event::Closed { cause: CloseCause::Removed, .. })), "{closed:?}");
     });
 }
 
 #[test]
 fn commands_of_the_server_reach_the_clients() {
     let nat = Notes::default();
-    let (server, driver) = serve(&nat).start().unwrap();
+    let (server, driver) = serve(&nat).build().unwrap();
     run(driver, async {
         let client = Asker::new(&server);
         client.map(4000, 60).await;
@@ -75,7 +75,7 @@ fn commands_of_the_server_reach_the_clients() {
 #[test]
 fn every_request_every_outcome_of_the_nat_and_every_command_is_seen_to_at_once() {
     let nat = Notes::default();
-    let (server, driver) = serve(&nat).config(GatewayConfig::new().per_client(CLIENTS)).start().unwrap();
+    let (server, driver) = serve(&nat).config(Config::new().per_client(CLIENTS)).build().unwrap();
     run(driver, async {
         let client = Asker::new(&server);
         for round in 0..100 {
@@ -91,7 +91,7 @@ fn every_request_every_outcome_of_the_nat_and_every_command_is_seen_to_at_once()
 #[test]
 fn a_slow_nat_does_not_delay_the_answers_to_others() {
     let nat = Notes::default();
-    let (server, driver) = serve(&nat).start().unwrap();
+    let (server, driver) = serve(&nat).build().unwrap();
     nat.block();
     run(driver, async {
         let waiting = Asker::new(&server);
@@ -111,7 +111,7 @@ fn a_slow_nat_does_not_delay_the_answers_to_others() {
 #[test]
 fn two_hundred_clients_that_ask_at_once_are_all_answered_on_one_task() {
     let nat = Notes::default();
-    let (server, driver) = serve(&nat).config(GatewayConfig::new().per_client(CLIENTS)).start().unwrap();
+    let (server, driver) = serve(&nat).config(Config::new().per_client(CLIENTS)).build().unwrap();
     run(driver, async {
         let asking = (0..CLIENTS).map(|index| {
             let client = Asker::new(&server);
@@ -131,7 +131,7 @@ fn two_hundred_clients_that_ask_at_once_are_all_answered_on_one_task() {
 #[test]
 fn a_burst_is_read_to_its_end_and_the_next_request_is_heard() {
     let nat = Notes::default();
-    let (server, driver) = serve(&nat).start().unwrap();
+    let (server, driver) = serve(&nat).build().unwrap();
     let flood = UdpSocket::bind((INSIDE, 0)).unwrap();
     for _ in 0..1_000 {
         flood.send_to(&Request::ExternalAddress.encode(), server.addresses()[0]).unwrap();
@@ -147,7 +147,7 @@ fn a_burst_is_read_to_its_end_and_the_next_request_is_heard() {
 #[test]
 fn an_idle_gateway_leaves_its_task_alone() {
     let nat = Notes::default();
-    let (server, driver) = serve(&nat).start().unwrap();
+    let (server, driver) = serve(&nat).build().unwrap();
     let polls = Arc::new(AtomicUsize::new(0));
     let counted = Counted { driver, polls: Arc::clone(&polls) };
     run(counted, async {
@@ -172,7 +172,7 @@ fn the_driver_may_be_sent_and_moved() {
 fn dropping_the_server_takes_the_nat_down_saves_the_state_and_completes_the_driver() {
     let directory = Directory::new("end");
     let nat = Notes::default();
-    let (server, driver) = serve(&nat).state_file(directory.file("state")).start().unwrap();
+    let (server, driver) = serve(&nat).state_file(directory.file("state")).build().unwrap();
     let mut events = server.events();
     smol::block_on(within_limits(async {
         let driver = smol::spawn(driver);
@@ -184,7 +184,7 @@ fn dropping_the_server_takes_the_nat_down_saves_the_state_and_completes_the_driv
         assert!(nat.has_ended());
         assert_eq!(nat.standing(), []);
         assert_eq!(directory.stored("state")[0].mapping.internal, client.inside(4000));
-        assert!(matches!(events.next().await, Some(GatewayEvent::Opened(_))));
+        assert!(matches!(events.next().await, Some(Event::Opened(_))));
         assert_eq!(events.next().await, None, "there will be no more");
     }));
 }
@@ -193,7 +193,7 @@ fn dropping_the_server_takes_the_nat_down_saves_the_state_and_completes_the_driv
 #[test]
 fn a_nat_that_takes_long_to_end_does_not_block_the_task() {
     let nat = Notes::default();
-    let (server, mut driver) = serve(&nat).start().unwrap();
+    let (server, mut driver) = serve(&nat).build().unwrap();
     nat.block_end();
     drop(server);
     let first = Pin::new(&mut driver).poll(&mut Context::from_waker(Waker::noop()));
@@ -207,7 +207,7 @@ fn a_nat_that_takes_long_to_end_does_not_block_the_task() {
 #[test]
 fn a_driver_that_was_never_polled_completes_when_its_server_is_gone() {
     let nat = Notes::default();
-    let (server, driver) = serve(&nat).start().unwrap();
+    let (server, driver) = serve(&nat).build().unwrap();
     drop(server);
     smol::block_on(within_limits(driver));
     assert!(nat.has_ended());
@@ -216,7 +216,7 @@ fn a_driver_that_was_never_polled_completes_when_its_server_is_gone() {
 #[test]
 fn a_nat_that_panicked_keeps_neither_its_clients_nor_the_others_nor_the_end_waiting() {
     let nat = Notes::default();
-    let (server, driver) = serve(&nat).start().unwrap();
+    let (server, driver) = serve(&nat).build().unwrap();
     nat.panic();
     smol::block_on(within_limits(async {
         let driver = smol::spawn(driver);
@@ -235,7 +235,7 @@ fn a_nat_that_panicked_keeps_neither_its_clients_nor_the_others_nor_the_end_wait
 #[test]
 fn dropping_the_driver_ends_everything_at_once_and_the_server_neither_hangs_nor_panics() {
     let nat = Notes::default();
-    let (server, driver) = serve(&nat).start().unwrap();
+    let (server, driver) = serve(&nat).build().unwrap();
     nat.slow_end();
     let mut events = server.events();
     smol::block_on(within_limits(async {
@@ -269,7 +269,7 @@ fn the_state_is_taken_up_by_the_next_server_however_the_first_one_ended() {
         // As if it had run for a while.
         let saved_at = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
         State { saved_at, epoch: 5_000, is_final: true, mappings: Vec::new() }.save(&directory.file("state")).unwrap();
-        let (server, driver) = serve(&nat).state_file(directory.file("state")).start().unwrap();
+        let (server, driver) = serve(&nat).state_file(directory.file("state")).build().unwrap();
         let client = Asker::new(&server);
         let run_first = async {
             let driver = smol::spawn(driver);
@@ -284,7 +284,7 @@ fn the_state_is_taken_up_by_the_next_server_however_the_first_one_ended() {
         smol::block_on(within_limits(run_first));
         assert_eq!(nat.standing(), [], "nothing stays open without a gateway");
 
-        let (server, driver) = serve(&nat).state_file(directory.file("state")).start().unwrap();
+        let (server, driver) = serve(&nat).state_file(directory.file("state")).build().unwrap();
         run(driver, async {
             until(|| !server.mappings().is_empty()).await;
             let standing = NatMapping { protocol: Protocol::Udp, internal: client.inside(4000), external_port: 4000 };
@@ -304,7 +304,7 @@ fn the_state_is_taken_up_by_the_next_server_however_the_first_one_ended() {
 fn a_change_is_in_the_file_while_the_gateway_runs() {
     let directory = Directory::new("running");
     let nat = Notes::default();
-    let (server, driver) = serve(&nat).state_file(directory.file("state")).start().unwrap();
+    let (server, driver) = serve(&nat).state_file(directory.file("state")).build().unwrap();
     run(driver, async {
         let client = Asker::new(&server);
         // The state of the start is in it when this is answered a second time.
@@ -320,7 +320,7 @@ fn a_change_is_in_the_file_while_the_gateway_runs() {
 #[test]
 fn it_runs_under_tokio_as_well() {
     let nat = Notes::default();
-    let (server, driver) = serve(&nat).start().unwrap();
+    let (server, driver) = serve(&nat).build().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(within_limits(async {
         let driver = tokio::spawn(driver);
@@ -336,11 +336,11 @@ fn it_runs_under_tokio_as_well() {
 #[test]
 fn what_cannot_be_served_is_said_at_the_start_and_no_nat_is_started() {
     let start = || Server::builder(|_| -> std::io::Result<Notes> { panic!("no NAT is wanted") }).port(0);
-    assert!(matches!(start().start(), Err(ServerError::NoInternal)));
+    assert!(matches!(start().build(), Err(ServerError::NoInternal)));
     let here = start().internal(Internal::Address(INSIDE));
-    assert!(matches!(here.external(External::Address(INSIDE)).start(), Err(ServerError::SameSides)));
-    let (server, _driver) = serve(&Notes::default()).start().unwrap();
-    let second = start().internal(Internal::Address(INSIDE)).port(server.addresses()[0].port()).start();
+    assert!(matches!(here.external(External::Address(INSIDE)).build(), Err(ServerError::SameSides)));
+    let (server, _driver) = serve(&Notes::default()).build().unwrap();
+    let second = start().internal(Internal::Address(INSIDE)).port(server.addresses()[0].port()).build();
     assert!(matches!(second, Err(ServerError::Socket { .. })), "{second:?}");
 }
 
@@ -361,7 +361,7 @@ fn an_internal_interface_that_is_made_anew_is_heard_again() {
         // A socket is opened where the driver runs.
         let (server, driver) = router.within(|| {
             let builder = Server::builder(|_| Ok(Notes::default())).internal(Internal::Interface("lan0".into()));
-            builder.external(External::Interface("wan0".into())).start().unwrap()
+            builder.external(External::Interface("wan0".into())).build().unwrap()
         });
         scope.spawn(|| router.within(|| smol::block_on(within_limits(driver))));
         let heard = || natpmp_testkit::lab::wait_until(SOON / 2, is_answered);

@@ -64,8 +64,6 @@ mod kept;
 mod poller;
 #[cfg(feature = "server")]
 pub mod server;
-#[cfg(feature = "server")]
-mod server_worker;
 mod subscription;
 mod worker;
 

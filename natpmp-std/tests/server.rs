@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use natpmp_proto::wire::{Request, Response};
 use natpmp_std::server::nat::Nat;
 use natpmp_std::server::{
-    External, GatewayConfig, Internal, NatFailure, NatMapping, NatRequest, Server, ServerBuilder, ServerError, State,
+    Config, External, Internal, NatFailure, NatMapping, NatRequest, Server, ServerBuilder, ServerError, State,
     StateError, StoredMapping,
 };
 use natpmp_std::{Client, Ending, Error, Event, MapRequest, Protocol, Refusal, Schedule};
@@ -25,7 +25,7 @@ use natpmp_std::{Client, Ending, Error, Event, MapRequest, Protocol, Refusal, Sc
 #[test]
 fn a_client_gets_the_address_a_mapping_and_its_deletion() {
     let nat = Notes::default();
-    let server = serve(&nat).start().unwrap();
+    let server = serve(&nat).build().unwrap();
     let client = client(&server);
     assert_eq!(client.external_address().unwrap(), OUTSIDE);
     let mapping = client.map(&MapRequest::new(Protocol::Udp, 4000).lifetime(60)).unwrap();
@@ -50,7 +50,7 @@ fn a_nat_that_fails_is_told_to_the_client() {
         [(NatFailure::Network, Refusal::NetworkFailure), (NatFailure::Resources, Refusal::OutOfResources)]
     {
         let nat = Notes::default();
-        let server = serve(&nat).start().unwrap();
+        let server = serve(&nat).build().unwrap();
         nat.0.lock().unwrap().failure = Some(failure);
         let result = client(&server).map(&MapRequest::new(Protocol::Udp, 4000));
         assert!(matches!(result, Err(Error::Refused { refusal: Some(told), .. }) if told == refusal), "{result:?}");
@@ -63,7 +63,7 @@ fn a_nat_that_fails_is_told_to_the_client() {
 fn what_the_nat_says_nothing_of_or_panics_at_has_failed() {
     for is_panic in [false, true] {
         let nat = Notes::default();
-        let server = serve(&nat).start().unwrap();
+        let server = serve(&nat).build().unwrap();
         let ask = |port| client(&server).map(&MapRequest::new(Protocol::Udp, port));
         ask(4000).unwrap();
         if is_panic {
@@ -85,7 +85,7 @@ fn what_the_nat_says_nothing_of_or_panics_at_has_failed() {
 #[test]
 fn a_slow_nat_does_not_delay_the_answers_to_others() {
     let nat = Notes::default();
-    let server = serve(&nat).start().unwrap();
+    let server = serve(&nat).build().unwrap();
     nat.block();
     let waiting = client(&server);
     let mapped = std::thread::spawn(move || waiting.map(&MapRequest::new(Protocol::Udp, 4000)));
@@ -100,7 +100,7 @@ fn a_slow_nat_does_not_delay_the_answers_to_others() {
 #[test]
 fn one_socket_that_asks_for_many_mappings_at_once_is_answered_for_each() {
     let nat = Notes::default();
-    let server = serve(&nat).start().unwrap();
+    let server = serve(&nat).build().unwrap();
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     socket.connect(server.addresses()[0]).unwrap();
     socket.set_read_timeout(Some(SOON)).unwrap();
@@ -135,14 +135,14 @@ fn one_socket_that_asks_for_many_mappings_at_once_is_answered_for_each() {
 fn a_restart_with_its_state_is_none_to_its_clients() {
     let directory = Directory::new("restart");
     let nat = Notes::default();
-    let server = serve(&nat).state_file(directory.file("state")).start().unwrap();
+    let server = serve(&nat).state_file(directory.file("state")).build().unwrap();
     let address = server.addresses()[0];
     let client = client(&server);
     let mapping = client.map(&MapRequest::new(Protocol::Tcp, 4000).external_port(5000).lifetime(600)).unwrap();
     drop(server);
     assert_eq!(nat.standing(), [], "nothing stays open without a gateway");
 
-    let server = serve(&nat).port(address.port()).state_file(directory.file("state")).start().unwrap();
+    let server = serve(&nat).port(address.port()).state_file(directory.file("state")).build().unwrap();
     wait_until(|| !server.mappings().is_empty());
     let standing = NatMapping { protocol: Protocol::Tcp, internal: inside(4000), external_port: 5000 };
     assert_eq!(nat.standing(), [standing]);
@@ -159,7 +159,7 @@ fn after_a_crash_the_leases_stand_and_the_epoch_begins_anew() {
     let directory = Directory::new("crash");
     let (path, nat) = (directory.file("state"), Notes::default());
     state_with_a_mapping().save(&path).unwrap();
-    let server = serve(&nat).state_file(&path).start().unwrap();
+    let server = serve(&nat).state_file(&path).build().unwrap();
     assert!(!State::load(&path).unwrap().unwrap().is_final, "it may be killed from now on");
     assert!(epoch(&server) >= 1_000, "the one before ended in order");
     client(&server).map(&MapRequest::new(Protocol::Udp, 4001)).unwrap();
@@ -171,7 +171,7 @@ fn after_a_crash_the_leases_stand_and_the_epoch_begins_anew() {
     assert!(ended.is_final && ended.epoch >= 1_000, "{ended:?}");
 
     crashed.save(&path).unwrap();
-    let server = serve(&nat).state_file(&path).start().unwrap();
+    let server = serve(&nat).state_file(&path).build().unwrap();
     assert!(epoch(&server) < 60);
     wait_until(|| nat.standing().len() == 2);
     drop(server);
@@ -187,7 +187,7 @@ fn a_start_that_fails_is_no_crash() {
     let path = directory.file("state");
     state_with_a_mapping().save(&path).unwrap();
     let builder = Server::builder(|_| Err::<Notes, _>(std::io::Error::other("no NAT"))).port(0);
-    let result = builder.internal(Internal::Address(INSIDE)).state_file(&path).start();
+    let result = builder.internal(Internal::Address(INSIDE)).state_file(&path).build();
     assert!(matches!(result, Err(ServerError::Nat(_))), "{result:?}");
     assert_eq!(State::load(&path).unwrap(), Some(state_with_a_mapping()));
 }
@@ -199,7 +199,7 @@ fn without_an_external_address_an_end_is_in_order_too() {
     let (path, nat) = (directory.file("state"), Notes::default());
     for is_cleared in [false, true] {
         state_with_a_mapping().save(&path).unwrap();
-        let server = serve(&nat).external(External::Interface("none0".into())).state_file(&path).start().unwrap();
+        let server = serve(&nat).external(External::Interface("none0".into())).state_file(&path).build().unwrap();
         if is_cleared {
             server.clear();
             wait_until(|| State::load(&path).unwrap().unwrap().mappings.is_empty());
@@ -219,7 +219,7 @@ fn what_the_nat_does_not_have_yet_stays_in_the_state() {
     let (path, nat) = (directory.file("state"), Notes::default());
     state_with_a_mapping().save(&path).unwrap();
     nat.block();
-    let server = serve(&nat).state_file(&path).start().unwrap();
+    let server = serve(&nat).state_file(&path).build().unwrap();
     nat.wait_blocked();
     std::fs::remove_file(&path).unwrap();
     let ending = std::thread::spawn(move || drop(server));
@@ -240,7 +240,7 @@ fn what_is_not_taken_up_again_leaves_the_state() {
     let ended = NatMapping { external_port: 5001, internal: inside(4001), ..standing };
     state.mappings.push(StoredMapping { mapping: ended, expires_at: state.saved_at - 1 });
     state.save(&path).unwrap();
-    let server = serve(&nat).state_file(&path).start().unwrap();
+    let server = serve(&nat).state_file(&path).build().unwrap();
     wait_until(|| nat.standing() == [standing]);
     drop(server);
     let stored: Vec<_> = State::load(&path).unwrap().unwrap().mappings.iter().map(|stored| stored.mapping).collect();
@@ -253,7 +253,7 @@ fn what_was_taken_up_and_is_deleted_leaves_the_state() {
     let directory = Directory::new("deleted");
     let (path, nat) = (directory.file("state"), Notes::default());
     state_with_a_mapping().save(&path).unwrap();
-    let server = serve(&nat).state_file(&path).start().unwrap();
+    let server = serve(&nat).state_file(&path).build().unwrap();
     wait_until(|| !server.mappings().is_empty() && !nat.standing().is_empty());
     assert_eq!(client(&server).unmap(Protocol::Tcp, 4000).unwrap(), Ending::Unmapped);
     drop(server);
@@ -265,11 +265,11 @@ fn a_damaged_state_is_refused_and_kept_aside_and_the_next_start_goes_on_without(
     let directory = Directory::new("damaged");
     std::fs::write(directory.file("state"), "natpmp gateway state 1\nsaved 17").unwrap();
     let nat = Notes::default();
-    let result = serve(&nat).state_file(directory.file("state")).start();
+    let result = serve(&nat).state_file(directory.file("state")).build();
     assert!(matches!(&result, Err(ServerError::State(StateError::Damaged { kept_as: Some(_), .. }))), "{result:?}");
     drop(result);
     assert!(directory.file("state.damaged").exists());
-    assert!(serve(&nat).state_file(directory.file("state")).start().is_ok());
+    assert!(serve(&nat).state_file(directory.file("state")).build().is_ok());
 }
 
 /// G06: announced from the internal address, with the right epoch.
@@ -278,7 +278,7 @@ fn a_new_external_address_is_announced() {
     let ear = UdpSocket::bind((INSIDE, 0)).unwrap();
     let port = ear.local_addr().unwrap().port();
     let nat = Notes::default();
-    let server = serve(&nat).announce_to(SocketAddrV4::new(INSIDE, port)).start().unwrap();
+    let server = serve(&nat).announce_to(SocketAddrV4::new(INSIDE, port)).build().unwrap();
     let other = Ipv4Addr::new(127, 0, 0, 4);
     server.set_external_address(Some(other));
     ear.set_read_timeout(Some(SOON)).unwrap();
@@ -297,7 +297,7 @@ fn a_new_external_address_is_announced() {
 #[test]
 fn the_external_side_gets_no_answer() {
     let nat = Notes::default();
-    let server = serve(&nat).start().unwrap();
+    let server = serve(&nat).build().unwrap();
     let outside = UdpSocket::bind((OUTSIDE, 0)).unwrap();
     outside.send_to(&Request::ExternalAddress.encode(), server.addresses()[0]).unwrap();
     let short = UdpSocket::bind((INSIDE, 0)).unwrap();
@@ -315,7 +315,7 @@ fn the_external_side_gets_no_answer() {
 #[test]
 fn an_unknown_request_comes_back_whole() {
     let nat = Notes::default();
-    let server = serve(&nat).start().unwrap();
+    let server = serve(&nat).build().unwrap();
     let socket = UdpSocket::bind((INSIDE, 0)).unwrap();
     socket.set_read_timeout(Some(SOON)).unwrap();
     let mut request = [7; 1_000];
@@ -334,19 +334,19 @@ fn what_cannot_be_served_is_said_at_the_start() {
         if let Some(internal) = internal {
             builder = builder.internal(internal);
         }
-        builder.start()
+        builder.build()
     };
     assert!(matches!(start(None), Err(ServerError::NoInternal)));
     let missing = start(Some(Internal::Interface("none0".into())));
     assert!(matches!(missing, Err(ServerError::NoAddress { .. })));
     let foreign = start(Some(Internal::Address(Ipv4Addr::new(192, 0, 2, 1))));
     assert!(matches!(foreign, Err(ServerError::NotLocal { .. })));
-    let same = serve(&Notes::default()).external(External::Address(INSIDE)).start();
+    let same = serve(&Notes::default()).external(External::Address(INSIDE)).build();
     assert!(matches!(same, Err(ServerError::SameSides)), "{same:?}");
-    let lost = serve(&Notes::default()).state_file("/nonexistent/natpmp/state").start();
+    let lost = serve(&Notes::default()).state_file("/nonexistent/natpmp/state").build();
     assert!(matches!(lost, Err(ServerError::State(StateError::Io { .. }))), "{lost:?}");
-    let server = serve(&Notes::default()).start().unwrap();
-    let taken = serve(&Notes::default()).port(server.addresses()[0].port()).start();
+    let server = serve(&Notes::default()).build().unwrap();
+    let taken = serve(&Notes::default()).port(server.addresses()[0].port()).build();
     assert!(matches!(taken, Err(ServerError::Socket { .. })));
 }
 
@@ -354,7 +354,7 @@ fn what_cannot_be_served_is_said_at_the_start() {
 #[test]
 fn a_lease_that_ends_takes_its_mapping_with_it() {
     let nat = Notes::default();
-    let server = serve(&nat).start().unwrap();
+    let server = serve(&nat).build().unwrap();
     client(&server).map(&MapRequest::new(Protocol::Udp, 4000).lifetime(1)).unwrap();
     assert_eq!(nat.standing().len(), 1);
     wait_until(|| nat.standing().is_empty());
@@ -366,7 +366,7 @@ fn serve(nat: &Notes) -> ServerBuilder {
     Server::builder(move |_| Ok(nat))
         .internal(Internal::Address(INSIDE))
         .external(External::Address(OUTSIDE))
-        .config(GatewayConfig::new())
+        .config(Config::new())
         .announce_to(SocketAddrV4::new(INSIDE, 9))
         .port(0)
 }

@@ -3,8 +3,8 @@
 use core::net::{Ipv4Addr, SocketAddrV4};
 use core::time::Duration;
 
-use natpmp_proto::client::{Discard, Error, Heard, MapError, MappingStatus, Transmit};
-use natpmp_proto::{Backoff, Config, Event, Instant, MapRequest, Output, Protocol, Schedule};
+use natpmp_proto::client::{Error, Heard, MapError, MappingStatus};
+use natpmp_proto::{Backoff, Config, Discard, Event, Instant, MapRequest, Output, Protocol, Schedule, Transmit};
 
 use crate::exports;
 
@@ -98,4 +98,8 @@ exports! { "config":
 exports! { "event":
     fn mapping_key(event: &Event) -> Option<(Protocol, u16)> { event.mapping_key() }
     fn is_unsupported(error: Error) -> bool { error.is_unsupported() }
+}
+
+exports! { "transmit":
+    fn resends(transmit: &Transmit) -> u8 { transmit.resends() }
 }

@@ -7,14 +7,15 @@ use core::ops::{Add, Deref};
 use core::time::Duration;
 
 use natpmp_proto::client::{
-    self, Client, Config, Ending, Error, Event, Heard, LossCause, MapError, MappingState, MappingStatus, Output,
+    Client, Config, Ending, Error, Event, Heard, LossCause, MapError, MappingState, MappingStatus, Output,
 };
 use natpmp_proto::gateway::{
-    self, Answer, CloseCause, Gateway, GatewayConfig, GatewayEvent, GatewayMapping, NatFailure, NatMapping, NatRequest,
-    PortRange, RateLimit, Reply, TooManyRanges,
+    self, CloseCause, Gateway, NatFailure, NatMapping, NatRequest, PortRange, RateLimit, TooManyRanges,
 };
 use natpmp_proto::wire::{DecodeError, Encoded, Failure, FailureDetail, Protocol, Refusal, Request, Response};
-use natpmp_proto::{AddressKind, Backoff, Epoch, Instant, MapRequest, Mapping, Schedule};
+use natpmp_proto::{
+    AddressKind, Backoff, Discard, Epoch, Instant, MapRequest, Mapping, Schedule, SocketId, Transmit, TransmitKind,
+};
 
 /// Exports the functions of each trait that a type has. `DebugByCore`: a derived text with an address or a number of 64 bits
 /// in it, which `core` writes in ways that may panic as far as the optimiser can see; named and not proven.
@@ -78,15 +79,13 @@ macro_rules! traits {
 
 traits! {
     address_kind = AddressKind: Clone Debug Hash PartialEq;
-    answer = Answer<'static>: Clone DebugByCore PartialEq;
     backoff = Backoff: Clone Debug Default PartialEq;
     client = Client<8>: Clone DebugByCore;
-    client_discard = client::Discard: Clone Debug PartialEq;
-    client_transmit = client::Transmit: Clone DebugByCore PartialEq;
     close_cause = CloseCause: Clone Debug Hash PartialEq;
     config = Config: Clone DebugByCore PartialEq;
     decode_error = DecodeError: Clone Debug Display PartialEq;
     encoded = Encoded: AsRef Clone Debug Default Deref PartialEq;
+    discard = Discard: Clone Debug PartialEq;
     ending = Ending: Clone Debug Hash PartialEq;
     epoch = Epoch: Clone DebugByCore PartialEq;
     error = Error: Clone Debug Display Hash PartialEq;
@@ -94,11 +93,10 @@ traits! {
     failure = Failure: Clone Debug Hash PartialEq;
     failure_detail = FailureDetail: Clone Debug Hash PartialEq;
     gateway = Gateway<16>: DebugByCore;
-    gateway_config = GatewayConfig: Clone DebugByCore Default PartialEq;
-    gateway_discard = gateway::Discard: Clone Debug PartialEq;
-    gateway_event = GatewayEvent: Clone DebugByCore PartialEq;
-    gateway_mapping = GatewayMapping: Clone DebugByCore Hash PartialEq;
-    gateway_transmit = gateway::Transmit: Clone DebugByCore PartialEq;
+    gateway_config = gateway::Config: Clone DebugByCore Default PartialEq;
+    gateway_event = gateway::Event: Clone DebugByCore PartialEq;
+    gateway_output = gateway::Output: Clone DebugByCore PartialEq;
+    gateway_mapping = gateway::Mapping: Clone DebugByCore Hash PartialEq;
     heard = Heard: Clone DebugByCore PartialEq;
     instant = Instant: Add Clone DebugByCore Default Hash Ord PartialEq PartialOrd;
     loss_cause = LossCause: Clone Debug Hash PartialEq;
@@ -115,9 +113,11 @@ traits! {
     protocol = Protocol: Clone Debug Display Hash Ord PartialEq PartialOrd;
     rate_limit = RateLimit<64>: Clone DebugByCore;
     refusal = Refusal: Clone Debug Display Hash PartialEq;
-    reply = Reply<'static>: Clone DebugByCore PartialEq;
     request = Request: Clone Debug Hash PartialEq;
     response = Response: Clone DebugByCore Hash PartialEq;
     schedule = Schedule: Clone Debug Default PartialEq;
+    socket_id = SocketId: Clone Debug Default Hash Ord PartialEq PartialOrd;
     too_many_ranges = TooManyRanges: Clone Debug Display PartialEq;
+    transmit = Transmit: Clone DebugByCore PartialEq;
+    transmit_kind = TransmitKind: Clone Debug Hash PartialEq;
 }

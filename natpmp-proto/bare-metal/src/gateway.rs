@@ -3,10 +3,9 @@
 use core::net::{Ipv4Addr, SocketAddrV4};
 
 use natpmp_proto::gateway::{
-    Answer, Discard, GatewayConfig, GatewayEvent, GatewayMapping, NatFailure, NatMapping, NatRequest, PortRange,
-    RateLimit, Reply, TooManyRanges, Transmit,
+    Config, Event, Mapping, NatFailure, NatMapping, NatRequest, Output, PortRange, RateLimit, TooManyRanges,
 };
-use natpmp_proto::{Instant, Protocol};
+use natpmp_proto::{Discard, Instant, Protocol, SocketId, Transmit};
 
 use crate::exports;
 
@@ -18,7 +17,7 @@ macro_rules! gateway {
             type Gateway = natpmp_proto::Gateway<$n>;
 
             exports! { $prefix:
-                fn new(config: GatewayConfig) -> Gateway { Gateway::new(config) }
+                fn new(config: Config) -> Gateway { Gateway::new(config) }
                 fn start(gateway: &mut Gateway, now: Instant, epoch: u32) { gateway.start(now, epoch); }
                 fn restore(gateway: &mut Gateway, mapping: &NatMapping, lifetime: u32) -> bool {
                     gateway.restore(mapping, lifetime)
@@ -33,30 +32,32 @@ macro_rules! gateway {
                 }
                 fn allow_mapping(gateway: &mut Gateway, is_allowed: bool) { gateway.allow_mapping(is_allowed); }
                 fn switch(gateway: &mut Gateway, now: Instant, is_on: bool) { gateway.switch(now, is_on); }
-                fn handle_datagram<'a>(
+                fn handle_datagram(
                     gateway: &mut Gateway,
                     now: Instant,
+                    socket: SocketId,
                     from: SocketAddrV4,
-                    bytes: &'a [u8],
-                ) -> Result<Reply<'a>, Discard> {
-                    gateway.handle_datagram(now, from, bytes)
+                    bytes: &[u8],
+                ) -> Result<(), Discard> {
+                    gateway.handle_datagram(now, socket, from, bytes)
                 }
                 fn handle_nat(
                     gateway: &mut Gateway,
                     now: Instant,
                     request: &NatRequest,
                     outcome: Result<(), NatFailure>,
-                ) -> Option<Transmit> {
-                    gateway.handle_nat(now, request, outcome)
+                ) {
+                    gateway.handle_nat(now, request, outcome);
                 }
                 fn handle_timeout(gateway: &mut Gateway, now: Instant) { gateway.handle_timeout(now); }
+                fn poll(gateway: &mut Gateway, now: Instant) -> Output { gateway.poll(now) }
                 fn poll_nat(gateway: &mut Gateway) -> Option<NatRequest> { gateway.poll_nat() }
                 fn poll_transmit(gateway: &mut Gateway, now: Instant) -> Option<Transmit> { gateway.poll_transmit(now) }
-                fn poll_event(gateway: &mut Gateway) -> Option<GatewayEvent> { gateway.poll_event() }
+                fn poll_event(gateway: &mut Gateway) -> Option<Event> { gateway.poll_event() }
                 fn poll_timeout(gateway: &Gateway) -> Option<Instant> { gateway.poll_timeout() }
                 fn epoch(gateway: &Gateway, now: Instant) -> u32 { gateway.epoch(now) }
                 fn external_address(gateway: &Gateway) -> Option<Ipv4Addr> { gateway.external_address() }
-                fn mappings(gateway: &Gateway, into: &mut [GatewayMapping]) {
+                fn mappings(gateway: &Gateway, into: &mut [Mapping]) {
                     for (to, from) in into.iter_mut().zip(gateway.mappings()) {
                         *to = from;
                     }
@@ -77,19 +78,21 @@ gateway!(hundreds, "gateway256", 256);
 #[cfg(feature = "all")]
 gateway!(most, "gateway65534", 65_534);
 
-exports! { "answer":
-    fn write<'b>(answer: &Answer<'_>, buffer: &'b mut [u8]) -> Option<&'b [u8]> { answer.write(buffer) }
+exports! { "transmit":
+    fn write<'b>(transmit: &Transmit, request: &[u8], buffer: &'b mut [u8]) -> Option<&'b [u8]> {
+        transmit.write(request, buffer)
+    }
     fn request_mapping(request: &NatRequest) -> &NatMapping { request.mapping() }
 }
 
 exports! { "gateway_config":
-    fn config_new() -> GatewayConfig { GatewayConfig::new() }
-    fn longest_lifetime(config: GatewayConfig, seconds: u32) -> GatewayConfig { config.longest_lifetime(seconds) }
-    fn shortest_lifetime(config: GatewayConfig, seconds: u32) -> GatewayConfig { config.shortest_lifetime(seconds) }
-    fn ports(config: GatewayConfig, ports: PortRange) -> GatewayConfig { config.ports(ports) }
-    fn deny(config: GatewayConfig, range: PortRange) -> Result<GatewayConfig, TooManyRanges> { config.deny(range) }
-    fn per_client(config: GatewayConfig, mappings: u16) -> GatewayConfig { config.per_client(mappings) }
-    fn seed(config: GatewayConfig, seed: u64) -> GatewayConfig { config.seed(seed) }
+    fn config_new() -> Config { Config::new() }
+    fn longest_lifetime(config: Config, seconds: u32) -> Config { config.longest_lifetime(seconds) }
+    fn shortest_lifetime(config: Config, seconds: u32) -> Config { config.shortest_lifetime(seconds) }
+    fn ports(config: Config, ports: PortRange) -> Config { config.ports(ports) }
+    fn deny(config: Config, range: PortRange) -> Result<Config, TooManyRanges> { config.deny(range) }
+    fn per_client(config: Config, mappings: u16) -> Config { config.per_client(mappings) }
+    fn seed(config: Config, seed: u64) -> Config { config.seed(seed) }
     fn range_new(low: u16, high: u16) -> Option<PortRange> { PortRange::new(low, high) }
     fn contains(range: PortRange, port: u16) -> bool { range.contains(port) }
     fn low(range: PortRange) -> u16 { range.low() }

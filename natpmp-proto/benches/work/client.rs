@@ -3,9 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use natpmp_proto::client::{Event, Heard, Transmit};
+use natpmp_proto::client::{Event, Heard};
 use natpmp_proto::wire::{Request, Response};
-use natpmp_proto::{Client, Config, Instant, MapRequest, Output, Protocol};
+use natpmp_proto::{Client, Config, Instant, MapRequest, Output, Protocol, Transmit};
 
 pub(crate) const SLOTS: [usize; 4] = [1, 16, 256, 1_024];
 

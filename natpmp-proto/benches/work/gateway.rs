@@ -3,9 +3,9 @@
 use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use natpmp_proto::gateway::{Gateway, GatewayConfig, Reply};
+use natpmp_proto::gateway::{Config, Gateway};
 use natpmp_proto::wire::{Encoded, Request};
-use natpmp_proto::{Instant, Protocol};
+use natpmp_proto::{Instant, Protocol, SocketId};
 
 /// The last one is as large as a table can be.
 pub(crate) const SIZES: [usize; 4] = [16, 256, 4_096, 65_534];
@@ -22,7 +22,6 @@ pub(crate) enum Fill {
 pub(crate) struct Served<const N: usize> {
     pub(crate) gateway: Box<Gateway<N>>,
     now: Instant,
-    buffer: [u8; 16],
 }
 
 impl<const N: usize> Served<N> {
@@ -59,35 +58,42 @@ impl<const N: usize> Served<N> {
     }
 
     fn new() -> Self {
-        let config = GatewayConfig::new().per_client(64).seed(7);
-        let mut new = Self { gateway: Box::new(Gateway::new(config)), now: Instant::from_secs(1), buffer: [0; 16] };
+        let config = Config::new().per_client(64).seed(7);
+        let mut new = Self { gateway: Box::new(Gateway::new(config)), now: Instant::from_secs(1) };
         new.gateway.start(new.now, 0);
         new.gateway.set_external_address(new.now, Some(Ipv4Addr::new(11, 22, 33, 44)));
+        new.send();
         new
     }
 
     pub(crate) fn ask(&mut self, from: SocketAddrV4, request: &[u8]) {
-        match self.gateway.handle_datagram(self.now, from, request) {
-            Ok(Reply::Now(answer)) => {
-                black_box(answer.write(&mut self.buffer));
-            }
-            other => panic!("not answered at once: {other:?}"),
-        }
+        self.gateway.handle_datagram(self.now, SOCKET, from, request).unwrap();
+        assert_eq!(self.send(), 1, "not answered at once");
         while let Some(event) = self.gateway.poll_event() {
             black_box(event);
         }
     }
 
     pub(crate) fn ask_and_wait(&mut self, from: SocketAddrV4, request: &[u8]) {
-        if let Ok(Reply::Now(answer)) = self.gateway.handle_datagram(self.now, from, request) {
-            black_box(answer.write(&mut self.buffer));
-        }
+        self.gateway.handle_datagram(self.now, SOCKET, from, request).unwrap();
+        self.send();
         while let Some(request) = self.gateway.poll_nat() {
-            black_box(self.gateway.handle_nat(self.now, &request, Ok(())));
+            self.gateway.handle_nat(self.now, &request, Ok(()));
+            self.send();
         }
         while let Some(event) = self.gateway.poll_event() {
             black_box(event);
         }
+    }
+
+    /// How many datagrams there were to send.
+    fn send(&mut self) -> usize {
+        let mut sent = 0;
+        while let Some(transmit) = self.gateway.poll_transmit(self.now) {
+            black_box(transmit);
+            sent += 1;
+        }
+        sent
     }
 }
 
@@ -115,5 +121,6 @@ pub(crate) fn stranger(turn: u32) -> SocketAddrV4 {
     SocketAddrV4::new(Ipv4Addr::from_bits(0x0aff_0000 + turn), 50_000)
 }
 
+const SOCKET: SocketId = SocketId(0);
 const LOWEST: u16 = 1_024;
 pub(crate) const INTERNAL: u16 = 60_000;

@@ -3,7 +3,7 @@ use core::net::{Ipv4Addr, SocketAddrV4};
 
 use crate::mapping::Mapping;
 use crate::time::Instant;
-use crate::wire::{DecodeError, Protocol, Refusal};
+use crate::wire::{Protocol, Refusal};
 
 /// What a client has to tell. Events are levels: what changed twice before it was polled is told once, as it is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -224,17 +224,4 @@ pub enum Heard {
     },
     /// A PCP announcement from the gateway's address: some gateways tell of a restart in no other way.
     PcpAnnouncement,
-}
-
-/// Why a datagram was dropped. Dropping it changed nothing and extended no wait.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum Discard {
-    /// It does not come from the gateway (sections 3.2, 3.3 and 3.2.1).
-    NotFromGateway,
-    /// It is not a response or announcement of NAT-PMP.
-    Undecodable(DecodeError),
-    /// It answers no request that is in flight: late, repeated, or for another port.
-    NotAwaited,
 }

@@ -3,9 +3,10 @@
 use core::net::SocketAddrV4;
 
 use super::ask::{Ask, Exchange, Key, Meaning};
-use super::event::{Discard, Error, Heard, LossCause};
+use super::event::{Error, Heard, LossCause};
 use super::slot::{Life, Slot};
 use super::{Client, UnmapAll};
+use crate::datagram::Discard;
 use crate::epoch::Epoch;
 use crate::time::{Instant, Span};
 use crate::wire::{DecodeError, Protocol, Refusal, Response};

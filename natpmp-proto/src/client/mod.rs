@@ -40,8 +40,8 @@ use ask::{Ask, Exchange, Key};
 use slot::{Hold, Slot};
 
 pub use config::Config;
-pub use event::{Discard, Ending, Error, Event, Heard, LossCause, MapError};
-pub use output::{Output, Transmit};
+pub use event::{Ending, Error, Event, Heard, LossCause, MapError};
+pub use output::Output;
 pub use status::{MappingState, MappingStatus};
 
 /// The client machine, for up to `N` mappings. It does no IO and asks no clock: see the [crate's front page](crate) for the loop that runs it.

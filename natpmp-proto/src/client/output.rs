@@ -1,13 +1,12 @@
 //! Outputs: what to send, what to tell, and when to come back.
 
-use core::net::SocketAddrV4;
-
 use super::ask::{Ask, Exchange};
 use super::event::Event;
 use super::slot::Life;
 use super::{Client, UnmapAll};
+use crate::datagram::{Transmit, TransmitKind};
 use crate::time::{Instant, Span};
-use crate::wire::{Encoded, Protocol, Request};
+use crate::wire::{Protocol, Request};
 
 /// What is to be done next, in this order: everything is sent, then everything is told, then there is time to wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,17 +17,6 @@ pub enum Output {
     Event(Event),
     /// Nothing more at present. Poll again after the next input, or when this moment has come; `None`: only after an input or a command.
     Wait(Option<Instant>),
-}
-
-/// A datagram to be sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Transmit {
-    /// The gateway.
-    pub to: SocketAddrV4,
-    /// The packet.
-    pub payload: Encoded,
-    /// How often this request was sent before in the present run of its schedule: 0 for the first time.
-    pub resends: u8,
 }
 
 /// Outputs.
@@ -110,7 +98,7 @@ impl<const N: usize> Client<N> {
             self.question_from = now + QUESTION_PAUSE;
         }
         let payload = self.request(ask).ok_or(Some(exchange.deadline))?.encode();
-        Ok(Transmit { to: self.gateway, payload, resends })
+        Ok(Transmit { to: self.gateway, kind: TransmitKind::Request { resends }, payload })
     }
 
     /// What comes first: the next request, or the end of a lease.

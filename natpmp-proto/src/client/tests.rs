@@ -15,6 +15,7 @@ mod unmapping;
 use std::vec::Vec;
 
 use super::*;
+use crate::datagram::Discard;
 use crate::mapping::Mapping;
 use crate::wire::{Failure, FailureDetail, Refusal, Request, Response};
 
@@ -90,7 +91,7 @@ impl<const N: usize> Rig<N> {
         let transmit = self.client.poll_transmit(now)?;
         assert_eq!(transmit.to, self.client.gateway(), "nothing is sent to anybody else");
         assert_eq!(self.client.poll_transmit(now), None, "one request is in flight at a time");
-        Some((Request::decode(&transmit.payload).unwrap(), transmit.resends))
+        Some((Request::decode(&transmit.payload).unwrap(), transmit.resends()))
     }
 
     /// What is sent now; it must be something.

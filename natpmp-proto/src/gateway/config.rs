@@ -3,14 +3,14 @@ use core::fmt;
 /// How a gateway behaves. Everything has a default, and can be a `const`.
 ///
 /// ```
-/// use natpmp_proto::gateway::{GatewayConfig, PortRange};
+/// use natpmp_proto::gateway::{Config, PortRange};
 ///
-/// const CONFIG: GatewayConfig = GatewayConfig::new().longest_lifetime(3_600).per_client(16);
+/// const CONFIG: Config = Config::new().longest_lifetime(3_600).per_client(16);
 /// let config = CONFIG.deny(PortRange::new(6881, 6889).expect("in order")).expect("room for 8 ranges");
 /// # let _ = config;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GatewayConfig {
+pub struct Config {
     pub(super) shortest_lifetime: u32,
     pub(super) longest_lifetime: u32,
     pub(super) ports: PortRange,
@@ -19,7 +19,7 @@ pub struct GatewayConfig {
     pub(super) seed: u64,
 }
 
-impl GatewayConfig {
+impl Config {
     /// Leases of up to a day, external ports from 1024, half of the table but no more than 64 mappings for one client.
     #[must_use]
     pub const fn new() -> Self {
@@ -96,7 +96,7 @@ impl GatewayConfig {
     }
 }
 
-impl Default for GatewayConfig {
+impl Default for Config {
     fn default() -> Self {
         Self::new()
     }

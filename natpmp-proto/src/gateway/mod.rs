@@ -1,8 +1,16 @@
 //! The gateway's side of NAT-PMP: a machine that holds the table of mappings, and answers for it.
 //!
+//! It is driven as the client is: inputs ([`Gateway::handle_datagram`], [`Gateway::handle_nat`], [`Gateway::handle_timeout`]) return
+//! nothing to act on, and all that is to be done comes out of [`Gateway::poll`].
+//!
 //! # Rules
-//! - It never says yes before the NAT has it. A request for a mapping makes [`Gateway::poll_nat`] ask the NAT; its outcome goes to
+//! - It never says yes before the NAT has it. A request for a mapping brings [`Output::Nat`]; its outcome goes to
 //!   [`Gateway::handle_nat`], and only that brings the answer. What the NAT does not take leaves no trace.
+//! - An answer leaves by the socket its request came in by: the machine stores the caller's [`SocketId`](crate::SocketId) with the request. An
+//!   announcement leaves by every socket.
+//! - Every input brings one answer at most, and the machine holds one: poll until there is nothing to send before the next datagram,
+//!   which is dropped otherwise ([`Discard::AnswerNotPolled`](crate::Discard::AnswerNotPolled)). What waits for the NAT is no answer yet,
+//!   and any number of requests may wait for it.
 //! - A request that is repeated while the NAT is asked is not passed on twice: it only says again where to answer.
 //! - A mapping is known by its client's address, protocol and internal port (section 3.3). Its external port is reserved
 //!   for the same client in the other protocol.
@@ -11,12 +19,77 @@
 //! - Nothing is answered that a client cannot have asked, no answer is larger than 16 bytes or its request, and no client
 //!   can take the whole table. How often a client is answered is for a [`RateLimit`] before the machine to bound.
 //!
+//! # The loop that runs it
+//! One datagram, then poll until there is time to wait.
+//!
+//! ```no_run
+//! use std::net::{SocketAddr, UdpSocket};
+//! use std::time::Duration;
+//! use natpmp_proto::gateway::{Config, Gateway, NatFailure, NatRequest, Output};
+//! use natpmp_proto::wire::GATEWAY_PORT;
+//! use natpmp_proto::{Instant, SocketId};
+//!
+//! /// Yours: has the NAT install or remove the mapping.
+//! fn apply(request: &NatRequest) -> Result<(), NatFailure> {
+//! #   let _ = request;
+//! #   Ok(())
+//! }
+//!
+//! fn main() -> std::io::Result<()> {
+//!     let mut gateway: Gateway<64> = Gateway::new(Config::new().seed(0x5eed));
+//!     // The only one. With more of them, each has its number: the kind of a datagram to be sent says through which it goes.
+//!     let (socket, number) = (UdpSocket::bind(("192.168.1.1", GATEWAY_PORT))?, SocketId(0));
+//!     let origin = std::time::Instant::now();
+//!     let now = || Instant::ZERO + origin.elapsed();
+//!
+//!     gateway.start(now(), 0);
+//!     gateway.set_external_address(now(), Some([11, 22, 33, 44].into()));
+//!     let (mut received, mut to_send) = ([0; 1100], [0; 1100]);
+//!     let mut length = 0;
+//!     loop {
+//!         let deadline = match gateway.poll(now()) {
+//!             Output::Transmit(transmit) => {
+//!                 if let Some(packet) = transmit.write(&received[..length], &mut to_send) {
+//!                     // What cannot be sent is lost, as packets are: the client asks again.
+//!                     let _ = socket.send_to(packet, transmit.to);
+//!                 }
+//!                 continue;
+//!             }
+//!             Output::Nat(request) => {
+//!                 let outcome = apply(&request);
+//!                 gateway.handle_nat(now(), &request, outcome);
+//!                 continue;
+//!             }
+//!             Output::Event(event) => {
+//!                 println!("{event:?}");
+//!                 continue;
+//!             }
+//!             Output::Wait(deadline) => deadline,
+//!         };
+//!         // A timeout of zero is refused by the system; the clock is read again after the wait.
+//!         let wait = deadline.map(|at| at.saturating_since(now()).max(Duration::from_millis(1)));
+//!         socket.set_read_timeout(wait)?;
+//!         if let Ok((received_length, SocketAddr::V4(from))) = socket.recv_from(&mut received) {
+//!             length = received_length;
+//!             // What cannot be answered is dropped; the reason may be logged.
+//!             let _ = gateway.handle_datagram(now(), number, from, &received[..length]);
+//!         }
+//!     }
+//! }
+//! ```
+//!
+//! A NAT that takes its time is asked in the same way, and its outcome is passed in when it is there: other clients are answered
+//! meanwhile. Who serves many clients may read many datagrams before the NAT is asked, so that it gets them in batches: after each
+//! of them [`Gateway::poll_transmit`] until there is nothing to send, after all of them [`Gateway::poll_nat`].
+//!
 //! # Which mapping is where
 //! ```text
-//!  ToInstall -poll_nat-> Installing -ok-> Open -deleted, lease ended-> ToRemove -poll_nat-> Removing -ok-> (gone)
+//!  ToInstall -poll-> Installing -ok-> Open -deleted, lease ended-> ToRemove -poll-> Removing -ok-> (gone)
+//!
+//!  Open -another external address-> ToUpdate -poll-> Updating -ok-> Open
 //! ```
 //! A mapping that is wanted again on its way out goes back to `ToInstall` when the NAT has removed it; one that is deleted
-//! on its way in goes on to `ToRemove` when the NAT has it.
+//! on its way in goes on to `ToRemove` when the NAT has it. If the address changes while the NAT is at it, it is asked again.
 //!
 //! # Decided here, where the RFC leaves room
 //! - A request with an unknown opcode and less than 4 bytes has no room for a result: it is not answered.
@@ -26,109 +99,93 @@
 //! - A suggested port of 0, or one that cannot be had, brings the client's own port if that is free, and any other if not.
 //! - Mappings that the administrator made count towards the limit of their client.
 
-mod announce;
+mod answer;
 mod config;
-mod event;
+mod delete_all;
 mod nat;
+mod output;
 mod rate;
 mod request;
 mod table;
 
 use core::net::{Ipv4Addr, SocketAddrV4};
 
+use crate::datagram::Transmit;
 use crate::random::Random;
 use crate::time::Instant;
 use crate::wire::Protocol;
 
-use announce::Announcing;
-use table::{Entry, Key, Phase, Table};
+use delete_all::{DeletionOfAll, MOST_DELETIONS};
+use output::{MOST_EVENTS, Service};
+use table::{Entry, Key, Owner, Phase, Table};
 
-pub use config::{GatewayConfig, PortRange, TooManyRanges};
-pub use event::{
-    Answer, CloseCause, Discard, GatewayEvent, GatewayMapping, NatFailure, NatMapping, NatRequest, Reply, Transmit,
-};
+pub use config::{Config, PortRange, TooManyRanges};
+pub use nat::{NatFailure, NatMapping, NatRequest};
+pub use output::{CloseCause, Event, Mapping, Output};
 pub use rate::RateLimit;
 
 /// The gateway machine, with room for `N` mappings, 1 to 65,534. It does no IO, no NAT, and asks no clock.
 ///
-/// It is large for a large `N`, about 46 bytes a mapping: give it a `static`, or a place on the heap that was made there.
+/// It is large for a large `N`, about 48 bytes a mapping: give it a `static`, or a place on the heap that was made there.
 ///
 /// ```
-/// use natpmp_proto::Instant;
-/// use natpmp_proto::gateway::{Gateway, GatewayConfig, NatRequest, Reply};
+/// use natpmp_proto::gateway::{Gateway, Config, NatRequest, Output};
+/// use natpmp_proto::{Instant, SocketId, TransmitKind};
 ///
-/// let mut gateway: Gateway<16> = Gateway::new(GatewayConfig::new());
+/// let mut gateway: Gateway<16> = Gateway::new(Config::new());
 /// let now = Instant::ZERO;
 /// gateway.start(now, 0);
 /// gateway.set_external_address(now, Some([11, 22, 33, 44].into()));
+/// let Output::Transmit(announcement) = gateway.poll(now) else { panic!("to be announced") };
+/// assert_eq!(announcement.kind, TransmitKind::Announcement);
 ///
-/// // A client asks for UDP port 4000: the NAT comes first, then the answer.
+/// // A client asks for UDP port 4000: the NAT comes first, then the answer, through the socket of the request.
 /// let client = "192.168.1.2:50000".parse().unwrap();
 /// let request = [0, 1, 0, 0, 0x0f, 0xa0, 0x0f, 0xa0, 0, 0, 0, 120];
-/// assert_eq!(gateway.handle_datagram(now, client, &request), Ok(Reply::AfterNat));
-/// let nat_request = gateway.poll_nat().unwrap();
+/// let socket = SocketId(0);
+/// gateway.handle_datagram(now, socket, client, &request).unwrap();
+/// let Output::Nat(nat_request) = gateway.poll(now) else { panic!("the NAT is asked") };
 /// let NatRequest::Install(mapping) = nat_request else { panic!("to be installed") };
+/// assert_eq!(mapping.external_port, 4000);
 /// // … the NAT takes it on …
-/// let answer = gateway.handle_nat(now, &nat_request, Ok(())).unwrap();
-/// assert_eq!((answer.to, mapping.external_port), (client, 4000));
+/// gateway.handle_nat(now, &nat_request, Ok(()));
+/// let Output::Transmit(answer) = gateway.poll(now) else { panic!("to be answered") };
+/// assert_eq!((answer.to, answer.kind), (client, TransmitKind::Answer { socket }));
 /// ```
 #[derive(Debug)]
 pub struct Gateway<const N: usize> {
-    config: GatewayConfig,
+    config: Config,
     table: Table<N>,
     random: Random,
     external_address: Option<Ipv4Addr>,
     /// The epoch was `epoch` at this moment.
     epoch_at: Instant,
     epoch: u32,
-    announcing: Option<Announcing>,
-    is_on: bool,
-    is_mapping_allowed: bool,
-    /// A search found no port that somebody has not, and none has come free since.
-    are_ports_used_up: bool,
-    deletions: [DeletionOfAll; MOST_DELETIONS],
-    events: heapless::Deque<GatewayEvent, MOST_EVENTS>,
+    service: Service,
+    grants: Grants,
+    deletions: [Option<DeletionOfAll>; MOST_DELETIONS],
+    /// To the last input, if it brought one that was not polled yet.
+    outgoing: Option<Transmit>,
+    events: heapless::Deque<Event, MOST_EVENTS>,
 }
 
-/// A moment, as answers and as leases count it.
-#[derive(Clone, Copy, Debug)]
-struct Moment {
-    epoch: u32,
-    seconds: u32,
-}
-
-/// A deletion of all mappings of a client and protocol, which waits for the NAT.
-#[derive(Clone, Copy, Debug)]
-struct DeletionOfAll {
-    client: SocketAddrV4,
-    protocol: Protocol,
-    /// Mappings to be removed yet; 0 if this place is free.
-    left: u16,
-    /// One that the administrator made stays (section 3.4).
-    has_static: bool,
-    /// One could not be removed.
-    has_failed: bool,
-}
-
-impl DeletionOfAll {
-    const DONE: Self = Self {
-        client: SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, 0),
-        protocol: Protocol::Udp,
-        left: 0,
-        has_static: false,
-        has_failed: false,
-    };
-
-    const fn is_pending(&self) -> bool {
-        self.left > 0
-    }
+/// Which new mappings clients get.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Grants {
+    /// On any port that is free.
+    AnyPort,
+    /// On the ports only that they have for the other protocol: a search found that all others are taken, and none has come free
+    /// since.
+    CompanionPorts,
+    /// None: the administrator does not allow it.
+    Nothing,
 }
 
 /// Commands.
 impl<const N: usize> Gateway<N> {
     /// A gateway with an empty table and no external address yet, switched on. Begin with [`start`](Self::start).
     #[must_use]
-    pub const fn new(config: GatewayConfig) -> Self {
+    pub const fn new(config: Config) -> Self {
         let random = Random::new(config.seed);
         Self {
             table: Table::new(random.state()),
@@ -137,17 +194,17 @@ impl<const N: usize> Gateway<N> {
             external_address: None,
             epoch_at: Instant::ZERO,
             epoch: 0,
-            announcing: None,
-            is_on: true,
-            is_mapping_allowed: true,
-            are_ports_used_up: false,
-            deletions: [DeletionOfAll::DONE; MOST_DELETIONS],
+            service: Service::Answering,
+            grants: Grants::AnyPort,
+            deletions: [None; MOST_DELETIONS],
+            outgoing: None,
             events: heapless::Deque::new(),
         }
     }
 
     /// The gateway has booted. `epoch` is 0 unless its mappings are restored from storage: then it goes on from what was stored,
     /// and the time since (section 3.6). Announces.
+    #[inline(never)] // many call it, and firmware has more time than flash
     pub fn start(&mut self, now: Instant, epoch: u32) {
         self.epoch_at = now;
         self.epoch = epoch;
@@ -173,7 +230,7 @@ impl<const N: usize> Gateway<N> {
         let added = self.add(mapping, u32::MAX).and_then(|index| self.table.get_mut(index));
         match added {
             Some(entry) => {
-                entry.set_static(true);
+                entry.set_owner(Owner::Administrator);
                 true
             }
             None => false,
@@ -184,10 +241,7 @@ impl<const N: usize> Gateway<N> {
     pub fn remove(&mut self, protocol: Protocol, internal: SocketAddrV4) -> bool {
         let key = Key { client: *internal.ip(), protocol, internal_port: internal.port() };
         let Some(index) = self.table.find(&key) else { return false };
-        if let Some(entry) = self.table.get_mut(index) {
-            entry.set_static(false);
-        }
-        self.doom(index);
+        self.mark_for_removal(index);
         true
     }
 
@@ -195,7 +249,7 @@ impl<const N: usize> Gateway<N> {
     pub fn clear(&mut self, now: Instant) {
         for index in self.table.indices() {
             if self.table.get(index).is_some_and(|entry| !entry.is_static()) {
-                self.doom(index);
+                self.mark_for_removal(index);
             }
         }
         self.start(now, 0);
@@ -213,48 +267,34 @@ impl<const N: usize> Gateway<N> {
         }
         self.announce(now);
         for index in self.table.indices() {
-            let phase = self.table.get(index).map(|entry| entry.phase);
-            if phase == Some(Phase::Open) {
-                self.table.enqueue(index, Phase::ToInstall);
-            }
-            if let Some(entry) = self.table.get_mut(index) {
-                entry.set_standing(entry.is_standing() || phase == Some(Phase::Open));
-                entry.set_outdated(phase == Some(Phase::Installing));
+            let Some(entry) = self.table.get_mut(index) else { continue };
+            match entry.phase {
+                Phase::Open => self.table.enqueue(index, Phase::ToUpdate),
+                Phase::Installing => entry.phase = Phase::InstallingOutdated,
+                Phase::Updating => entry.phase = Phase::UpdatingOutdated,
+                _ => {}
             }
         }
     }
 
-    /// Whether clients may make mappings. If not, they are told result 2 (section 3.5); what they have stays until its lease ends.
+    /// Whether clients may make mappings. If not, they get result 2 (section 3.5); what they have stays until its lease ends.
     pub fn allow_mapping(&mut self, is_allowed: bool) {
-        self.is_mapping_allowed = is_allowed;
+        if !is_allowed {
+            self.grants = Grants::Nothing;
+        } else if self.grants == Grants::Nothing {
+            self.grants = Grants::AnyPort;
+        }
     }
 
     /// Whether NAT is on. While it is off, nothing is answered or announced (section 3.8): close the socket, so that
     /// clients get port unreachable. Announces when it is switched on.
     pub fn switch(&mut self, now: Instant, is_on: bool) {
-        if is_on && !self.is_on {
+        if !is_on {
+            self.service = Service::Off;
+            self.outgoing = None;
+        } else if self.service == Service::Off {
+            self.service = Service::Answering;
             self.announce(now);
-        }
-        self.is_on = is_on;
-    }
-}
-
-/// Outputs that need no time.
-impl<const N: usize> Gateway<N> {
-    /// The next thing that happened, if there is any.
-    #[must_use]
-    pub fn poll_event(&mut self) -> Option<GatewayEvent> {
-        self.events.pop_front()
-    }
-
-    /// When [`handle_timeout`](Self::handle_timeout) or [`poll_transmit`](Self::poll_transmit) have something to do next;
-    /// `None` if nothing will happen by itself. It may lie in the past: then they have something to do now.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        let look = self.table.first_look().map(|(_, seconds)| Instant::from_secs(seconds.into()));
-        match (look, self.next_announcement()) {
-            (Some(look), Some(announcement)) => Some(look.min(announcement)),
-            (look, announcement) => look.or(announcement),
         }
     }
 }
@@ -275,8 +315,10 @@ impl<const N: usize> Gateway<N> {
     }
 
     /// All mappings that the NAT has, in no particular order.
-    pub fn mappings(&self) -> impl Iterator<Item = GatewayMapping> {
-        let stands = |entry: &Entry| entry.phase == Phase::Open || entry.is_standing();
+    pub fn mappings(&self) -> impl Iterator<Item = Mapping> {
+        let stands = |entry: &Entry| {
+            matches!(entry.phase, Phase::Open | Phase::ToUpdate | Phase::Updating | Phase::UpdatingOutdated)
+        };
         self.table.iter().filter(move |(_, entry)| stands(entry)).map(|(key, entry)| mapping_of(key, entry))
     }
 
@@ -301,10 +343,6 @@ impl<const N: usize> Gateway<N> {
 
 /// Shared by commands, requests and outcomes.
 impl<const N: usize> Gateway<N> {
-    fn moment(&self, now: Instant) -> Moment {
-        Moment { epoch: self.epoch(now), seconds: seconds(now) }
-    }
-
     fn add(&mut self, mapping: &NatMapping, lifetime: u32) -> Option<u16> {
         let NatMapping { protocol, internal, external_port } = *mapping;
         let key = Key { client: *internal.ip(), protocol, internal_port: internal.port() };
@@ -322,23 +360,12 @@ impl<const N: usize> Gateway<N> {
     }
 
     /// It is to go, as soon as the NAT has done what it does.
-    fn doom(&mut self, index: u16) {
+    fn mark_for_removal(&mut self, index: u16) {
         let Some(entry) = self.table.get_mut(index) else { return };
-        entry.set_wanted(false);
+        entry.set_owner(Owner::Nobody);
         if entry.phase == Phase::Open {
             self.table.enqueue(index, Phase::ToRemove);
         }
-    }
-
-    fn tell(&mut self, event: GatewayEvent) {
-        if self.events.is_full() {
-            self.events.pop_front();
-            if let Some(oldest) = self.events.front_mut() {
-                *oldest = GatewayEvent::Missed;
-            }
-        }
-        // There is room now.
-        let _ = self.events.push_back(event);
     }
 }
 
@@ -347,18 +374,16 @@ fn nat_mapping(key: Key, entry: &Entry) -> NatMapping {
     NatMapping { protocol: key.protocol, internal, external_port: entry.external_port }
 }
 
-fn mapping_of(key: Key, entry: &Entry) -> GatewayMapping {
+#[inline(never)] // many call it, and firmware has more time than flash
+fn mapping_of(key: Key, entry: &Entry) -> Mapping {
     let expires = (!entry.is_static()).then(|| Instant::from_secs(entry.expires.into()));
-    GatewayMapping { mapping: nat_mapping(key, entry), expires }
+    Mapping { mapping: nat_mapping(key, entry), expires }
 }
 
 /// Whole seconds on the caller's clock; 32 bits of them are 136 years.
 fn seconds(now: Instant) -> u32 {
     now.span_since(Instant::ZERO).whole_secs()
 }
-
-const MOST_DELETIONS: usize = 8;
-const MOST_EVENTS: usize = 8;
 
 #[cfg(test)]
 mod tests;

@@ -1,150 +1,200 @@
 //! What the NAT is asked, and what comes of it.
 
+use core::fmt;
 use core::net::SocketAddrV4;
 
-use super::event::{CloseCause, GatewayEvent, NatFailure, NatMapping, NatRequest, Transmit};
-use super::table::{Key, Owed, Phase};
-use super::{Gateway, Moment, mapping_of, nat_mapping};
+use super::answer::Asked;
+use super::output::{CloseCause, Event};
+use super::table::{Entry, Key, PendingReply, Phase};
+use super::{Gateway, Grants, mapping_of, seconds};
 use crate::time::Instant;
-use crate::wire::{Refusal, Response};
+use crate::wire::{Protocol, Refusal};
 
-impl<const N: usize> Gateway<N> {
-    /// What the NAT is to do next, if there is anything. Its outcome goes to [`handle_nat`](Self::handle_nat); several may be
-    /// under way at a time, and come back in any order.
+/// A mapping as the NAT is to have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(align(4))] // is moved by words
+pub struct NatMapping {
+    /// Of the traffic mapped.
+    pub protocol: Protocol,
+    /// Where it goes: the client's address and its own port.
+    pub internal: SocketAddrV4,
+    /// Where it comes in: the port on the gateway's external address.
+    pub external_port: u16,
+}
+
+/// What the NAT is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NatRequest {
+    /// Take on this mapping. It may have it already, from before a change of the external address: then it is to be
+    /// brought up to date.
+    Install(NatMapping),
+    /// Drop this mapping and all connections on it.
+    Remove(NatMapping),
+}
+
+impl NatRequest {
+    /// The mapping that it is about.
     #[must_use]
-    pub fn poll_nat(&mut self) -> Option<NatRequest> {
-        let index = self.table.dequeue()?;
-        let entry = self.table.get_mut(index)?;
-        let is_install = entry.phase == Phase::ToInstall;
-        entry.phase = if is_install { Phase::Installing } else { Phase::Removing };
-        entry.set_outdated(false);
-        let entry = self.table.get(index)?;
-        let mapping = nat_mapping(self.table.key_of(entry)?, entry);
-        Some(if is_install { NatRequest::Install(mapping) } else { NatRequest::Remove(mapping) })
+    pub const fn mapping(&self) -> &NatMapping {
+        match self {
+            Self::Install(mapping) | Self::Remove(mapping) => mapping,
+        }
     }
+}
 
-    /// The NAT has done what `request` asked for, or has failed: the answer to whoever waits for it, if anybody does.
+/// Why the NAT did not do what was requested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum NatFailure {
+    /// It does not work at present: the client gets result 3.
+    Network,
+    /// It has no room for another mapping: the client gets result 4.
+    Resources,
+}
+
+/// Inputs.
+impl<const N: usize> Gateway<N> {
+    /// The NAT has done what `request` asked for, or has failed. Poll after it: whoever waits for it is answered now, and an
+    /// answer that is not polled before the next outcome is lost (its client asks again).
     ///
-    /// A mapping that could not be installed is gone; the client is told result 3 or 4. One that could not be removed stays
-    /// as it was, is tried again after 10 s, and whoever deleted it is told result 3. An outcome that nobody asked for is
+    /// A mapping that could not be installed is gone; the client gets result 3 or 4. One that could not be removed stays
+    /// as it was, is tried again after 10 s, and whoever deleted it gets result 3. An outcome that nobody asked for is
     /// ignored.
-    #[must_use]
-    pub fn handle_nat(
-        &mut self,
-        now: Instant,
-        request: &NatRequest,
-        outcome: Result<(), NatFailure>,
-    ) -> Option<Transmit> {
+    pub fn handle_nat(&mut self, now: Instant, request: &NatRequest, outcome: Result<(), NatFailure>) {
         let NatMapping { protocol, internal, external_port } = *request.mapping();
         let key = Key { client: *internal.ip(), protocol, internal_port: internal.port() };
-        let index = self.table.find(&key)?;
-        let at = self.moment(now);
-        let entry = self.table.get(index).filter(|entry| entry.external_port == external_port)?;
-        let answer = match (request, entry.phase, outcome) {
-            (NatRequest::Install(_), Phase::Installing, Ok(())) => self.installed(at, &key, index),
-            (NatRequest::Install(_), Phase::Installing, Err(failure)) => self.not_installed(now, &key, index, failure),
-            (NatRequest::Remove(_), Phase::Removing, Ok(())) => self.removed(at, &key, index),
-            (NatRequest::Remove(_), Phase::Removing, Err(_)) => self.not_removed(at, &key, index),
-            _ => None,
-        };
-        // With NAT switched off nothing is answered (section 3.8).
-        let (port, response) = answer.as_ref().filter(|_| self.is_on)?;
-        Some(Transmit { to: SocketAddrV4::new(key.client, *port), payload: response.encode() })
+        let Some(index) = self.table.find(&key) else { return };
+        let Some(entry) = self.table.get(index).filter(|entry| entry.external_port == external_port) else { return };
+        let (phase, reply_to) = (entry.phase, entry.reply_to());
+        let asked = Asked { key, reply_to, at: now, epoch: self.epoch(now) };
+        match (request, phase) {
+            (
+                NatRequest::Install(_),
+                Phase::Installing | Phase::InstallingOutdated | Phase::Updating | Phase::UpdatingOutdated,
+            ) => match outcome {
+                Ok(()) => self.installed(&asked, index),
+                Err(failure) => self.not_installed(&asked, index, failure),
+            },
+            (NatRequest::Remove(_), Phase::Removing) => match outcome {
+                Ok(()) => self.removed(&asked, index),
+                Err(_) => self.not_removed(&asked, index),
+            },
+            _ => {}
+        }
     }
 
-    fn installed(&mut self, at: Moment, key: &Key, index: u16) -> Option<(u16, Response)> {
-        let entry = self.table.get_mut(index)?;
-        if entry.is_wanted() && entry.is_outdated() {
-            self.table.enqueue(index, Phase::ToInstall);
-            return None;
+    fn installed(&mut self, asked: &Asked, index: u16) {
+        let Some(entry) = self.table.get_mut(index) else { return };
+        let phase = entry.phase;
+        if !entry.is_wanted() {
+            return self.table.enqueue(index, Phase::ToRemove);
         }
-        let (owed, is_wanted, was_standing) = (entry.owed(), entry.is_wanted(), entry.is_standing());
-        let (reply_port, lifetime) = (entry.reply_port, entry.term);
-        entry.set_standing(false);
-        if !is_wanted {
-            self.table.enqueue(index, Phase::ToRemove);
-            return None;
+        match phase {
+            Phase::InstallingOutdated => return self.table.enqueue(index, Phase::ToInstall),
+            Phase::UpdatingOutdated => return self.table.enqueue(index, Phase::ToUpdate),
+            _ => {}
         }
-        entry.owe(Owed::Nothing, 0);
+        let (is_awaited, lifetime) = (entry.pending_reply() == PendingReply::Mapping, entry.term);
+        entry.clear_pending_reply();
         if entry.is_static() {
             entry.phase = Phase::Open;
         } else {
             // What was only brought up to date goes on with the lease it has.
-            if owed == Owed::Mapping || !was_standing {
-                entry.expires = at.seconds.saturating_add(lifetime).saturating_add(1);
+            if is_awaited || phase == Phase::Installing {
+                entry.expires = seconds(asked.at).saturating_add(lifetime).saturating_add(1);
             }
             let expires = entry.expires;
-            self.table.add_look(index, expires);
+            self.table.add_check(index, expires);
         }
-        let entry = self.table.get(index)?;
-        let mapping = mapping_of(*key, entry);
-        if !was_standing {
-            self.tell(GatewayEvent::Opened(mapping));
+        let Some(entry) = self.table.get(index) else { return };
+        let mapping = mapping_of(asked.key, entry);
+        if phase == Phase::Installing {
+            self.push_event(Event::Opened(mapping));
         }
-        let external_port = mapping.mapping.external_port;
-        let response = self.granted(at, key.protocol, key.internal_port, external_port, lifetime);
-        (owed == Owed::Mapping).then_some((reply_port, response))
+        if is_awaited {
+            self.grant(asked, mapping.mapping.external_port, lifetime);
+        }
     }
 
-    fn not_installed(&mut self, now: Instant, key: &Key, index: u16, failure: NatFailure) -> Option<(u16, Response)> {
-        let entry = self.table.get(index)?;
+    fn not_installed(&mut self, asked: &Asked, index: u16, failure: NatFailure) {
+        let Some(entry) = self.table.get(index) else { return };
+        let was_open = matches!(entry.phase, Phase::Updating | Phase::UpdatingOutdated);
         let is_missed =
-            entry.is_wanted() && entry.owed() != Owed::Mapping && (!entry.is_static() || entry.is_standing());
-        let answer = self.forget(self.moment(now), key, index, Some(failure));
+            entry.is_wanted() && entry.pending_reply() != PendingReply::Mapping && (!entry.is_static() || was_open);
+        self.forget(asked, index, Some(failure));
         if is_missed {
-            // Its client believes it open: the loss is told as a loss of state is (section 3.6).
-            self.start(now, 0);
+            // Its client believes it open: the loss is announced as a loss of state is (section 3.6).
+            self.start(asked.at, 0);
         }
-        answer
     }
 
-    fn removed(&mut self, at: Moment, key: &Key, index: u16) -> Option<(u16, Response)> {
-        if self.table.get(index)?.is_wanted() {
+    fn removed(&mut self, asked: &Asked, index: u16) {
+        if self.table.get(index).is_some_and(Entry::is_wanted) {
             self.table.enqueue(index, Phase::ToInstall);
-            return None;
+        } else {
+            self.forget(asked, index, None);
         }
-        self.forget(at, key, index, None)
     }
 
-    fn not_removed(&mut self, at: Moment, key: &Key, index: u16) -> Option<(u16, Response)> {
-        let entry = self.table.get_mut(index)?;
-        let reply_port = entry.reply_port;
+    fn not_removed(&mut self, asked: &Asked, index: u16) {
+        let Some(entry) = self.table.get_mut(index) else { return };
         if entry.is_wanted() {
             // It is there, but the external address may have changed since: it is brought up to date.
-            entry.set_standing(true);
-            self.table.enqueue(index, Phase::ToInstall);
-            return None;
+            return self.table.enqueue(index, Phase::ToUpdate);
         }
-        let owed = entry.owed();
-        entry.owe(Owed::Nothing, 0);
-        let retry_at = at.seconds.saturating_add(REMOVAL_RETRY);
+        let pending = entry.pending_reply();
+        entry.clear_pending_reply();
+        let retry_at = seconds(asked.at).saturating_add(REMOVAL_RETRY);
         entry.expires = retry_at;
-        self.table.add_look(index, retry_at);
-        match owed {
-            Owed::Deletion => Some((reply_port, self.refusal(at, key, Refusal::NetworkFailure))),
-            Owed::DeletionOfAll => self.settle(at, key.client, index, true),
-            Owed::Mapping | Owed::Nothing => None,
+        self.table.add_check(index, retry_at);
+        match pending {
+            PendingReply::Deletion => self.refuse(asked, Refusal::NetworkFailure),
+            PendingReply::DeletionOfAll => self.end_part_of_deletion(asked, true),
+            PendingReply::Mapping | PendingReply::Nothing => {}
         }
     }
 
-    /// It is gone: the answer to whoever waits for that, or for it.
-    fn forget(&mut self, at: Moment, key: &Key, index: u16, failure: Option<NatFailure>) -> Option<(u16, Response)> {
-        let entry = self.table.get(index)?;
-        let (owed, reply_port) = (entry.owed(), entry.reply_port);
-        let mapping = mapping_of(*key, entry);
-        let settled = if owed == Owed::DeletionOfAll { self.settle(at, key.client, index, false) } else { None };
+    /// It is gone: whoever waits for that, or for it, is answered.
+    #[inline(never)]
+    fn forget(&mut self, asked: &Asked, index: u16, failure: Option<NatFailure>) {
+        let Some(entry) = self.table.get(index) else { return };
+        let pending = entry.pending_reply();
+        let mapping = mapping_of(asked.key, entry);
         self.table.remove(index);
-        self.are_ports_used_up = false;
+        if self.grants == Grants::CompanionPorts {
+            self.grants = Grants::AnyPort;
+        }
         let cause = if failure.is_some() { CloseCause::NatFailed } else { CloseCause::Removed };
-        self.tell(GatewayEvent::Closed { mapping, cause });
-        match (owed, failure) {
-            (Owed::Mapping, Some(failure)) => Some((reply_port, self.refusal(at, key, failure.refusal()))),
-            (Owed::Deletion, _) => Some((reply_port, self.deleted(at, key.protocol, key.internal_port))),
-            (Owed::DeletionOfAll, _) => settled,
-            (Owed::Mapping | Owed::Nothing, _) => None,
+        self.push_event(Event::Closed { mapping, cause });
+        match (pending, failure) {
+            (PendingReply::Mapping, Some(failure)) => self.refuse(asked, failure.refusal()),
+            (PendingReply::Deletion, _) => self.grant(asked, 0, 0),
+            (PendingReply::DeletionOfAll, _) => self.end_part_of_deletion(asked, false),
+            (PendingReply::Mapping | PendingReply::Nothing, _) => {}
         }
     }
 }
+
+impl NatFailure {
+    pub(super) const fn refusal(self) -> Refusal {
+        match self {
+            Self::Network => Refusal::NetworkFailure,
+            Self::Resources => Refusal::OutOfResources,
+        }
+    }
+}
+
+impl fmt::Display for NatFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Network => "the NAT does not work at present",
+            Self::Resources => "the NAT has no room for another mapping",
+        })
+    }
+}
+
+impl core::error::Error for NatFailure {}
 
 /// In seconds.
 const REMOVAL_RETRY: u32 = 10;

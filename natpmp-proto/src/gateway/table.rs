@@ -1,20 +1,21 @@
 //! The mappings of a gateway, found without a scan: by client, protocol and internal port, and by external port.
 //!
-//! All memory is in the arrays below, 46 bytes a mapping. An index of 16 bits stands for a reference, `NONE` for none.
+//! All memory is in the arrays below, 48 bytes a mapping. An index of 16 bits stands for a reference, `NONE` for none.
 //!
 //! - `entries`: the mappings. Those not in use form a list; beyond `fresh` none was ever used.
 //! - `by_key`, `by_port`: hash tables of chains through the entries. `by_client`: the same through `clients`, which has a
 //!   record for each client that has mappings: how many, and the first of their list.
-//! - `heap`: the entries whose lease runs, the earliest look first. A look may be due before the lease ends: a renewal
-//!   moves the end only, and the look finds out and is put off. So a renewal costs nothing here.
+//! - `heap`: the entries whose lease runs, the earliest check first. A check may be due before the lease ends: a renewal
+//!   moves the end only, and the check finds out and moves to it. So a renewal costs nothing here.
 //! - `queue`: the entries that the NAT is to be asked about, first come, first served.
 
 mod clients;
-mod heap;
-mod queue;
+mod due;
 
 use core::net::Ipv4Addr;
 
+use super::answer::ReplyTo;
+use crate::datagram::SocketId;
 use crate::random::spread;
 use crate::wire::Protocol;
 
@@ -48,17 +49,20 @@ pub(super) struct Key {
 }
 
 #[derive(Clone, Copy, Debug)]
+#[repr(Rust, packed(2))] // 30 bytes; aligned to 4 they would be 32
 pub(super) struct Entry {
     /// End of the lease, in seconds on the caller's clock.
     pub(super) expires: u32,
-    /// While the lease runs: when the heap looks at it, in seconds. While the NAT is asked: the lifetime to be granted,
+    /// While the lease runs: when that is checked next, in seconds. While the NAT is asked: the lifetime to be granted,
     /// in seconds.
     pub(super) term: u32,
     client: u16,
     pub(super) internal_port: u16,
     pub(super) external_port: u16,
-    /// The client's port that an answer is owed to.
-    pub(super) reply_port: u16,
+    /// The client's port that the pending reply goes to.
+    reply_port: u16,
+    /// The socket that it goes through.
+    reply_socket: SocketId,
     next_by_key: u16,
     next_by_port: u16,
     next_of_client: u16,
@@ -66,27 +70,52 @@ pub(super) struct Entry {
     /// The place in the heap, the next in the queue, or the next that is free.
     link: u16,
     pub(super) phase: Phase,
+    /// The protocol, the [`Owner`] and the [`PendingReply`].
     marks: u8,
 }
 
-/// Where a mapping stands with the NAT.
+/// Where a mapping stands with the NAT. A phase without a deadline ends with what [`poll_nat`](super::Gateway::poll_nat) or
+/// [`handle_nat`](super::Gateway::handle_nat) bring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// The NAT has it.
+    /// The NAT has it. Deadline: `term`, when it is checked whether `expires` has come, which is the end of the lease, or the
+    /// next try of a removal that failed. None if the administrator made it.
     Open,
-    /// The NAT is to be asked for it, or to change it.
+    /// The NAT does not have it, and is to be asked for it. No deadline.
     ToInstall,
-    /// The NAT was asked for it.
+    /// The NAT was asked for it. No deadline.
     Installing,
-    /// The NAT is to be asked to remove it.
+    /// The NAT was asked for it, and the external address has changed since: it is to be asked again. No deadline.
+    InstallingOutdated,
+    /// The NAT has it, and is to be asked to bring it up to date. No deadline: the lease goes on, and its end is checked when
+    /// the NAT is done.
+    ToUpdate,
+    /// The NAT was asked to bring it up to date. No deadline, as before.
+    Updating,
+    /// The NAT was asked to bring it up to date, and the external address has changed since: it is to be asked again. No deadline,
+    /// as before.
+    UpdatingOutdated,
+    /// The NAT is to be asked to remove it. No deadline.
     ToRemove,
-    /// The NAT was asked to remove it.
+    /// The NAT was asked to remove it. No deadline.
     Removing,
 }
 
-/// What its client waits for.
+/// Who wants a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Owed {
+pub(super) enum Owner {
+    /// Nobody any more: it is to go, as soon as the NAT has done what it does. Deadline: [`Phase::Open`]'s, if the removal failed.
+    Nobody,
+    /// Its client. Deadline: the end of its lease.
+    Client,
+    /// The administrator: it has no lease, and its client cannot delete it (section 3.4). No deadline.
+    Administrator,
+}
+
+/// What its client waits for. No deadline: the NAT's outcome brings the reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PendingReply {
+    /// Nothing: nobody waits.
     Nothing,
     /// The answer to a request for it.
     Mapping,
@@ -150,10 +179,8 @@ impl<const N: usize> Table<N> {
     /// Takes on a mapping, whose phase is [`Phase::ToInstall`] but which is in no queue yet; `None` if all are taken.
     pub(super) fn insert(&mut self, key: &Key, external_port: u16) -> Option<u16> {
         let index = self.take_unused()?;
-        let Some(client) = self.add_to_client(key.client, index) else {
-            self.give_back(index);
-            return None;
-        };
+        // There is a record for each: no more clients have mappings than there are mappings.
+        let client = self.add_to_client(key.client, index)?;
         let (key_bucket, port_bucket) = (self.key_bucket(key), self.port_bucket(external_port));
         let next_by_key = core::mem::replace(self.by_key.get_mut(key_bucket)?, index);
         let next_by_port = core::mem::replace(self.by_port.get_mut(port_bucket)?, index);
@@ -170,7 +197,7 @@ impl<const N: usize> Table<N> {
 
     /// Forgets a mapping that is in no queue.
     pub(super) fn remove(&mut self, index: u16) {
-        self.cancel_look(index);
+        self.cancel_check(index);
         let Some(&entry) = self.get(index) else { return };
         if let Some(key) = self.key_of(&entry) {
             let bucket = self.key_bucket(&key);
@@ -282,6 +309,7 @@ impl Entry {
         internal_port: 0,
         external_port: 0,
         reply_port: 0,
+        reply_socket: SocketId(0),
         next_by_key: NONE,
         next_by_port: NONE,
         next_of_client: NONE,
@@ -295,13 +323,15 @@ impl Entry {
         if self.marks & TCP == 0 { Protocol::Udp } else { Protocol::Tcp }
     }
 
-    /// Its client wants it; otherwise it is to go.
-    pub(super) const fn is_wanted(&self) -> bool {
-        self.marks & WANTED != 0
-    }
-
-    pub(super) const fn set_wanted(&mut self, is_wanted: bool) {
-        self.mark(WANTED, is_wanted);
+    pub(super) const fn set_owner(&mut self, owner: Owner) {
+        self.set_marks(
+            OWNER,
+            match owner {
+                Owner::Nobody => 0,
+                Owner::Client => WANTED,
+                Owner::Administrator => OWNER,
+            },
+        );
     }
 
     /// The administrator made it.
@@ -309,55 +339,52 @@ impl Entry {
         self.marks & STATIC != 0
     }
 
-    pub(super) const fn set_static(&mut self, is_static: bool) {
-        self.mark(STATIC, is_static);
+    /// Somebody wants it; otherwise it is to go.
+    pub(super) const fn is_wanted(&self) -> bool {
+        self.marks & WANTED != 0
     }
 
-    pub(super) const fn owed(&self) -> Owed {
-        match self.marks & OWED {
-            OWED_MAPPING => Owed::Mapping,
-            OWED_DELETION => Owed::Deletion,
-            OWED => Owed::DeletionOfAll,
-            _ => Owed::Nothing,
+    pub(super) const fn pending_reply(&self) -> PendingReply {
+        match self.marks & REPLY {
+            REPLY_MAPPING => PendingReply::Mapping,
+            REPLY_DELETION => PendingReply::Deletion,
+            REPLY => PendingReply::DeletionOfAll,
+            _ => PendingReply::Nothing,
         }
     }
 
-    pub(super) const fn owe(&mut self, owed: Owed, reply_port: u16) {
-        // `^` would do as well: its bits are cleared before they are set.
-        self.marks = self.marks & !OWED
-            | match owed {
-                Owed::Nothing => 0,
-                Owed::Mapping => OWED_MAPPING,
-                Owed::Deletion => OWED_DELETION,
-                Owed::DeletionOfAll => OWED,
-            };
-        self.reply_port = reply_port;
+    /// Where the reply that is pending goes.
+    pub(super) const fn reply_to(&self) -> ReplyTo {
+        ReplyTo { port: self.reply_port, socket: self.reply_socket }
     }
 
-    /// The NAT had it before it was asked to bring it up to date: its lease goes on.
-    pub(super) const fn is_standing(&self) -> bool {
-        self.marks & STANDING != 0
+    pub(super) const fn set_pending_reply(&mut self, reply: PendingReply, to: ReplyTo) {
+        self.set_marks(
+            REPLY,
+            match reply {
+                PendingReply::Nothing => 0,
+                PendingReply::Mapping => REPLY_MAPPING,
+                PendingReply::Deletion => REPLY_DELETION,
+                PendingReply::DeletionOfAll => REPLY,
+            },
+        );
+        self.reply_port = to.port;
+        self.reply_socket = to.socket;
     }
 
-    pub(super) const fn set_standing(&mut self, is_standing: bool) {
-        self.mark(STANDING, is_standing);
-    }
-
-    /// The external address changed while the NAT was at it.
-    pub(super) const fn is_outdated(&self) -> bool {
-        self.marks & OUTDATED != 0
-    }
-
-    pub(super) const fn set_outdated(&mut self, is_outdated: bool) {
-        self.mark(OUTDATED, is_outdated);
+    /// Nobody waits for a reply any more.
+    pub(super) const fn clear_pending_reply(&mut self) {
+        self.marks &= !REPLY;
     }
 
     const fn set_protocol(&mut self, protocol: Protocol) {
-        self.mark(TCP, matches!(protocol, Protocol::Tcp));
+        self.set_marks(TCP, if matches!(protocol, Protocol::Tcp) { TCP } else { 0 });
     }
 
-    const fn mark(&mut self, bit: u8, is_set: bool) {
-        self.marks = if is_set { self.marks | bit } else { self.marks & !bit };
+    /// Sets the bits of one field.
+    const fn set_marks(&mut self, field: u8, bits: u8) {
+        // `^` would do as well: the field is cleared before it is set.
+        self.marks = self.marks & !field | bits;
     }
 
     fn next(&mut self, chain: Chain) -> &mut u16 {
@@ -377,16 +404,15 @@ enum Chain {
 /// Stands for no index.
 const NONE: u16 = u16::MAX;
 
-/// Bits of [`Entry::marks`].
+/// The fields of [`Entry::marks`], and their bits. They are enums behind accessors: a byte for each is what firmware has not.
 const TCP: u8 = 1;
+const OWNER: u8 = WANTED | STATIC;
 const WANTED: u8 = 2;
 const STATIC: u8 = 4;
-const OWED_MAPPING: u8 = 8;
-const OWED_DELETION: u8 = 16;
 // One bit each, so that `^` would join them as well.
-const OWED: u8 = OWED_MAPPING | OWED_DELETION;
-const STANDING: u8 = 32;
-const OUTDATED: u8 = 64;
+const REPLY: u8 = REPLY_MAPPING | REPLY_DELETION;
+const REPLY_MAPPING: u8 = 8;
+const REPLY_DELETION: u8 = 16;
 
 #[cfg(test)]
 mod tests;

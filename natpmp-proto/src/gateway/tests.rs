@@ -10,6 +10,7 @@ mod leases;
 mod limits;
 mod mapping;
 mod nat;
+mod output;
 mod ports;
 mod rate;
 mod size;
@@ -18,12 +19,16 @@ mod statics;
 use std::vec::Vec;
 
 use super::*;
+use crate::datagram::{Discard, SocketId, TransmitKind};
 use crate::wire::{Failure, FailureDetail, Refusal, Request, Response};
 
 pub(super) const ADDRESS: Ipv4Addr = Ipv4Addr::new(11, 22, 33, 44);
 pub(super) const OTHER_ADDRESS: Ipv4Addr = Ipv4Addr::new(11, 22, 33, 55);
 pub(super) const UDP: Protocol = Protocol::Udp;
 pub(super) const TCP: Protocol = Protocol::Tcp;
+
+/// The requests come in by it.
+pub(super) const SOCKET: SocketId = SocketId(3);
 
 /// A gateway that booted at second 1, has its address, and has made all its announcements; and the present moment.
 pub(super) struct Rig<const N: usize = 16> {
@@ -33,12 +38,12 @@ pub(super) struct Rig<const N: usize = 16> {
 
 impl Rig {
     pub(super) fn new() -> Self {
-        Self::with(GatewayConfig::new().seed(7))
+        Self::with(Config::new().seed(7))
     }
 }
 
 impl<const N: usize> Rig<N> {
-    pub(super) fn with(config: GatewayConfig) -> Self {
+    pub(super) fn with(config: Config) -> Self {
         let mut rig = Self { gateway: Gateway::new(config), now: Instant::from_secs(1) };
         rig.gateway.start(rig.now, 0);
         rig.gateway.set_external_address(rig.now, Some(ADDRESS));
@@ -62,21 +67,36 @@ impl<const N: usize> Rig<N> {
         self
     }
 
+    /// A datagram comes in; what is answered at once.
+    pub(super) fn ask(&mut self, from: SocketAddrV4, bytes: &[u8]) -> Result<Option<Transmit>, Discard> {
+        self.gateway.handle_datagram(self.now, SOCKET, from, bytes)?;
+        Ok(self.answered())
+    }
+
+    /// The answer that waits to be sent, through the socket of the request.
+    pub(super) fn answered(&mut self) -> Option<Transmit> {
+        self.gateway.outgoing.as_ref()?;
+        assert_eq!(self.gateway.poll_timeout(), Some(Instant::ZERO), "it is due now");
+        let answer = self.gateway.poll_transmit(self.now);
+        assert!(answer.as_ref().is_some_and(|answer| matches!(
+            answer.kind,
+            TransmitKind::Answer { socket: SOCKET } | TransmitKind::Echo { socket: SOCKET }
+        )));
+        answer
+    }
+
     /// The answer that a request gets at once.
     #[track_caller]
     pub(super) fn answer(&mut self, from: SocketAddrV4, request: &Request) -> Response {
-        let bytes = request.encode();
-        match self.gateway.handle_datagram(self.now, from, &bytes) {
-            Ok(Reply::Now(answer)) => Response::decode(answer.write(&mut [0; 16]).unwrap()).unwrap(),
-            other => panic!("no answer at once, but {other:?}"),
-        }
+        let answer = self.ask(from, &request.encode()).expect("it is no request").expect("no answer at once");
+        assert_eq!(answer.to, from);
+        Response::decode(&answer.payload).unwrap()
     }
 
     /// Takes a request that is to wait for the NAT.
     #[track_caller]
     pub(super) fn waits(&mut self, from: SocketAddrV4, request: &Request) {
-        let bytes = request.encode();
-        assert_eq!(self.gateway.handle_datagram(self.now, from, &bytes), Ok(Reply::AfterNat));
+        assert_eq!(self.ask(from, &request.encode()), Ok(None));
     }
 
     /// What the NAT is asked next; it must be something.
@@ -100,7 +120,8 @@ impl<const N: usize> Rig<N> {
         request: &NatRequest,
         outcome: Result<(), NatFailure>,
     ) -> Option<(SocketAddrV4, Response)> {
-        let transmit = self.gateway.handle_nat(self.now, request, outcome)?;
+        self.gateway.handle_nat(self.now, request, outcome);
+        let transmit = self.answered()?;
         assert!(transmit.payload.len() <= 16, "G24");
         Some((transmit.to, Response::decode(&transmit.payload).unwrap()))
     }
@@ -118,6 +139,15 @@ impl<const N: usize> Rig<N> {
         external_port
     }
 
+    /// The NAT does all that it is asked for, and the answers leave by this socket.
+    pub(super) fn settle_by(&mut self, socket: SocketId) {
+        while let Some(request) = self.gateway.poll_nat() {
+            self.gateway.handle_nat(self.now, &request, Ok(()));
+            let answer = self.gateway.poll_transmit(self.now);
+            assert!(answer.is_none_or(|answer| answer.kind == TransmitKind::Answer { socket }));
+        }
+    }
+
     /// The NAT does all that it is asked for; the answers that follow.
     pub(super) fn settle(&mut self) -> Vec<(SocketAddrV4, Response)> {
         let mut answers = Vec::new();
@@ -128,8 +158,8 @@ impl<const N: usize> Rig<N> {
         panic!("the NAT is asked without end");
     }
 
-    /// All that is told.
-    pub(super) fn events(&mut self) -> Vec<GatewayEvent> {
+    /// All events that wait.
+    pub(super) fn events(&mut self) -> Vec<Event> {
         std::iter::from_fn(|| self.gateway.poll_event()).collect()
     }
 

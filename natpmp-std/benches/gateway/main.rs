@@ -61,5 +61,6 @@ fn measure() {
         Ok(lab) => Ok(kernel::measure(&lab)),
         Err(reason) => Err(reason.to_string()),
     };
-    report::write(&user_space, kernel.as_ref().map_err(String::as_str));
+    let plot = plot::draw(&user_space, kernel.as_ref().ok());
+    report::write(&user_space, kernel.as_ref().map_err(String::as_str), &plot);
 }

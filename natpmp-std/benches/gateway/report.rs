@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use super::kernel::Filled;
 use super::load::{Latency, Rate};
-use super::plot;
 use super::user_space::Row;
 
-/// Prints them, and writes them into the page, with the plot beside it.
-pub(crate) fn write(user_space: &[Row], kernel: Result<&(Vec<Row>, Vec<Filled>), &str>) {
+/// Prints the tables, and writes them into the page, with the plot beside it.
+pub(crate) fn write(user_space: &[Row], kernel: Result<&(Vec<Row>, Vec<Filled>), &str>, plot: &str) {
     let text = tables(user_space, kernel);
     println!("{text}");
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches");
@@ -20,7 +19,7 @@ pub(crate) fn write(user_space: &[Row], kernel: Result<&(Vec<Row>, Vec<Filled>),
     let (head, rest) = before.split_once(BEGIN).unwrap();
     let (_, tail) = rest.split_once(END).unwrap();
     fs::write(&page, format!("{head}{BEGIN}\n\n{text}\n{END}{tail}")).unwrap();
-    fs::write(directory.join("gateway.svg"), plot::draw(user_space, kernel.ok())).unwrap();
+    fs::write(directory.join("gateway.svg"), plot).unwrap();
 }
 
 fn tables(user_space: &[Row], kernel: Result<&(Vec<Row>, Vec<Filled>), &str>) -> String {

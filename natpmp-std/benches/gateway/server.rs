@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use natpmp_std::server::nat::{Nat, Nftables};
-use natpmp_std::server::{External, GatewayConfig, Internal, NatFailure, NatRequest, Server};
+use natpmp_std::server::{Config, External, Internal, NatFailure, NatRequest, Server};
 
 use super::{echo, process};
 
@@ -37,7 +37,7 @@ pub(crate) fn serve(role: &str, arguments: &[&str]) {
 
 fn gateway(address: SocketAddrV4, external: External, nat: impl Nat + 'static, file: Option<&Path>) -> Server {
     // One client stands for all: what it may have is not what is measured.
-    let config = GatewayConfig::new().per_client(u16::MAX);
+    let config = Config::new().per_client(u16::MAX);
     let mut builder = Server::builder(|_| Ok(nat))
         .internal(Internal::Address(*address.ip()))
         .external(external)
@@ -50,7 +50,7 @@ fn gateway(address: SocketAddrV4, external: External, nat: impl Nat + 'static, f
     if let Some(file) = file {
         builder = builder.state_file(file);
     }
-    let server = builder.start().unwrap();
+    let server = builder.build().unwrap();
     println!("{}", server.addresses()[0]);
     server
 }

@@ -9,8 +9,7 @@ use std::time::Duration;
 use natpmp_std::Protocol;
 use natpmp_std::server::nat::{Relay, RelayLimits};
 use natpmp_std::server::{
-    CloseCause, External, GatewayConfig, GatewayEvent, GatewayMapping, Internal, NatMapping, PortRange, Server,
-    ServerBuilder,
+    CloseCause, Config, Event, External, Internal, Mapping, NatMapping, PortRange, Server, ServerBuilder,
 };
 
 use crate::args::{self, Backend, Global};
@@ -25,7 +24,7 @@ pub(crate) fn serve(global: &Global, args: &args::Serve, report: &mut Report) ->
     let interrupted = sender.clone();
     crate::signals::on_stop(move || crate::signals::deliver(&interrupted, None))
         .map_err(|error| Failure::other("cannot catch signals", error, ""))?;
-    let server = builder.start().map_err(|error| Failure::other("cannot serve", error, ""))?;
+    let server = builder.build().map_err(|error| Failure::other("cannot serve", error, ""))?;
     let events = server.events();
     thread::spawn(move || events.map(Some).try_for_each(|event| sender.send(event)));
     for address in server.addresses() {
@@ -96,7 +95,7 @@ fn nftables() -> Result<ServerBuilder, Failure> {
 }
 
 fn configure(mut builder: ServerBuilder, args: &args::Serve) -> Result<ServerBuilder, Failure> {
-    let mut config = GatewayConfig::new();
+    let mut config = Config::new();
     if let Some(seconds) = args.max_lifetime {
         config = config.longest_lifetime(seconds);
     }
@@ -168,16 +167,16 @@ fn refuse_client_options(global: &Global) -> Result<(), Failure> {
     }
 }
 
-fn tell(report: &mut Report, server: &Server, event: &GatewayEvent) {
+fn tell(report: &mut Report, server: &Server, event: &Event) {
     match event {
-        GatewayEvent::Opened(opened) => {
+        Event::Opened(opened) => {
             let text =
                 format!("{} is open at external port {}", describe(&opened.mapping), opened.mapping.external_port);
             report.result(&mapping_line("mapped", server, opened), &text);
         }
-        GatewayEvent::Renewed(renewed) => report
+        Event::Renewed(renewed) => report
             .event(&mapping_line("renewed", server, renewed), &format!("{} is renewed", describe(&renewed.mapping))),
-        GatewayEvent::Closed { mapping, cause } => {
+        Event::Closed { mapping, cause } => {
             let mut line = mapping_line("unmapped", server, mapping);
             if *cause == CloseCause::NatFailed {
                 line.error = Some("the NAT did not take it".to_owned());
@@ -185,7 +184,7 @@ fn tell(report: &mut Report, server: &Server, event: &GatewayEvent) {
             let reason = line.error.as_deref().unwrap_or("deleted, or its lease has ended").to_owned();
             report.result(&line, &format!("{} is closed: {reason}", describe(&mapping.mapping)));
         }
-        GatewayEvent::Refused { client, protocol, internal_port, refusal } => {
+        Event::Refused { client, protocol, internal_port, refusal } => {
             let line = Line {
                 event: "refused",
                 internal_address: Some(*client),
@@ -199,7 +198,7 @@ fn tell(report: &mut Report, server: &Server, event: &GatewayEvent) {
     }
 }
 
-fn mapping_line(event: &'static str, server: &Server, open: &GatewayMapping) -> Line {
+fn mapping_line(event: &'static str, server: &Server, open: &Mapping) -> Line {
     let NatMapping { protocol, internal, external_port } = open.mapping;
     Line {
         event,

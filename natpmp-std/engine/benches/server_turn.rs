@@ -25,9 +25,9 @@ use divan::counter::ItemsCount;
 use divan::{AllocProfiler, Bencher};
 use natpmp_engine::DatagramSocket;
 use natpmp_engine::nat::{Nat, NatFailure, NatRequest};
-use natpmp_engine::server::{External, Internal, ServerBuilder, ServerEngine, ServerError, ServerOptions, Start};
+use natpmp_engine::server::{External, Internal, ServerEngine, ServerHandle, ServerOptions};
 use natpmp_proto::Protocol;
-use natpmp_proto::gateway::GatewayConfig;
+use natpmp_proto::gateway::Config;
 use natpmp_proto::wire::{Encoded, Request};
 
 #[global_allocator]
@@ -56,6 +56,8 @@ fn renewal(bencher: Bencher<'_, '_>, size: usize) {
 /// A gateway with mappings, and its feed of requests to renew them.
 struct Served {
     engine: ServerEngine<Memory>,
+    /// The engine ends without it.
+    _handle: ServerHandle,
     feed: Arc<Feed>,
 }
 
@@ -64,21 +66,22 @@ impl Served {
         let feed = Arc::new(Feed::default());
         // All of them in no order: a prime number has no factor in common with a size.
         feed.ask_for((0..size).map(|number| renewal_of(number * 40_507 % size)).collect());
-        FEED.set(Some(Arc::clone(&feed)));
-        let engine = ServerBuilder::<InMemory>::new(|_| Ok(Yes))
-            .internal(Internal::Address(Ipv4Addr::LOCALHOST))
-            .external(External::Address(Ipv4Addr::new(11, 22, 33, 44)))
-            .port(0)
-            .announce_to(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9))
-            .config(GatewayConfig::new().per_client(u16::MAX - 1))
-            .requests_per_second(None)
-            .start()
-            .unwrap();
-        let mut served = Self { engine, feed };
+        let options = ServerOptions {
+            internal: vec![Internal::Address(Ipv4Addr::LOCALHOST)],
+            external: External::Address(Ipv4Addr::new(11, 22, 33, 44)),
+            port: 0,
+            announce_to: SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9),
+            config: Config::new().per_client(u16::MAX - 1),
+            requests_per_second: None,
+            ..ServerOptions::default()
+        };
+        let socket = Arc::clone(&feed);
+        let register = move |_| Ok(Memory(Arc::clone(&socket)));
+        let (engine, handle) = ServerEngine::start(options, Box::new(|_| Ok(Box::new(Yes))), register).unwrap();
+        let mut served = Self { engine, _handle: handle, feed };
         served.feed.left.store(size, Ordering::Relaxed);
         while served.feed.answers.load(Ordering::Relaxed) < size {
-            let _ = served.engine.receive();
-            let _ = served.engine.drain();
+            let _ = served.engine.turn();
             thread::sleep(Duration::from_micros(100));
         }
         served
@@ -89,8 +92,7 @@ impl Served {
         self.feed.left.store(TURN, Ordering::Relaxed);
         let before = self.feed.answers.load(Ordering::Relaxed);
         while self.feed.left.load(Ordering::Relaxed) > 0 {
-            let _ = self.engine.receive();
-            let _ = self.engine.drain();
+            let _ = self.engine.turn();
         }
         assert_eq!(self.feed.answers.load(Ordering::Relaxed) - before, TURN);
     }
@@ -145,22 +147,6 @@ impl DatagramSocket for Memory {
         }
         Ok(payload.len())
     }
-}
-
-struct InMemory;
-
-impl Start for InMemory {
-    type Started = ServerEngine<Memory>;
-
-    fn start(settings: ServerOptions) -> Result<ServerEngine<Memory>, ServerError> {
-        let feed = FEED.take().unwrap();
-        ServerEngine::start(settings, move |_| Ok(Memory(Arc::clone(&feed))))
-    }
-}
-
-thread_local! {
-    /// For the engine that is started next.
-    static FEED: std::cell::Cell<Option<Arc<Feed>>> = const { std::cell::Cell::new(None) };
 }
 
 struct Yes;

@@ -41,6 +41,9 @@ impl<T> EventQueue<T> {
         if state.is_closed {
             return Poll::Ready(None);
         }
+        if state.waker.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            return Poll::Pending;
+        }
         let before = state.waker.replace(context.waker().clone());
         // What a waker holds may be the last of something that takes a lock when it is dropped.
         drop(state);
@@ -97,15 +100,22 @@ impl<T> EventSender<T> {
     /// Adds an item as [`send`](Self::send) does, under a lock: whoever has to be woken is added to `pending_wakers`, and is to be
     /// woken when the lock is given back.
     pub fn push(&self, item: T, pending_wakers: &mut Vec<Waker>) -> bool {
+        self.push_all([item], pending_wakers)
+    }
+
+    /// Adds items as [`push`](Self::push) does, with one look at the queue for all of them.
+    pub fn push_all(&self, items: impl IntoIterator<Item = T>, pending_wakers: &mut Vec<Waker>) -> bool {
         let Some(queue) = self.queue.upgrade() else { return false };
         let mut state = queue.lock();
         if state.is_closed {
             return false;
         }
-        if state.items.len() >= state.capacity {
-            state.items.pop_front();
+        for item in items {
+            if state.items.len() >= state.capacity {
+                state.items.pop_front();
+            }
+            state.items.push_back(item);
         }
-        state.items.push_back(item);
         pending_wakers.extend(state.waker.take());
         true
     }
@@ -174,6 +184,16 @@ impl<T: Clone> Subscribers<T> {
     pub(crate) fn push(&self, event: &T, pending_wakers: &mut Vec<Waker>) {
         for sender in &self.senders {
             sender.push(event.clone(), pending_wakers);
+        }
+    }
+
+    /// Adds events to the queue of each subscriber; for `pending_wakers` see [`EventSender::push`].
+    #[cfg(feature = "server")]
+    pub(crate) fn push_all(&self, events: &[T], pending_wakers: &mut Vec<Waker>) {
+        if !events.is_empty() {
+            for sender in &self.senders {
+                sender.push_all(events.iter().cloned(), pending_wakers);
+            }
         }
     }
 

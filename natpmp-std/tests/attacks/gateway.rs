@@ -14,7 +14,7 @@ use super::{SOON, eventually};
 /// Each has its own share, and what is dropped is counted.
 #[test]
 fn a_client_is_answered_no_more_often_than_its_rate_and_nobody_else_waits_for_it() {
-    let server = serve().requests_per_second(Some(10)).start().unwrap();
+    let server = serve().requests_per_second(Some(10)).build().unwrap();
     let [flooding, other] = [2, 3].map(|number| socket(number, &server));
     let began = Instant::now();
     for _ in 0..SENT {
@@ -38,7 +38,7 @@ fn no_kind_of_request_gets_around_the_rate() {
         &[1, 0],                                   // of another version
         &[0, 0],
     ] {
-        let server = serve().requests_per_second(Some(1)).start().unwrap();
+        let server = serve().requests_per_second(Some(1)).build().unwrap();
         let flooding = socket(2, &server);
         let began = Instant::now();
         for _ in 0..SENT {
@@ -54,7 +54,7 @@ fn no_kind_of_request_gets_around_the_rate() {
 #[test]
 fn the_rate_is_generous_by_default_and_none_if_none_is_wanted() {
     for (server, requests) in [(serve(), 1_500), (serve().requests_per_second(None), 5_000)] {
-        let server = server.start().unwrap();
+        let server = server.build().unwrap();
         let client = socket(2, &server);
         for number in 0..requests {
             assert!(is_answered(&client), "request {number}");
@@ -66,7 +66,7 @@ fn the_rate_is_generous_by_default_and_none_if_none_is_wanted() {
 /// A service that answers whatever it gets is no partner for an endless conversation.
 #[test]
 fn an_answer_that_comes_back_is_not_answered() {
-    let server = serve().start().unwrap();
+    let server = serve().build().unwrap();
     let reflector = socket(2, &server);
     for request in [&[0, 0][..], &[0, 99, 0, 0], &[1, 0], &[2, 0, 0, 0]] {
         reflector.send(request).unwrap();

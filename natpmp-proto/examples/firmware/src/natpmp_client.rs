@@ -24,9 +24,8 @@
 
 use core::net::{Ipv4Addr, SocketAddrV4};
 
-use natpmp_proto::client::Transmit;
 use natpmp_proto::wire::{ANNOUNCEMENT_GROUP, ANNOUNCEMENT_PORT, GATEWAY_PORT};
-use natpmp_proto::{Client, Config, Event, Instant, Output};
+use natpmp_proto::{Client, Config, Event, Instant, Output, Transmit};
 use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::socket::{icmp, udp};

@@ -6,9 +6,9 @@
 use core::net::{Ipv4Addr, SocketAddrV4};
 use core::time::Duration;
 
-use natpmp_proto::gateway::{GatewayEvent, NatFailure, NatRequest, RateLimit, Reply};
+use natpmp_proto::gateway::{Event, NatFailure, NatRequest, Output, RateLimit};
 use natpmp_proto::wire::GATEWAY_PORT;
-use natpmp_proto::{Gateway, Instant};
+use natpmp_proto::{Gateway, Instant, SocketId, Transmit, TransmitKind};
 use smoltcp::iface::{SocketHandle, SocketSet};
 use smoltcp::socket::udp;
 use smoltcp::wire::{IpAddress, IpEndpoint, Ipv4Cidr};
@@ -18,10 +18,10 @@ use crate::natpmp_client::Next;
 /// What installs mappings, and removes them.
 pub trait Nat {
     /// Does it at once. One that takes its time (a switch that is asked over a bus) is better driven from your own loop: keep what
-    /// [`Gateway::poll_nat`] said, and pass it to [`Gateway::handle_nat`] with the outcome.
+    /// [`Output::Nat`] said, and pass it to [`Gateway::handle_nat`] with the outcome.
     ///
     /// # Errors
-    /// It could not: the client is told so.
+    /// It could not: the client gets result 3 or 4.
     fn apply(&mut self, now: Instant, request: &NatRequest) -> Result<(), NatFailure>;
 }
 
@@ -64,33 +64,25 @@ impl<'a, const N: usize> NatPmpGateway<'a, N> {
     /// Takes what came, has the NAT do what is asked for, sends what is due, and says what is next. To be called after every poll of the
     /// interface, and after every command to the [`gateway`](Self::gateway), until it says [`Next::Wait`].
     #[must_use]
-    pub fn poll(&mut self, now: Instant, sockets: &mut SocketSet<'_>, nat: &mut impl Nat) -> Next<GatewayEvent> {
+    pub fn poll(&mut self, now: Instant, sockets: &mut SocketSet<'_>, nat: &mut impl Nat) -> Next<Event> {
         let socket = sockets.get_mut::<udp::Socket<'_>>(self.socket);
         self.receive(now, socket);
-        self.gateway.handle_timeout(now);
-        while let Some(request) = self.gateway.poll_nat() {
-            // Only now that the NAT has it is the client told yes.
-            let outcome = nat.apply(now, &request);
-            if let Some(answer) = self.gateway.handle_nat(now, &request, outcome) {
-                self.send(now, socket, answer.to, &answer.payload);
+        loop {
+            match self.gateway.poll(now) {
+                Output::Transmit(transmit) => self.transmit(now, socket, &transmit, &[]),
+                Output::Nat(request) => {
+                    // The client gets its yes only when the NAT has it.
+                    let outcome = nat.apply(now, &request);
+                    self.gateway.handle_nat(now, &request, outcome);
+                }
+                Output::Event(event) => return Next::Event(event),
+                Output::Wait(deadline) => return Next::Wait(deadline),
             }
-        }
-        // To all hosts of the link; smoltcp knows the Ethernet address of a group.
-        while let Some(announcement) = self.gateway.poll_transmit(now) {
-            // Without an address they are dropped: left where they are, they would be due for ever, and nobody would sleep.
-            if self.address.is_some() {
-                self.send(now, socket, announcement.to, &announcement.payload);
-            }
-        }
-        match self.gateway.poll_event() {
-            Some(event) => Next::Event(event),
-            None => Next::Wait(self.gateway.poll_timeout()),
         }
     }
 
     fn receive(&mut self, now: Instant, socket: &mut udp::Socket<'_>) {
         let mut request = [0; LARGEST];
-        let mut answer = [0; LARGEST];
         while socket.can_recv() {
             // What is larger is dropped.
             let Ok((length, meta)) = socket.recv_slice(&mut request) else { continue };
@@ -106,10 +98,10 @@ impl<'a, const N: usize> NatPmpGateway<'a, N> {
             }
             let bytes = request.get(..length).unwrap_or_default();
             // What cannot be answered is dropped; the reason could be logged.
-            if let Ok(Reply::Now(reply)) = self.gateway.handle_datagram(now, from, bytes)
-                && let Some(bytes) = reply.write(&mut answer)
-            {
-                self.send(now, socket, from, bytes);
+            let _ = self.gateway.handle_datagram(now, SOCKET, from, bytes);
+            // Its answer goes out before the next one is read. What the NAT is to do first comes later.
+            while let Some(transmit) = self.gateway.poll_transmit(now) {
+                self.transmit(now, socket, &transmit, bytes);
             }
         }
     }
@@ -118,6 +110,20 @@ impl<'a, const N: usize> NatPmpGateway<'a, N> {
     /// answered without bound.
     fn admits(&mut self, now: Instant, client: Ipv4Addr) -> bool {
         self.address.is_some_and(|own| is_neighbour(own, client)) && self.limit.admits(now, client)
+    }
+
+    fn transmit(&mut self, now: Instant, socket: &mut udp::Socket<'_>, transmit: &Transmit, request: &[u8]) {
+        match transmit.kind {
+            TransmitKind::Echo { .. } => {
+                if let Some(bytes) = transmit.write(request, &mut [0; LARGEST]) {
+                    self.send(now, socket, transmit.to, bytes);
+                }
+            }
+            // Without an address they are dropped: left where they are, they would be due for ever, and nobody would sleep.
+            TransmitKind::Announcement if self.address.is_none() => {}
+            // An announcement goes to all hosts of the link; smoltcp knows the Ethernet address of a group.
+            _ => self.send(now, socket, transmit.to, &transmit.payload),
+        }
     }
 
     fn send(&mut self, now: Instant, socket: &mut udp::Socket<'_>, to: SocketAddrV4, bytes: &[u8]) {
@@ -164,7 +170,9 @@ impl Default for Storage {
     }
 }
 
-/// Requests have 12 bytes, and those of PCP, which are told that this is NAT-PMP, 60 as a rule.
+/// The only one.
+const SOCKET: SocketId = SocketId(0);
+/// Requests have 12 bytes, and those of PCP, which get the answer that this is NAT-PMP, 60 as a rule.
 const LARGEST: usize = 128;
 /// A host that has asked answers ARP within some milliseconds, and asks again after 250.
 const STALE: Duration = Duration::from_millis(100);

@@ -3,7 +3,7 @@
 use core::net::Ipv4Addr;
 use core::time::Duration;
 
-use natpmp_proto::gateway::{GatewayConfig, NatFailure, NatRequest, RateLimit};
+use natpmp_proto::gateway::{Config, NatFailure, NatRequest, RateLimit};
 use natpmp_proto::{Gateway, Instant};
 use smoltcp::iface::{SocketSet, SocketStorage};
 use smoltcp::wire::Ipv4Cidr;
@@ -15,7 +15,7 @@ use crate::natpmp_gateway::{Nat, NatPmpGateway, Storage};
 fn a_gateway_that_loses_its_address_while_it_announces_lets_the_main_loop_sleep() {
     let (mut places, mut storage) = ([SocketStorage::EMPTY; 1], Storage::new());
     let mut sockets = SocketSet::new(&mut places[..]);
-    let mut gateway: Gateway<8> = Gateway::new(GatewayConfig::new());
+    let mut gateway: Gateway<8> = Gateway::new(Config::new());
     let mut natpmp = NatPmpGateway::new(&mut gateway, RateLimit::new(10, 7), &mut sockets, &mut storage);
     natpmp.set_internal_address(Some(Ipv4Cidr::new(Ipv4Addr::new(192, 168, 1, 2), 24)));
     natpmp.gateway.start(Instant::ZERO, 0);

@@ -262,7 +262,7 @@ fn poll_drains_in_its_documented_order() {
     rig.keep(MapRequest::new(UDP, 2));
     rig.grants(UDP, 1, 1, 60);
     let Output::Transmit(transmit) = rig.client.poll(Instant::ZERO) else { panic!("the next request is due") };
-    assert_eq!((transmit.to, transmit.resends), (GATEWAY, 0));
+    assert_eq!((transmit.to, transmit.resends()), (GATEWAY, 0));
     assert_eq!(Request::decode(&transmit.payload), Ok(asks(UDP, 2, 2, 7200)));
     assert_eq!(rig.client.poll(Instant::ZERO), Output::Event(Event::Mapped(mapping(UDP, 1, 1, 60))));
     assert_eq!(rig.client.poll(Instant::ZERO), Output::Wait(Some(Instant::from_millis(250))));

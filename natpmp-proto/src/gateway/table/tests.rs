@@ -47,7 +47,7 @@ fn it_agrees_with_a_plain_map_through_any_history() {
                     assert_eq!(inserted.is_some(), model.len() < N, "full is full");
                     if let Some(index) = inserted {
                         let look = next(50);
-                        table.add_look(index, look);
+                        table.add_check(index, look);
                         model.insert(id, (index, external, look));
                     }
                 }
@@ -57,13 +57,13 @@ fn it_agrees_with_a_plain_map_through_any_history() {
                 }
                 (Some(index), 1) => {
                     let look = next(50);
-                    table.move_look(index, look);
+                    table.move_check(index, look);
                     model.get_mut(&id).unwrap().2 = look;
                 }
                 (Some(index), _) => {
-                    table.cancel_look(index);
+                    table.cancel_check(index);
                     let look = next(50);
-                    table.add_look(index, look);
+                    table.add_check(index, look);
                     model.get_mut(&id).unwrap().2 = look;
                 }
             }
@@ -75,7 +75,7 @@ fn it_agrees_with_a_plain_map_through_any_history() {
 fn check<const N: usize>(table: &Table<N>, model: &HashMap<(u8, u8, u16), (u16, u16, u32)>) {
     assert_eq!(table.len(), model.len());
     assert_eq!(table.iter().count(), model.len());
-    assert_eq!(table.first_look().map(|(_, look)| look), model.values().map(|entry| entry.2).min());
+    assert_eq!(table.first_check().map(|(_, look)| look), model.values().map(|entry| entry.2).min());
     for client in 0..4 {
         let address = Ipv4Addr::new(10, 0, 0, client);
         let expected = model.keys().filter(|id| id.0 == client).count();

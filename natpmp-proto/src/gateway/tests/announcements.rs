@@ -25,7 +25,7 @@ fn announced<const N: usize>(rig: &mut Rig<N>) -> Vec<(u64, Response)> {
 const MOMENTS: [u64; 10] = [0, 250, 750, 1_750, 3_750, 7_750, 15_750, 31_750, 63_750, 127_750];
 
 fn booted_at(now: Instant) -> Rig {
-    let mut rig = Rig { gateway: Gateway::new(GatewayConfig::new()), now };
+    let mut rig = Rig { gateway: Gateway::new(Config::new()), now };
     rig.gateway.start(now, 0);
     rig.gateway.set_external_address(now, Some(ADDRESS));
     rig

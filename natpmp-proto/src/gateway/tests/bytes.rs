@@ -5,17 +5,16 @@ use crate::wire::DecodeError;
 
 /// The bytes of the answer that comes at once, if one does.
 fn answer_to(rig: &mut Rig<16>, bytes: &[u8]) -> Option<Vec<u8>> {
-    match rig.gateway.handle_datagram(rig.now, client(2), bytes) {
-        Ok(Reply::Now(answer)) => {
-            let mut buffer = std::vec![0xaa; bytes.len().max(16)];
-            Some(answer.write(&mut buffer).expect("16 bytes or the request's size are enough").to_vec())
-        }
-        Ok(Reply::AfterNat) => {
+    let answer = match rig.ask(client(2), bytes).ok()? {
+        Some(answer) => answer,
+        None => {
             let request = rig.nat();
-            Some(rig.gateway.handle_nat(rig.now, &request, Ok(()))?.payload.to_vec())
+            rig.gateway.handle_nat(rig.now, &request, Ok(()));
+            rig.answered()?
         }
-        Err(_) => None,
-    }
+    };
+    let mut buffer = std::vec![0xaa; bytes.len().max(16)];
+    Some(answer.write(bytes, &mut buffer).expect("16 bytes or the request's size are enough").to_vec())
 }
 
 /// G01, G02, G03, G23, G24
@@ -69,8 +68,7 @@ fn a_response_is_never_answered_whatever_its_version() {
     let mut rig = Rig::new();
     for (version, opcode) in [(0, 128), (0, 129), (0, 255), (1, 128), (2, 0x80), (255, 255)] {
         let bytes = [version, opcode, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-        let reply = rig.gateway.handle_datagram(rig.now, client(2), &bytes);
-        assert_eq!(reply, Err(Discard::Unanswerable(DecodeError::NotARequest { opcode })));
+        assert_eq!(rig.ask(client(2), &bytes), Err(Discard::Undecodable(DecodeError::NotARequest { opcode })));
     }
 }
 
@@ -104,7 +102,7 @@ fn what_follows_a_request_and_the_reserved_field_are_ignored() {
     let mut bytes = map(UDP, 4000, 4001, 120).encode().to_vec();
     bytes.extend([0xff; 40]);
     (bytes[2], bytes[3]) = (0xff, 0xff);
-    assert_eq!(rig.gateway.handle_datagram(rig.now, client(2), &bytes), Ok(Reply::AfterNat));
+    assert_eq!(rig.ask(client(2), &bytes), Ok(None));
     assert_eq!(rig.nat(), NatRequest::Install(nat_mapping_of(client(2), UDP, 4000, 4001)));
     assert_eq!(answer_to(&mut rig, &[0, 0, 9, 9, 9]).unwrap()[8..], ADDRESS.octets());
 }
@@ -114,9 +112,9 @@ fn what_follows_a_request_and_the_reserved_field_are_ignored() {
 fn an_answer_is_not_written_to_a_buffer_too_small_for_it() {
     let mut rig = Rig::new();
     for (request, length) in [(&[0, 0][..], 12), (&[1, 0], 8), (&[0, 9, 0, 0, 1, 2], 6)] {
-        let Ok(Reply::Now(answer)) = rig.gateway.handle_datagram(rig.now, client(2), request) else { panic!() };
-        assert_eq!(answer.write(&mut std::vec![0; length - 1]), None);
-        assert_eq!(answer.write(&mut std::vec![0; length]).map(<[u8]>::len), Some(length));
+        let answer = rig.ask(client(2), request).unwrap().unwrap();
+        assert_eq!(answer.write(request, &mut std::vec![0; length - 1]), None);
+        assert_eq!(answer.write(request, &mut std::vec![0; length]).map(<[u8]>::len), Some(length));
     }
 }
 
@@ -127,12 +125,12 @@ fn a_datagram_that_no_client_can_have_sent_is_not_answered() {
     let request = [0, 0];
     for from in ["0.0.0.0:5000", "224.0.0.1:5000", "239.1.2.3:5000", "255.255.255.255:5000", "192.168.1.2:0"] {
         let from = from.parse().unwrap();
-        assert_eq!(rig.gateway.handle_datagram(rig.now, from, &request), Err(Discard::NotFromClient), "{from}");
+        assert_eq!(rig.ask(from, &request), Err(Discard::NotFromClient), "{from}");
     }
     let external = SocketAddrV4::new(ADDRESS, 5000);
-    assert_eq!(rig.gateway.handle_datagram(rig.now, external, &request), Err(Discard::NotFromClient));
+    assert_eq!(rig.ask(external, &request), Err(Discard::NotFromClient));
     rig.gateway.set_external_address(rig.now, Some(OTHER_ADDRESS));
-    assert!(rig.gateway.handle_datagram(rig.now, external, &request).is_ok(), "it is somebody else's now");
+    assert!(rig.ask(external, &request).is_ok(), "it is somebody else's now");
 }
 
 /// G20
@@ -141,7 +139,7 @@ fn switched_off_it_answers_nothing_and_says_so() {
     let mut rig = Rig::new();
     rig.gateway.switch(rig.now, false);
     for bytes in [&[0, 0][..], &[1, 0], &[0, 9, 0, 0], &map(UDP, 4000, 0, 120).encode()] {
-        assert_eq!(rig.gateway.handle_datagram(rig.now, client(2), bytes), Err(Discard::SwitchedOff));
+        assert_eq!(rig.ask(client(2), bytes), Err(Discard::SwitchedOff));
     }
     assert_eq!(rig.gateway.poll_transmit(rig.now), None);
     assert_eq!(rig.gateway.poll_timeout(), None);

@@ -6,7 +6,7 @@ const ALL_UDP: Request = Request::delete(UDP, 0);
 const ALL_TCP: Request = Request::delete(TCP, 0);
 
 fn with_ports(ports: core::ops::Range<u16>) -> Rig<64> {
-    let mut rig: Rig<64> = Rig::with(GatewayConfig::new().per_client(64));
+    let mut rig: Rig<64> = Rig::with(Config::new().per_client(64));
     for port in ports {
         rig.opens(client(2), &map(UDP, port, port, 600));
     }
@@ -181,7 +181,7 @@ fn eight_deletions_of_all_wait_at_a_time_and_the_ninth_client_asks_again() {
         rig.waits(client(number), &ALL_UDP);
     }
     let bytes = ALL_UDP.encode();
-    assert_eq!(rig.gateway.handle_datagram(rig.now, client(9), &bytes), Err(Discard::Busy));
+    assert_eq!(rig.ask(client(9), &bytes), Err(Discard::Busy));
     rig.waits(client(8), &ALL_UDP);
     assert_eq!(rig.settle().len(), 8);
     assert_eq!(rig.gateway.len(), 1);

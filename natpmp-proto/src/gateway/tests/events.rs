@@ -11,16 +11,16 @@ fn the_life_of_a_mapping_is_told() {
     assert_eq!(rig.settle().len(), 1);
     assert!(!rig.gateway.is_empty());
     let mapping = nat_mapping_of(client(2), UDP, 4000, 4000);
-    let until = |seconds| GatewayMapping { mapping, expires: Some(Instant::from_secs(seconds)) };
-    assert_eq!(rig.events(), [GatewayEvent::Opened(until(1_101))]);
+    let until = |seconds| Mapping { mapping, expires: Some(Instant::from_secs(seconds)) };
+    assert_eq!(rig.events(), [Event::Opened(until(1_101))]);
     rig.pass(50);
     let _ = rig.answer(client(2), &map(UDP, 4000, 4000, 100));
-    assert_eq!(rig.events(), [GatewayEvent::Renewed(until(1_151))]);
+    assert_eq!(rig.events(), [Event::Renewed(until(1_151))]);
     assert_eq!(rig.gateway.mappings().collect::<Vec<_>>(), [until(1_151)]);
     rig.pass(101);
     assert_eq!(rig.events(), [], "not before the NAT has removed it");
     assert!(rig.settle().is_empty());
-    assert_eq!(rig.events(), [GatewayEvent::Closed { mapping: until(1_151), cause: CloseCause::Removed }]);
+    assert_eq!(rig.events(), [Event::Closed { mapping: until(1_151), cause: CloseCause::Removed }]);
 }
 
 #[test]
@@ -28,12 +28,8 @@ fn a_refusal_is_told_with_its_reason() {
     let mut rig = Rig::new();
     rig.gateway.allow_mapping(false);
     let _ = rig.answer(client(2), &map(TCP, 4000, 4000, 100));
-    let refused = |internal_port, refusal| GatewayEvent::Refused {
-        client: *client(2).ip(),
-        protocol: TCP,
-        internal_port,
-        refusal,
-    };
+    let refused =
+        |internal_port, refusal| Event::Refused { client: *client(2).ip(), protocol: TCP, internal_port, refusal };
     assert_eq!(rig.events(), [refused(4000, Refusal::NotAuthorized)]);
     rig.gateway.allow_mapping(true);
     rig.waits(client(2), &map(TCP, 4001, 4000, 100));
@@ -51,16 +47,16 @@ fn a_mapping_that_the_nat_lost_is_told_as_such() {
     let update = rig.nat();
     let _ = rig.events();
     let _ = rig.outcome(&update, Err(NatFailure::Network));
-    assert!(matches!(rig.events()[..], [GatewayEvent::Closed { cause: CloseCause::NatFailed, .. }]));
+    assert!(matches!(rig.events()[..], [Event::Closed { cause: CloseCause::NatFailed, .. }]));
 }
 
 #[test]
 fn events_that_nobody_polls_are_missed_from_the_oldest_on_and_that_is_told() {
-    let mut rig: Rig<64> = Rig::with(GatewayConfig::new().per_client(64));
+    let mut rig: Rig<64> = Rig::with(Config::new().per_client(64));
     let ports = |rig: &mut Rig<64>| -> Vec<Option<u16>> {
         let port = |event| match event {
-            GatewayEvent::Opened(open) => Some(open.mapping.external_port),
-            GatewayEvent::Missed => None,
+            Event::Opened(open) => Some(open.mapping.external_port),
+            Event::Missed => None,
             other => panic!("{other:?}"),
         };
         rig.events().into_iter().map(port).collect()

@@ -20,25 +20,23 @@ fn the_external_address_is_told_with_the_epoch() {
 fn without_an_external_address_the_result_is_3_and_the_fields_are_0() {
     let mut rig = Rig::new();
     rig.gateway.set_external_address(rig.now, None);
-    let mut buffer = [0xaa; 16];
-    let now = rig.now;
     let [a, b, c, d] = rig.epoch().to_be_bytes();
-    let Ok(Reply::Now(answer)) = rig.gateway.handle_datagram(now, client(2), &[0, 0]) else { panic!() };
-    assert_eq!(answer.write(&mut buffer).unwrap(), [0, 128, 0, 3, a, b, c, d, 0, 0, 0, 0]);
+    let answer = rig.ask(client(2), &[0, 0]).unwrap().unwrap();
+    assert_eq!(*answer.payload, [0, 128, 0, 3, a, b, c, d, 0, 0, 0, 0]);
     let request = map(UDP, 0x0fa0, 4000, 120).encode();
-    let Ok(Reply::Now(answer)) = rig.gateway.handle_datagram(now, client(2), &request) else { panic!() };
-    assert_eq!(answer.write(&mut buffer).unwrap(), [0, 129, 0, 3, a, b, c, d, 0x0f, 0xa0, 0, 0, 0, 0, 0, 0]);
+    let answer = rig.ask(client(2), &request).unwrap().unwrap();
+    assert_eq!(*answer.payload, [0, 129, 0, 3, a, b, c, d, 0x0f, 0xa0, 0, 0, 0, 0, 0, 0]);
     rig.no_trace_is_left();
 }
 
 /// G18: before it has one.
 #[test]
 fn a_gateway_that_never_had_an_address_refuses_with_result_3() {
-    let mut gateway: Gateway<4> = Gateway::new(GatewayConfig::new());
+    let mut gateway: Gateway<4> = Gateway::new(Config::new());
     gateway.start(Instant::ZERO, 0);
-    let mut buffer = [0; 16];
-    let Ok(Reply::Now(answer)) = gateway.handle_datagram(Instant::ZERO, client(2), &[0, 0]) else { panic!() };
-    assert_eq!(answer.write(&mut buffer).unwrap(), [0, 128, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(gateway.handle_datagram(Instant::ZERO, SOCKET, client(2), &[0, 0]), Ok(()));
+    let answer = gateway.poll_transmit(Instant::ZERO).unwrap();
+    assert_eq!(*answer.payload, [0, 128, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0]);
     assert_eq!(gateway.poll_timeout(), None, "there is nothing to announce");
     assert_eq!(gateway.poll_transmit(Instant::from_secs(9)), None);
 }
@@ -171,4 +169,25 @@ fn a_mapping_that_is_being_installed_when_the_address_changes_is_brought_up_to_d
     rig.pass(60).nat_is_left_alone();
     rig.pass(1);
     assert!(matches!(rig.nat(), NatRequest::Remove(_)));
+}
+
+/// G06: also what was open before, and is brought up to date for an address that is gone by then.
+#[test]
+fn a_mapping_that_is_being_updated_when_the_address_changes_again_is_updated_again() {
+    let mut rig = Rig::new();
+    rig.opens(client(2), &map(UDP, 4000, 4000, 60));
+    rig.gateway.set_external_address(rig.now, Some(OTHER_ADDRESS));
+    let update = rig.nat();
+    for address in [ADDRESS, OTHER_ADDRESS] {
+        rig.gateway.set_external_address(rig.now, Some(address));
+        rig.nat_is_left_alone();
+        assert_eq!(rig.open_ports(), [4000], "the NAT has it all the time");
+    }
+    assert_eq!(rig.done(&update), None);
+    assert_eq!(rig.nat(), update, "it may have been made for an address before");
+    assert_eq!(rig.done(&update), None);
+    rig.nat_is_left_alone();
+    rig.pass(60).nat_is_left_alone();
+    rig.pass(1);
+    assert!(matches!(rig.nat(), NatRequest::Remove(_)), "its lease went on");
 }

@@ -97,7 +97,7 @@ fn the_time_the_nat_takes_is_not_taken_from_the_lease() {
 
 #[test]
 fn leases_end_in_their_order_whatever_the_order_of_requests() {
-    let mut rig: Rig<128> = Rig::with(GatewayConfig::new().per_client(128));
+    let mut rig: Rig<128> = Rig::with(Config::new().per_client(128));
     let lifetime = |port: u16| 60 + u32::from(port * 37 % 101);
     for port in 0..100 {
         rig.opens(client(2), &map(UDP, 2000 + port, 2000 + port, lifetime(port)));
@@ -125,7 +125,7 @@ fn leases_end_in_their_order_whatever_the_order_of_requests() {
 /// G12
 #[test]
 fn a_lease_is_as_long_as_asked_but_no_longer_than_allowed() {
-    let mut rig: Rig = Rig::with(GatewayConfig::new().longest_lifetime(3_600));
+    let mut rig: Rig = Rig::with(Config::new().longest_lifetime(3_600));
     for (asked, granted) in [(1, 1), (3_599, 3_599), (3_600, 3_600), (3_601, 3_600), (u32::MAX, 3_600)] {
         let port = 4_000;
         rig.waits(client(2), &map(UDP, port, port, asked));
@@ -143,11 +143,11 @@ fn a_lease_is_as_long_as_asked_but_no_longer_than_allowed() {
 /// G12: only if the administrator wants it so.
 #[test]
 fn a_shortest_lease_can_be_set_and_never_exceeds_the_longest() {
-    let mut rig: Rig = Rig::with(GatewayConfig::new().shortest_lifetime(60).longest_lifetime(600));
+    let mut rig: Rig = Rig::with(Config::new().shortest_lifetime(60).longest_lifetime(600));
     rig.waits(client(2), &map(UDP, 4000, 4000, 1));
     let granted = rig.mapped(UDP, 4000, 4000, 60);
     assert_eq!(rig.settle(), [(client(2), granted)]);
-    let mut rig: Rig = Rig::with(GatewayConfig::new().shortest_lifetime(900).longest_lifetime(0));
+    let mut rig: Rig = Rig::with(Config::new().shortest_lifetime(900).longest_lifetime(0));
     rig.waits(client(2), &map(UDP, 4000, 4000, 300));
     let granted = rig.mapped(UDP, 4000, 4000, 1);
     assert_eq!(rig.settle(), [(client(2), granted)]);
@@ -183,7 +183,7 @@ fn years_of_renewals_do_not_overflow() {
 #[test]
 fn at_the_end_of_the_clock_everything_ends_and_nothing_panics() {
     for now in [u64::from(u32::MAX) * 1_000_000, (u64::from(u32::MAX) - 100) * 1_000_000, u64::MAX - 1, u64::MAX] {
-        let mut rig: Rig = Rig::with(GatewayConfig::new().longest_lifetime(u32::MAX));
+        let mut rig: Rig = Rig::with(Config::new().longest_lifetime(u32::MAX));
         rig.at(Instant::from_micros(now));
         rig.gateway.start(rig.now, u32::MAX - 1);
         rig.gateway.set_external_address(rig.now, Some(OTHER_ADDRESS));
@@ -233,7 +233,7 @@ fn a_restored_mapping_is_installed_and_lives_for_what_is_left_of_its_lease() {
 
 #[test]
 fn what_cannot_be_restored_is_refused() {
-    let mut rig: Rig<2> = Rig::with(GatewayConfig::new().deny(PortRange::new(5000, 5001).unwrap()).unwrap());
+    let mut rig: Rig<2> = Rig::with(Config::new().deny(PortRange::new(5000, 5001).unwrap()).unwrap());
     let restore = |rig: &mut Rig<2>, from, port, external, lifetime| {
         rig.gateway.restore(&nat_mapping_of(from, UDP, port, external), lifetime)
     };

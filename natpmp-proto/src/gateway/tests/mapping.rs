@@ -108,7 +108,7 @@ fn two_clients_at_once_get_each_their_own() {
 /// G05
 #[test]
 fn many_at_once_are_each_answered_with_the_epoch_of_the_moment() {
-    let mut rig: Rig<64> = Rig::with(GatewayConfig::new().per_client(64));
+    let mut rig: Rig<64> = Rig::with(Config::new().per_client(64));
     for port in 0..40 {
         rig.waits(client(2 + u8::try_from(port % 4).unwrap()), &map(UDP, 2000 + port, 0, 600));
     }

@@ -9,7 +9,7 @@ const FAILURES: [(NatFailure, Refusal); 2] =
 #[test]
 fn what_the_nat_does_not_take_is_refused_and_leaves_no_trace() {
     for (failure, refusal) in FAILURES {
-        let mut rig: Rig<1> = Rig::with(GatewayConfig::new().per_client(1));
+        let mut rig: Rig<1> = Rig::with(Config::new().per_client(1));
         for _ in 0..3 {
             rig.waits(client(2), &map(TCP, 4000, 4001, 120));
             let asked = rig.nat();
@@ -138,7 +138,7 @@ fn an_outcome_before_the_nat_was_asked_is_ignored() {
 
 #[test]
 fn outcomes_of_many_come_back_in_any_order() {
-    let mut rig: Rig<32> = Rig::with(GatewayConfig::new().per_client(32));
+    let mut rig: Rig<32> = Rig::with(Config::new().per_client(32));
     for port in 0..20 {
         rig.waits(client(2), &map(UDP, 2000 + port, 0, 600));
     }

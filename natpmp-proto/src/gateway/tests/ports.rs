@@ -14,7 +14,7 @@ fn the_suggested_port_is_given_if_it_is_free() {
 /// G10
 #[test]
 fn a_suggested_port_that_is_taken_reserved_denied_or_0_becomes_another_that_is_free() {
-    let config = GatewayConfig::new().deny(PortRange::new(7000, 7000).unwrap()).unwrap();
+    let config = Config::new().deny(PortRange::new(7000, 7000).unwrap()).unwrap();
     let mut rig: Rig = Rig::with(config);
     rig.opens(client(3), &map(UDP, 5000, 5000, 600));
     rig.opens(client(3), &map(TCP, 6000, 6000, 600));
@@ -85,7 +85,7 @@ fn the_two_protocols_of_one_internal_port_are_two_mappings() {
 fn a_port_of_the_gateways_own_choice_depends_on_the_seed() {
     let mut given: Vec<u16> = (0..50)
         .map(|seed| {
-            let mut rig: Rig = Rig::with(GatewayConfig::new().seed(seed));
+            let mut rig: Rig = Rig::with(Config::new().seed(seed));
             rig.opens(client(2), &map(UDP, 80, 0, 600))
         })
         .collect();
@@ -97,7 +97,7 @@ fn a_port_of_the_gateways_own_choice_depends_on_the_seed() {
 /// A full range is not searched again for everybody who asks.
 #[test]
 fn that_no_port_is_free_is_remembered_until_one_is_and_companions_are_found_all_the_same() {
-    let config = GatewayConfig::new().ports(PortRange::new(6000, 6003).unwrap());
+    let config = Config::new().ports(PortRange::new(6000, 6003).unwrap());
     let mut rig: Rig = Rig::with(config);
     for port in 0..4 {
         rig.opens(client(2), &map(UDP, 100 + port, 0, 600));
@@ -132,7 +132,7 @@ fn that_no_port_is_free_is_remembered_until_one_is_and_companions_are_found_all_
 fn a_range_of_ports_that_ends_at_65535_and_is_used_up_is_refused() {
     for seed in 0..8 {
         let ports = PortRange::new(65_530, 65_535).unwrap();
-        let mut rig: Rig = Rig::with(GatewayConfig::new().seed(seed).ports(ports));
+        let mut rig: Rig = Rig::with(Config::new().seed(seed).ports(ports));
         for port in 0..6 {
             rig.opens(client(2), &map(UDP, 4000 + port, 0, 600));
         }

@@ -7,7 +7,7 @@ use super::*;
 /// Of 3 MB, which no thread's stack has room for twice: if `new` or the lock went through the stack, this would overflow.
 const LARGEST: usize = 65_534;
 static SHARED: Mutex<Gateway<LARGEST>> = Mutex::new(Gateway::new(CONFIG));
-const CONFIG: GatewayConfig = GatewayConfig::new().seed(7).longest_lifetime(600);
+const CONFIG: Config = Config::new().seed(7).longest_lifetime(600);
 const SMALL: Gateway<2> = Gateway::new(CONFIG);
 
 #[test]
@@ -25,9 +25,11 @@ fn the_largest_gateway_lives_in_a_static_and_never_crosses_the_stack() {
         gateway.start(Instant::ZERO, 0);
         gateway.set_external_address(Instant::ZERO, Some(ADDRESS));
         let request = map(UDP, 4000, 0, 120).encode();
-        assert_eq!(gateway.handle_datagram(Instant::ZERO, client(2), &request), Ok(Reply::AfterNat));
+        assert!(gateway.poll_transmit(Instant::ZERO).is_some(), "an announcement");
+        assert_eq!(gateway.handle_datagram(Instant::ZERO, SOCKET, client(2), &request), Ok(()));
         let asked = gateway.poll_nat().unwrap();
-        assert!(gateway.handle_nat(Instant::ZERO, &asked, Ok(())).is_some());
+        gateway.handle_nat(Instant::ZERO, &asked, Ok(()));
+        assert!(gateway.poll_transmit(Instant::ZERO).is_some());
         gateway.clear(Instant::ZERO);
         gateway.handle_timeout(Instant::from_secs(1_000));
         assert_eq!(gateway.capacity(), LARGEST);

@@ -21,8 +21,8 @@ fn a_static_mapping_has_no_lease_and_is_not_deleted_by_its_client() {
     assert_eq!(rig.answer(client(2), &Request::delete(TCP, 80)), refused);
     assert_eq!(rig.gateway.poll_timeout(), None);
     rig.pass(10 * 365 * 86_400).nat_is_left_alone();
-    let open: Vec<GatewayMapping> = rig.gateway.mappings().collect();
-    assert_eq!(open, [GatewayMapping { mapping, expires: None }]);
+    let open: Vec<Mapping> = rig.gateway.mappings().collect();
+    assert_eq!(open, [Mapping { mapping, expires: None }]);
 }
 
 /// G08, G15

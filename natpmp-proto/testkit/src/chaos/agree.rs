@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
 use natpmp_proto::client::MappingState;
-use natpmp_proto::gateway::GatewayMapping;
+use natpmp_proto::gateway::Mapping;
 use natpmp_proto::{Instant, Protocol};
 
 use super::net::Net;
@@ -106,7 +106,7 @@ impl<const N: usize> Net<N> {
     }
 
     fn table(&self) -> Table {
-        let id = |open: &GatewayMapping| (open.mapping.protocol, open.mapping.internal, open.mapping.external_port);
+        let id = |open: &Mapping| (open.mapping.protocol, open.mapping.internal, open.mapping.external_port);
         self.gateway.mappings().map(|open| (id(&open), open.expires)).collect()
     }
 }

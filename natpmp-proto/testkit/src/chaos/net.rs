@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use natpmp_proto::gateway::{Gateway, GatewayConfig};
+use natpmp_proto::gateway::{Config, Gateway};
 use natpmp_proto::{Instant, MapRequest, Protocol};
 
 use super::due::Due;
@@ -35,20 +35,20 @@ pub struct Net<const N: usize> {
     pub flips: bool,
     /// What happened.
     pub tally: Tally,
-    pub(super) config: GatewayConfig,
+    pub(super) config: Config,
     /// Until then the gateway does not even refuse.
     pub(super) down_until: Instant,
     pub(super) random: Random,
     pub(super) queue: BinaryHeap<Reverse<Due>>,
     pub(super) numbers: BTreeMap<Ipv4Addr, usize>,
     /// How many requests came from each address that were not answered.
-    pub(super) owed: BTreeMap<SocketAddrV4, u64>,
+    pub(super) unanswered: BTreeMap<SocketAddrV4, u64>,
 }
 
 impl<const N: usize> Net<N> {
     /// So many hosts, with clients that want nothing yet, on a perfect link. The seed decides all that is random.
     #[must_use]
-    pub fn new(seed: u64, hosts: u16, config: GatewayConfig) -> Self {
+    pub fn new(seed: u64, hosts: u16, config: Config) -> Self {
         let hosts: Vec<Host> = (0..hosts).map(|number| Host::new(number, seed)).collect();
         let mut net = Self {
             now: Instant::from_secs(1_000),
@@ -63,7 +63,7 @@ impl<const N: usize> Net<N> {
             down_until: Instant::ZERO,
             random: Random::new(seed),
             queue: BinaryHeap::new(),
-            owed: BTreeMap::new(),
+            unanswered: BTreeMap::new(),
         };
         net.gateway.start(net.now, 0);
         net.gateway.set_external_address(net.now, Some(ADDRESS));
@@ -138,7 +138,7 @@ impl<const N: usize> Net<N> {
         let (address, epoch, off_at) = (self.gateway.external_address(), self.gateway.epoch(self.now), self.now);
         *self.gateway = Gateway::new(self.config);
         self.nat.forget();
-        self.owed.clear();
+        self.unanswered.clear();
         self.down_until = self.now + pause;
         self.run_for(pause);
         let away = u32::try_from(self.now.saturating_since(off_at).as_secs()).expect("a time of this run");

@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use natpmp_proto::Instant;
-use natpmp_proto::gateway::{Discard, Reply};
+use natpmp_proto::gateway::Output;
+use natpmp_proto::{Discard, Instant, SocketId, Transmit, TransmitKind};
 
 use super::due::{Due, What};
 use super::net::{GATEWAY, Net};
@@ -74,10 +74,7 @@ impl<const N: usize> Net<N> {
                     self.drain(host);
                 }
             }
-            What::Request(from, bytes) => {
-                self.serve(from, &bytes);
-                self.drive_gateway();
-            }
+            What::Request(from, bytes) => self.serve(from, &bytes),
             What::Answer(host, ..) | What::Announcement(host, ..) | What::Unreachable(host)
                 if self.hosts[host].is_asleep => {}
             What::Answer(host, from, bytes) => {
@@ -97,10 +94,7 @@ impl<const N: usize> Net<N> {
             }
             What::Nat(life, request) if life == self.nat.life => {
                 let outcome = self.nat.work(&request, &mut self.random);
-                if let Some(transmit) = self.gateway.handle_nat(now, &request, outcome) {
-                    assert!(transmit.payload.len() <= 16, "G24");
-                    self.answer(transmit.to, &transmit.payload);
-                }
+                self.gateway.handle_nat(now, &request, outcome);
                 self.drive_gateway();
             }
             What::Nat(..) => {}
@@ -113,53 +107,75 @@ impl<const N: usize> Net<N> {
             return;
         }
         self.tally.requests += 1;
-        *self.owed.entry(from).or_default() += 1;
-        let mut buffer = vec![0; bytes.len().max(16)];
-        let answer = match self.gateway.handle_datagram(self.now, from, bytes) {
-            Ok(Reply::Now(answer)) => answer.write(&mut buffer).expect("16 bytes or the request's size").to_vec(),
-            Ok(Reply::AfterNat) => return,
+        *self.unanswered.entry(from).or_default() += 1;
+        match self.gateway.handle_datagram(self.now, socket_of(from), from, bytes) {
+            Ok(()) => {}
             Err(Discard::SwitchedOff) => {
                 if let Some(&host) = self.numbers.get(from.ip()) {
                     self.fly(&[], |_| What::Unreachable(host));
                 }
-                return;
             }
-            Err(_) => return,
-        };
-        assert!(answer.len() <= bytes.len().max(16), "G24");
-        self.answer(from, &answer);
+            Err(discard) => assert_ne!(discard, Discard::AnswerNotPolled),
+        }
+        self.poll_gateway(bytes);
+    }
+
+    fn transmit(&mut self, transmit: &Transmit, request: &[u8]) {
+        match transmit.kind {
+            TransmitKind::Answer { socket } | TransmitKind::Echo { socket } => {
+                assert_eq!(socket, socket_of(transmit.to), "an answer goes back the way its request came");
+                let mut buffer = vec![0; request.len().max(16)];
+                // G24
+                let bytes = transmit.write(request, &mut buffer).expect("16 bytes or the request's size");
+                self.answer(transmit.to, bytes);
+            }
+            TransmitKind::Announcement => {
+                self.tally.announcements += 1;
+                for host in 0..self.hosts.len() {
+                    self.fly(&transmit.payload, |bytes| What::Announcement(host, GATEWAY, bytes));
+                }
+            }
+            TransmitKind::Request { .. } => panic!("a gateway asks nobody"),
+        }
     }
 
     /// An answer goes out: to somebody who asked, and once for each time.
     fn answer(&mut self, to: SocketAddrV4, bytes: &[u8]) {
         self.tally.answers += 1;
-        let owed = self.owed.get_mut(&to).filter(|owed| **owed > 0);
-        *owed.expect("an answer to nobody, or one too many") -= 1;
+        let unanswered = self.unanswered.get_mut(&to).filter(|unanswered| **unanswered > 0);
+        *unanswered.expect("an answer to nobody, or one too many") -= 1;
         if let Some(&host) = self.numbers.get(to.ip()) {
             self.fly(bytes, |bytes| What::Answer(host, GATEWAY, bytes));
         }
     }
 
     pub(super) fn drive_gateway(&mut self) {
+        self.poll_gateway(&[]);
+    }
+
+    /// Polls the gateway until it waits; an answer to this request may be among what it sends.
+    fn poll_gateway(&mut self, request: &[u8]) {
         if !self.is_up() {
             return;
         }
         let now = self.now;
-        self.gateway.handle_timeout(now);
-        while let Some(transmit) = self.gateway.poll_transmit(now) {
-            self.tally.announcements += 1;
-            for host in 0..self.hosts.len() {
-                self.fly(&transmit.payload, |bytes| What::Announcement(host, GATEWAY, bytes));
+        for _ in 0..MOST_STEPS {
+            match self.gateway.poll(now) {
+                Output::Transmit(transmit) => self.transmit(&transmit, request),
+                Output::Nat(request) => {
+                    self.nat.pending += 1;
+                    assert!(self.nat.pending <= N, "the NAT is asked without end");
+                    let delay = self.random.between(Duration::ZERO, self.nat.delay);
+                    self.put(now + delay, What::Nat(self.nat.life, request));
+                }
+                Output::Event(_) => {}
+                Output::Wait(deadline) => {
+                    assert!(deadline.is_none_or(|at| at > now), "a deadline that is due makes progress");
+                    return;
+                }
             }
         }
-        while let Some(request) = self.gateway.poll_nat() {
-            self.nat.pending += 1;
-            assert!(self.nat.pending <= N, "the NAT is asked without end");
-            let delay = self.random.between(Duration::ZERO, self.nat.delay);
-            self.put(now + delay, What::Nat(self.nat.life, request));
-        }
-        while self.gateway.poll_event().is_some() {}
-        assert!(self.gateway.poll_timeout().is_none_or(|at| at > now), "a deadline that is due makes progress");
+        panic!("the gateway has something to do without end");
     }
 
     fn drain(&mut self, number: usize) {
@@ -203,6 +219,12 @@ impl<const N: usize> Net<N> {
             bytes.truncate(place);
         }
     }
+}
+
+/// Every client asks by a socket of its own.
+const fn socket_of(client: SocketAddrV4) -> SocketId {
+    let [.., high, low] = client.ip().octets();
+    SocketId(u16::from_be_bytes([high, low]) ^ client.port())
 }
 
 const MOST_STEPS: u32 = 200_000;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use natpmp_proto::gateway::GatewayConfig;
+use natpmp_proto::gateway::Config;
 use natpmp_proto::{MapRequest, Protocol};
 
 use super::{Net, Tally};
@@ -44,7 +44,7 @@ impl<const N: usize> Weather<N> {
     fn new(setup: Setup, mut random: Random) -> Self {
         let least = setup.most_hosts.div_ceil(4).max(2);
         let hosts = least + random.below(u64::from(setup.most_hosts.saturating_sub(least)) + 1) as u16;
-        let config = GatewayConfig::new().seed(random.bits()).longest_lifetime(LONGEST_LEASE).per_client(SHARE);
+        let config = Config::new().seed(random.bits()).longest_lifetime(LONGEST_LEASE).per_client(SHARE);
         let net = Net::new(random.bits(), hosts, config);
         Self { net, random, days: setup.days, is_attacked: false, has_leftovers: false }
     }

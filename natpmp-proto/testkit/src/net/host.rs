@@ -4,9 +4,8 @@ use std::collections::VecDeque;
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use natpmp_proto::client::Discard;
 use natpmp_proto::wire::Request;
-use natpmp_proto::{Event, Instant};
+use natpmp_proto::{Discard, Event, Instant};
 
 use crate::model::witness::{Rules, Watched};
 use crate::random::Random;
@@ -91,7 +90,7 @@ impl<const N: usize> Host<N> {
         let mut datagrams = Vec::new();
         for transmit in drained.transmits {
             let request = Request::decode(&transmit.payload).expect("clients send requests");
-            self.sent.push(Sent { at: now, request, resends: transmit.resends });
+            self.sent.push(Sent { at: now, request, resends: transmit.resends() });
             datagrams.push((transmit.to, transmit.payload.to_vec()));
         }
         datagrams

@@ -9,8 +9,7 @@ mod run;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use natpmp_proto::client::Discard;
-use natpmp_proto::{Client, Event, Instant};
+use natpmp_proto::{Client, Discard, Event, Instant};
 
 use crate::gateway::Gateway;
 use crate::model::witness::{Rules, Watched};

@@ -73,7 +73,7 @@ fn start_gateway(port: u16, announcements: u16) -> Result<Server, Failure> {
         .external(External::Address(OUTSIDE))
         .port(port)
         .announce_to(SocketAddrV4::new(INSIDE, announcements))
-        .start()
+        .build()
         .map_err(failed("start the gateway"))
 }
 

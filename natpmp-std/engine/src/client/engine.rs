@@ -5,8 +5,8 @@ use std::task::Waker;
 use std::time::Duration;
 
 use log::{debug, warn};
-use natpmp_proto::Instant;
-use natpmp_proto::client::{MappingState, MappingStatus, Transmit};
+use natpmp_proto::client::{MappingState, MappingStatus};
+use natpmp_proto::{Instant, Transmit};
 
 use super::farewell::Farewell;
 use super::sockets::{Received, Register, Sockets, Source};
@@ -262,8 +262,8 @@ impl<R: Register> ClientEngine<R> {
     }
 
     fn send(&mut self, core: &mut Core, now: Instant, transmit: &Transmit) {
-        debug!("to {}: {:?} (resends: {})", transmit.to, transmit.payload, transmit.resends);
-        let Err(error) = self.sockets.send(now, &transmit.payload, transmit.resends) else { return };
+        debug!("to {}: {:?} (resends: {})", transmit.to, transmit.payload, transmit.resends());
+        let Err(error) = self.sockets.send(now, &transmit.payload, transmit.resends()) else { return };
         debug!("sending failed: {error}");
         if error.kind() == io::ErrorKind::ConnectionRefused {
             core.machine.handle_unreachable(now);

@@ -6,8 +6,8 @@ use std::task::Waker;
 use std::time::Duration;
 
 use log::debug;
-use natpmp_proto::Instant;
-use natpmp_proto::client::{Client as Machine, Config, Ending, Error, Event, Heard, MappingState, Output, Transmit};
+use natpmp_proto::client::{Client as Machine, Config, Ending, Error, Event, Heard, MappingState, Output};
+use natpmp_proto::{Instant, Transmit};
 
 use super::callbacks::Callbacks;
 use super::owners::Owners;

@@ -1,73 +1,90 @@
+//! The engine of a server: an adapter calls it in turns, and waits in between.
+
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
-use crate::DatagramSocket;
 use natpmp_proto::Instant;
-use natpmp_proto::gateway::{Gateway, GatewayConfig, NatMapping, Reply};
+use natpmp_proto::gateway::{Config, Event, Gateway, Output};
 
-use super::admission::Guard;
-use super::interfaces::{LocalAddress, local_addresses, resolve, sides};
-use super::lookout::Lookout;
+use super::admission::Admission;
+use super::handle::{Command, Lifecycle, SERVER_CAPACITY, ServerShared, SharedState};
+use super::interfaces::{InterfaceWatch, LocalAddress, local_addresses, resolve, sides};
 use super::nat_thread::NatThread;
 use super::saver::{Saver, save_within};
-use super::shared::{Command, Core, SERVER_CAPACITY};
-use super::sockets::{Received, Sockets};
-use super::store::unix_time;
-use super::unconfirmed::TakenUp;
-use super::{External, ServerOptions, ServerShared, Wait};
-use super::{ServerError, State, StoredMapping};
+use super::sockets::{LONGEST_REQUEST, Received, Sockets};
+use super::unconfirmed::UnconfirmedMappings;
+use super::{External, ServerError, ServerHandle, ServerOptions, StartNat, State};
+use crate::DatagramSocket;
+use crate::events::{EventQueue, UNBOUNDED, event_queue};
 
-/// Carries datagrams, outcomes of the NAT and time to the machine. Dropping it takes the NAT down and saves the state, waits for
-/// both, and ends the subscriptions.
-pub struct ServerEngine<L: DatagramSocket> {
+/// Carries datagrams, outcomes of the NAT and time to the machine of one gateway. Dropping it takes the NAT down and saves the state,
+/// waits for both, and ends the subscriptions.
+pub struct ServerEngine<S: DatagramSocket> {
     shared: Arc<ServerShared>,
-    sockets: Sockets<L>,
+    /// From the handle. It ends with the handle, and the server with it.
+    commands: EventQueue<Command>,
+    sockets: Sockets<S>,
     nat: NatThread,
     saver: Option<Saver>,
-    lookout: Lookout,
-    guard: Guard,
-    /// To be taken up when there is an external address.
-    before: Option<Before>,
-    taken_up: TakenUp,
-    /// When the state is to be saved, since it has changed.
+    interfaces: InterfaceWatch,
+    admission: Admission,
+    unconfirmed: UnconfirmedMappings,
+    /// What the machine has said in this step. The subscribers get all of it at its end.
+    events: Vec<Event>,
+    /// When the state is to be saved, because it has changed.
     save_at: Option<Instant>,
-    is_ending: bool,
+    /// Wakes whoever drives the engine at that time.
+    waker: Waker,
 }
 
-/// For what comes, and for the answer.
-type Buffers = ([u8; LONGEST_REQUEST], [u8; LONGEST_REQUEST]);
-
-/// What is to stand from the start.
-struct Before {
-    statics: Vec<NatMapping>,
-    stored: Vec<StoredMapping>,
+/// What a turn of the engine came to, and what the adapter does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// There is more to do. Let others have their turn, and call the engine again.
+    Yield,
+    /// Wait until a socket is readable or the waker is woken, and no longer than this; then call the engine again.
+    Wait(Option<Duration>),
+    /// The handle is gone, the NAT is down, and the state is in its file.
+    End,
 }
 
-impl<L: DatagramSocket> ServerEngine<L> {
-    /// Opens the sockets, reads the state, and then starts the NAT. `register` makes the adapter wait for a socket, at the start
-    /// and whenever one is opened anew.
+/// What a step under the lock came to.
+enum Step {
+    /// There is more to read.
+    Continue,
+    /// Nothing to do before this moment.
+    Wait(Option<Instant>),
+    /// The end is under way on the threads of the NAT and of the state file, which wake the engine.
+    WaitForThreads,
+    End,
+}
+
+impl<S: DatagramSocket> ServerEngine<S> {
+    /// Opens the sockets, reads the state, and then starts the NAT. `register` makes the adapter wait for a socket; the engine calls it
+    /// at the start, and whenever it opens a socket later.
     ///
     /// # Errors
     /// See [`ServerError`]. Nothing is left running.
     pub fn start(
-        settings: ServerOptions,
-        register: impl FnMut(UdpSocket) -> io::Result<L> + Send + 'static,
-    ) -> Result<Self, ServerError> {
+        options: ServerOptions,
+        start_nat: StartNat,
+        register: impl FnMut(UdpSocket) -> io::Result<S> + Send + 'static,
+    ) -> Result<(Self, ServerHandle), ServerError> {
         let ServerOptions {
-            start_nat,
             internal,
             external,
             config,
-            statics,
+            static_mappings,
             port,
             announce_to,
             state_file,
             requests_per_second,
-        } = settings;
+        } = options;
         let locals = local_addresses().map_err(ServerError::System)?;
         let served = resolve(&internal, &locals)?;
         let sockets = Sockets::open(&served, port, announce_to, register)?;
@@ -77,10 +94,10 @@ impl<L: DatagramSocket> ServerEngine<L> {
         let state = state_file.as_deref().map(State::load).transpose()?.flatten();
         let mut state = state.unwrap_or_else(State::now);
         if let Some(path) = &state_file {
-            // Better now than when there is something to lose.
+            // A file that cannot be written fails the start, and not the first save.
             state.save(path)?;
         }
-        let gateway = boxed(config.seed(RandomState::new().hash_one(port))).map_err(ServerError::System)?;
+        let gateway = allocate_gateway(config.seed(RandomState::new().hash_one(port))).map_err(ServerError::System)?;
         let shared = ServerShared::new(gateway, sockets.addresses());
         let nat = start_nat(&sides(&served, &external, &locals)).map_err(ServerError::Nat)?;
         let epoch = state.epoch_now();
@@ -89,287 +106,303 @@ impl<L: DatagramSocket> ServerEngine<L> {
             state.is_final = false;
             state.save(path)?;
         }
-        let saver = state_file.map(|path| Saver::start(path, shared.waker())).transpose();
+        let waker = shared.waker();
+        let saver = state_file.map(|path| Saver::start(path, waker.clone())).transpose();
         let saver = saver.map_err(ServerError::System)?;
-        let nat = NatThread::start(nat, shared.waker()).map_err(ServerError::System)?;
-        let (guard, taken_up) = (Guard::new(requests_per_second, &locals), TakenUp::of(&state.mappings));
-        let before = Some(Before { statics, stored: state.mappings });
-        let lookout = Lookout::new(internal, external, &served);
-        let mut engine =
-            Self { shared, sockets, nat, saver, lookout, guard, before, taken_up, save_at: None, is_ending: false };
-        engine.boot(&locals, epoch);
-        Ok(engine)
+        let nat = NatThread::start(nat, waker.clone()).map_err(ServerError::System)?;
+        let (sender, commands) = event_queue(UNBOUNDED);
+        let handle = ServerHandle::new(Arc::clone(&shared), sender);
+        let mut engine = Self {
+            shared,
+            commands,
+            sockets,
+            nat,
+            saver,
+            interfaces: InterfaceWatch::new(internal, external, &served),
+            admission: Admission::new(requests_per_second, &locals),
+            unconfirmed: UnconfirmedMappings::new(static_mappings, state.mappings),
+            events: Vec::new(),
+            save_at: None,
+            waker,
+        };
+        engine.start_machine(&locals, epoch);
+        Ok((engine, handle))
     }
 
-    /// What it shares with the server's handle.
-    #[must_use]
-    pub fn shared(&self) -> &Arc<ServerShared> {
-        &self.shared
+    /// Sets who is woken when there is something to do.
+    pub fn set_waker(&self, waker: &Waker) {
+        self.shared.set_waker(waker);
     }
 
     /// The sockets that are to be waited for.
-    pub fn sockets(&self) -> impl Iterator<Item = &L> {
+    pub fn sockets(&self) -> impl Iterator<Item = &S> {
         self.sockets.iter()
     }
 
-    /// Hands what the owner, the sockets and the NAT have to the machine. `true` if there may be more: others are to have their turn first.
+    /// Does what there is to do now: carries out commands, answers requests, takes outcomes of the NAT, and does what is due.
     ///
-    /// To be called before [`drain`](Self::drain), and that before the wait.
+    /// After the handle is gone that is to take the NAT down and to save the state; the end comes when both is done.
     #[must_use]
-    pub fn receive(&mut self) -> bool {
-        if self.is_ending {
-            return false;
-        }
-        // What the owner said before a client asked counts for that client.
-        self.carry_out_commands();
-        let mut has_more = false;
-        for index in 0..self.sockets.len() {
-            has_more |= self.receive_on(index);
-        }
-        self.take_outcomes() || has_more
-    }
-
-    /// Does all that is to be done now. When the server is gone, that is to take the NAT down and to save the state; the end comes
-    /// when both is done.
-    pub fn drain(&mut self) -> Wait {
-        let now = self.shared.now();
-        if self.lookout.is_due(now) && !self.is_ending {
-            self.look(now);
-        }
-        if self.carry_out_commands() {
-            self.end();
-            let is_over = self.nat.is_over() && self.saver.as_ref().is_none_or(Saver::is_over);
-            return if is_over { Wait::End } else { Wait::For(None) };
-        }
+    pub fn turn(&mut self) -> Turn {
         let shared = Arc::clone(&self.shared);
-        let deadline = shared.with(|core, now| {
-            core.gateway.handle_timeout(now);
-            self.pass_on(core);
-            while let Some(announcement) = core.gateway.poll_transmit(now) {
-                self.sockets.announce(&announcement);
+        // Without the lock: the system may take a while, where interfaces are many.
+        let mut locals = self.interfaces.read_if_due(shared.now(), local_addresses);
+        let mut buffer = [0; LONGEST_REQUEST];
+        for _ in 0..STEPS_IN_A_TURN {
+            match shared.with(|state, now| self.step(state, now, locals.take(), &mut buffer)) {
+                Step::Continue => {}
+                Step::Wait(deadline) => {
+                    let wait = deadline.map(|at| at.saturating_since(shared.now()).min(LONGEST_WAIT));
+                    return Turn::Wait(wait);
+                }
+                Step::WaitForThreads => return Turn::Wait(None),
+                Step::End => return Turn::End,
             }
-            self.tell(core, now);
-            core.gateway.poll_timeout()
-        });
-        if self.save_at.is_some_and(|at| at <= now) {
-            self.save();
         }
-        let next = [deadline, self.save_at, self.lookout.next()].into_iter().flatten().min();
-        Wait::For(next.map(|at| at.saturating_since(shared.now()).min(LONGEST_WAIT)))
+        Turn::Yield
     }
 
-    /// The adapter cannot wait any more.
+    /// The adapter cannot wait any more: the next turn begins the end.
     pub fn give_up(&self, error: &io::Error) {
         log::warn!("waiting for packets failed ({error}): the gateway ends");
-        self.shared.stop();
+        self.shared.with(|state, _| state.stop());
     }
 
-    fn boot(&mut self, locals: &[LocalAddress], epoch: u32) {
+    /// Starts the machine, and gives the NAT the mappings from before the start.
+    fn start_machine(&mut self, locals: &[LocalAddress], epoch: u32) {
+        let external = self.interfaces.external(locals);
         let shared = Arc::clone(&self.shared);
-        shared.with(|core, now| core.gateway.start(now, epoch));
-        let external = self.lookout.external(locals);
-        shared.with(|core, now| {
-            self.set_external(core, now, external);
-            self.pass_on(core);
+        shared.with(|state, now| {
+            state.gateway.start(now, epoch);
+            self.set_external_address(state, now, external);
+            // Only these requests: the announcement and the events wait for the first turn.
+            while let Some(request) = state.gateway.poll_nat() {
+                self.nat.request(request, &mut state.pending_wakers);
+            }
+            self.nat.begin(&mut state.pending_wakers);
         });
-        self.nat.begin();
     }
 
-    fn receive_on(&mut self, index: usize) -> bool {
-        let mut buffers = ([0; LONGEST_REQUEST], [0; LONGEST_REQUEST]);
-        let shared = Arc::clone(&self.shared);
-        // The rest comes after the others have had their turn.
-        (0..TURNS_AT_ONCE).all(|_| {
-            shared.with(|core, now| {
-                let has_more = (0..LONGEST_TURN).all(|_| self.receive_one(core, now, index, &mut buffers));
-                // Requests go to the NAT while more are read, so that it has them in few batches.
-                self.pass_on(core);
-                has_more
-            })
-        })
-    }
-
-    /// Hears one datagram and answers it, if there is one.
-    fn receive_one(&mut self, core: &mut Core, now: Instant, index: usize, (buffer, packet): &mut Buffers) -> bool {
-        let (from, bytes) = match self.sockets.receive(index, buffer) {
-            Received::Datagram(from, bytes) => (from, bytes),
-            Received::Error => return true,
-            Received::Nothing => return false,
-        };
-        if !self.guard.admits(now, self.sockets.local(index), *from.ip(), &self.shared.dropped) {
-            return true;
+    /// A part of a turn, of bounded size, in which the engine holds the lock once. `locals` are the addresses of this host, if they
+    /// have just been read.
+    fn step(
+        &mut self,
+        state: &mut SharedState,
+        now: Instant,
+        locals: Option<Vec<LocalAddress>>,
+        buffer: &mut [u8],
+    ) -> Step {
+        if state.lifecycle == Lifecycle::Ending {
+            return self.end_state();
         }
-        let reply = core.gateway.handle_datagram(now, from, bytes);
-        log::debug!("from {from}: {bytes:02x?}: {reply:?}");
-        match reply {
-            Ok(Reply::Now(answer)) => {
-                if let Some(answer) = answer.write(packet) {
-                    self.sockets.answer(index, from, answer);
+        // First, so that what the owner has asked for counts for a client that asks later.
+        self.handle_commands(state, now);
+        if let Some(locals) = locals {
+            self.follow_interfaces(state, now, &locals);
+        }
+        let (deadline, has_more) = self.handle_inputs(state, now, buffer);
+        state.events.push_all(&self.events, &mut state.pending_wakers);
+        self.events.clear();
+        if state.lifecycle == Lifecycle::Stopping {
+            self.begin_end(state, now);
+            return self.end_state();
+        }
+        if self.save_at.is_some_and(|at| at <= now) {
+            self.save(state, now, false);
+        }
+        if has_more {
+            return Step::Continue;
+        }
+        Step::Wait([deadline, self.save_at, self.interfaces.deadline()].into_iter().flatten().min())
+    }
+
+    /// Does everything that the machine says, and gives it the next input whenever it has nothing more to say, within the bounds of a
+    /// step. Returns when the machine has to be polled again, and whether there may be more input.
+    fn handle_inputs(&mut self, state: &mut SharedState, now: Instant, buffer: &mut [u8]) -> (Option<Instant>, bool) {
+        let mut left = InputsLeft { datagrams: INPUTS_IN_A_STEP, outcomes: INPUTS_IN_A_STEP, socket: 0 };
+        // Of the request in the buffer.
+        let mut length = 0;
+        let deadline = loop {
+            match state.gateway.poll(now) {
+                Output::Transmit(transmit) => self.sockets.send(&transmit, buffer.get(..length).unwrap_or_default()),
+                Output::Nat(request) => self.nat.request(request, &mut state.pending_wakers),
+                Output::Event(event) => self.handle_event(state, now, event),
+                Output::Wait(deadline) => {
+                    if let Some(of_request) = self.handle_datagram(state, now, &mut left, buffer) {
+                        length = of_request;
+                    } else if !self.handle_outcome(state, now, &mut left) {
+                        break deadline;
+                    }
                 }
             }
-            Ok(Reply::AfterNat) => self.sockets.remember(from, index),
-            Err(_) => {}
+        };
+        if left.datagrams == 0 {
+            // A flood at this socket must not keep the engine from the others.
+            self.sockets.rotate();
         }
-        self.tell(core, now);
-        true
+        (deadline, left.datagrams == 0 || left.outcomes == 0)
     }
 
-    /// Asks the NAT for what the machine wants of it.
-    fn pass_on(&mut self, core: &mut Core) {
-        while let Some(request) = core.gateway.poll_nat() {
-            self.nat.request(request);
+    /// Gives the machine the next datagram, and returns its length; `None` if there is none, or none more in this step.
+    fn handle_datagram(
+        &mut self,
+        state: &mut SharedState,
+        now: Instant,
+        left: &mut InputsLeft,
+        buffer: &mut [u8],
+    ) -> Option<usize> {
+        while left.datagrams > 0 && left.socket < self.sockets.len() {
+            let received = self.sockets.receive(left.socket, buffer);
+            if matches!(received, Received::Nothing) {
+                left.socket = left.socket.saturating_add(1);
+                continue;
+            }
+            left.datagrams = left.datagrams.saturating_sub(1);
+            let Received::Datagram(socket, from, bytes) = received else { continue };
+            if self.admission.admits(now, self.sockets.local(left.socket), *from.ip(), &self.shared.dropped) {
+                let result = state.gateway.handle_datagram(now, socket, from, bytes);
+                log::debug!("from {from}: {bytes:02x?}: {result:?}");
+                return Some(bytes.len());
+            }
         }
+        None
     }
 
-    fn take_outcomes(&mut self) -> bool {
-        let shared = Arc::clone(&self.shared);
-        let has_more = (0..TURNS_AT_ONCE).all(|_| {
-            shared.with(|core, now| {
-                let has_more = (0..LONGEST_TURN).all(|_| self.take_outcome(core, now));
-                self.pass_on(core);
-                has_more
-            })
-        });
-        if self.nat.is_idle() {
-            self.sockets.forget();
+    /// Gives the machine the next outcome of the NAT; `false` if there is none, or none more in this step.
+    fn handle_outcome(&mut self, state: &mut SharedState, now: Instant, left: &mut InputsLeft) -> bool {
+        if left.outcomes == 0 {
+            return false;
         }
-        has_more
-    }
-
-    fn take_outcome(&mut self, core: &mut Core, now: Instant) -> bool {
-        let Some((request, outcome)) = self.nat.outcome() else { return false };
+        let Some((request, outcome)) = self.nat.next_outcome() else { return false };
+        left.outcomes = left.outcomes.saturating_sub(1);
         if let Err(failure) = outcome {
             log::warn!("{request:?}: {failure}");
         }
-        self.taken_up.settle(request.mapping());
-        if let Some(answer) = core.gateway.handle_nat(now, &request, outcome) {
-            self.sockets.answer_later(answer.to, &answer.payload);
-        }
-        self.tell(core, now);
+        self.unconfirmed.settle(request.mapping());
+        state.gateway.handle_nat(now, &request, outcome);
         true
     }
 
-    /// Whether they end with the server itself.
-    fn carry_out_commands(&mut self) -> bool {
-        let shared = Arc::clone(&self.shared);
-        shared.with(|core, now| {
-            for command in std::mem::take(&mut core.commands) {
-                self.carry_out(core, now, command);
+    fn handle_commands(&mut self, state: &mut SharedState, now: Instant) {
+        loop {
+            // The handle writes commands under the lock: none is added while they are read.
+            match self.commands.poll_next(&mut Context::from_waker(&self.waker)) {
+                Poll::Ready(Some(command)) => self.handle_command(state, now, command),
+                Poll::Ready(None) => return state.stop(),
+                Poll::Pending => return,
             }
-            core.is_stopped
-        })
+        }
     }
 
-    fn carry_out(&mut self, core: &mut Core, now: Instant, command: Command) {
+    fn handle_command(&mut self, state: &mut SharedState, now: Instant, command: Command) {
         match command {
-            Command::ExternalAddress(address) => {
-                self.lookout.fix_external();
-                self.set_external(core, now, address);
+            Command::SetExternalAddress(address) => {
+                self.interfaces.stop_watching_external();
+                self.set_external_address(state, now, address);
             }
-            Command::AllowMapping(is_allowed) => core.gateway.allow_mapping(is_allowed),
+            Command::AllowMapping(is_allowed) => state.gateway.allow_mapping(is_allowed),
             Command::Clear => {
-                core.gateway.clear(now);
-                self.before.iter_mut().for_each(|before| before.stored.clear());
-                self.taken_up = TakenUp::default();
+                state.gateway.clear(now);
+                self.unconfirmed.clear();
                 self.save_at = Some(now);
             }
         }
     }
 
-    /// Follows the interfaces of both sides.
-    fn look(&mut self, now: Instant) {
-        let Some(locals) = self.lookout.look(now, local_addresses) else { return };
-        self.guard.follow(&locals);
-        if let Some(internal) = self.lookout.internal(&locals) {
-            self.sockets.follow(&internal);
+    /// The addresses of this host are these now.
+    fn follow_interfaces(&mut self, state: &mut SharedState, now: Instant, locals: &[LocalAddress]) {
+        self.admission.update_addresses(locals);
+        if let Some(internal) = self.interfaces.internal(locals) {
+            self.sockets.update_addresses(&internal);
         }
-        if self.lookout.is_external_watched() {
-            let address = self.lookout.external(&locals);
-            let shared = Arc::clone(&self.shared);
-            shared.with(|core, now| self.set_external(core, now, address));
+        if self.interfaces.is_external_watched() {
+            let address = self.interfaces.external(locals);
+            self.set_external_address(state, now, address);
         }
     }
 
-    fn set_external(&mut self, core: &mut Core, now: Instant, address: Option<Ipv4Addr>) {
-        if core.gateway.external_address() == address {
+    fn set_external_address(&mut self, state: &mut SharedState, now: Instant, address: Option<Ipv4Addr>) {
+        if state.gateway.external_address() == address {
             return;
         }
         log::debug!("the external address is {address:?}");
-        // The NAT has to know before it is asked to bring its mappings up to date.
-        self.nat.set_external_address(address);
-        core.gateway.set_external_address(now, address);
+        // The NAT has to know it before the machine asks for the mappings on it.
+        self.nat.set_external_address(address, &mut state.pending_wakers);
+        state.gateway.set_external_address(now, address);
         if address.is_some() {
-            self.restore(core);
+            self.unconfirmed.restore(state);
         }
         self.save_at = Some(now);
     }
 
-    fn restore(&mut self, core: &mut Core) {
-        let Some(Before { statics, stored }) = self.before.take() else { return };
-        for mapping in statics {
-            if !core.gateway.add_static(&mapping) {
-                log::warn!("{mapping:?} cannot be mapped: its port or its client's port is taken");
-            }
+    /// Notes what the subscribers are to get at the end of the step, and when the file is to have it.
+    fn handle_event(&mut self, state: &SharedState, now: Instant, event: Event) {
+        if let Some(time) = save_within(&event, state.gateway.len()) {
+            self.save_at = Some(self.save_at.map_or(now + time, |at| at.min(now + time)));
         }
-        let now = unix_time();
-        for StoredMapping { mapping, expires_at } in stored {
-            let left = u32::try_from(expires_at.saturating_sub(now)).unwrap_or(u32::MAX);
-            if !core.gateway.restore(&mapping, left) {
-                self.taken_up.settle(&mapping);
-                log::debug!("{mapping:?} is not taken up again");
-            }
-        }
+        self.events.push(event);
     }
 
-    fn tell(&mut self, core: &mut Core, now: Instant) {
-        while let Some(event) = core.gateway.poll_event() {
-            if let Some(time) = save_within(&event, core.gateway.len()) {
-                self.save_at = Some(self.save_at.map_or(now + time, |at| at.min(now + time)));
-            }
-            core.events.push(&event, &mut core.pending_wakers);
-        }
-    }
-
-    fn save(&mut self) {
+    /// Has the state written, unless it is kept in no file.
+    fn save(&mut self, state: &mut SharedState, now: Instant, is_final: bool) {
         self.save_at = None;
-        let Some(saver) = &self.saver else { return };
-        let state = self.shared.with(|core, now| self.taken_up.state(core, now));
-        // Once it ends nothing is granted any more.
-        saver.save(State { is_final: self.is_ending, ..state });
+        if let Some(saver) = &self.saver {
+            let stored = State { is_final, ..self.unconfirmed.to_stored(state, now) };
+            saver.save(stored, &mut state.pending_wakers);
+        }
     }
 
-    /// Hears nothing any more, saves the state, and has the NAT taken down, once.
-    fn end(&mut self) {
-        if std::mem::replace(&mut self.is_ending, true) {
+    /// Closes the sockets, saves the state, and has the NAT taken down, once.
+    fn begin_end(&mut self, state: &mut SharedState, now: Instant) {
+        if matches!(state.lifecycle, Lifecycle::Ending | Lifecycle::Over) {
             return;
         }
+        state.lifecycle = Lifecycle::Ending;
         self.sockets.close();
-        self.save();
+        // Final, since nothing is granted any more.
+        self.save(state, now, true);
         self.saver.iter_mut().for_each(Saver::end);
         self.nat.end();
     }
-}
 
-impl<L: DatagramSocket> Drop for ServerEngine<L> {
-    fn drop(&mut self) {
-        self.end();
-        self.nat.join();
-        self.saver.iter_mut().for_each(Saver::join);
-        self.shared.close();
+    /// What a step comes to while the end is under way.
+    fn end_state(&mut self) -> Step {
+        let is_over = self.nat.is_over() && self.saver.as_mut().is_none_or(Saver::is_over);
+        if is_over { Step::End } else { Step::WaitForThreads }
     }
 }
 
-/// The table is too large for an ordinary stack, also on its way to the heap where the compiler does not see through it.
-fn boxed(config: GatewayConfig) -> io::Result<Box<Gateway<SERVER_CAPACITY>>> {
-    let thread = thread::Builder::new().stack_size(ROOM).spawn(move || Box::new(Gateway::new(config)))?;
+/// How many inputs a step still takes, and the place of the socket that it reads.
+struct InputsLeft {
+    datagrams: usize,
+    outcomes: usize,
+    socket: usize,
+}
+
+impl<S: DatagramSocket> Drop for ServerEngine<S> {
+    fn drop(&mut self) {
+        let shared = Arc::clone(&self.shared);
+        shared.with(|state, now| self.begin_end(state, now));
+        self.nat.join();
+        self.saver.iter_mut().for_each(Saver::join);
+        shared.close();
+    }
+}
+
+/// Makes the machine on a thread with a large stack: the table is too large for an ordinary one, also on its way to the heap where
+/// the compiler does not see through it.
+fn allocate_gateway(config: Config) -> io::Result<Box<Gateway<SERVER_CAPACITY>>> {
+    let thread = thread::Builder::new().stack_size(STACK_SIZE).spawn(move || Box::new(Gateway::new(config)))?;
     thread.join().map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))
 }
 
-const ROOM: usize = 32 << 20;
-/// PCP's longest packet; an unknown request comes back whole.
-const LONGEST_REQUEST: usize = 1_100;
-/// So often is the core had, one time after the other, for so many datagrams or outcomes: whoever else wants it comes in between.
-const TURNS_AT_ONCE: usize = 8;
-const LONGEST_TURN: usize = 32;
+const STACK_SIZE: usize = 32 << 20;
+/// So often the engine takes the lock in a turn, each time for so many datagrams and so many outcomes: whoever else wants the lock
+/// comes in between.
+const STEPS_IN_A_TURN: usize = 8;
+const INPUTS_IN_A_STEP: usize = 32;
 /// The machine's clock goes on while the host sleeps, and the timers of an adapter may not.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;

@@ -1,26 +1,34 @@
+//! What the owner of a server has of it, and what owner and driver share under one lock.
+
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
 use std::time::Duration;
 
-use natpmp_proto::gateway::{GatewayEvent, GatewayMapping};
+use natpmp_proto::Instant;
+use natpmp_proto::gateway::{Event, Gateway, Mapping};
 
-use super::ServerShared;
-use super::shared::Command;
-use crate::events::EventQueue;
+use super::store::unix_time;
+use super::{State, StoredMapping};
+use crate::events::{EventQueue, EventSender, Subscribers};
+use crate::shared_machine::{PendingWakers, SharedMachine};
 
-/// A server as its owner has it. When it is dropped the driver ends.
+/// The owner's end of a server: what the public types of both adapters cover. Dropping it ends the driver.
 pub struct ServerHandle {
     shared: Arc<ServerShared>,
-    worker: Option<JoinHandle<()>>,
+    /// The engine ends with it.
+    commands: EventSender<Command>,
 }
 
 impl ServerHandle {
-    /// `worker`: the thread that is to be waited for at the end, if there is one.
-    #[must_use]
-    pub const fn new(shared: Arc<ServerShared>, worker: Option<JoinHandle<()>>) -> Self {
-        Self { shared, worker }
+    pub(super) const fn new(shared: Arc<ServerShared>, commands: EventSender<Command>) -> Self {
+        Self { shared, commands }
+    }
+
+    /// Tells the driver to end, as dropping the handle does.
+    pub fn stop(&self) {
+        self.shared.with(|state, _| self.commands.close(&mut state.pending_wakers));
     }
 
     /// Where requests are heard, as of the start.
@@ -29,28 +37,31 @@ impl ServerHandle {
         &self.shared.addresses
     }
 
-    /// What happens from now on. The first call tells of all since the start.
+    /// Subscribes to what happens from now on. The first call also returns what has happened since the start.
     #[must_use]
-    pub fn events(&self) -> EventQueue<GatewayEvent> {
-        self.shared.with(|core, _| core.first_events.take().unwrap_or_else(|| core.events.subscribe()))
+    pub fn events(&self) -> EventQueue<Event> {
+        self.shared.with(|state, _| state.first_events.take().unwrap_or_else(|| state.events.subscribe()))
     }
 
     /// What is left of the lease of a mapping; `None` if the administrator made it.
     #[must_use]
-    pub fn time_left(&self, mapping: &GatewayMapping) -> Option<Duration> {
+    pub fn time_left(&self, mapping: &Mapping) -> Option<Duration> {
         mapping.expires.map(|expires| expires.saturating_since(self.shared.now()))
     }
 
     /// All mappings that the NAT has; none when the driver is gone.
     #[must_use]
-    pub fn mappings(&self) -> Vec<GatewayMapping> {
-        self.shared.with(|core, _| if core.is_over { Vec::new() } else { core.gateway.mappings().collect() })
+    pub fn mappings(&self) -> Vec<Mapping> {
+        self.shared.with(|state, _| match state.lifecycle {
+            Lifecycle::Over => Vec::new(),
+            Lifecycle::Running | Lifecycle::Stopping | Lifecycle::Ending => state.gateway.mappings().collect(),
+        })
     }
 
     /// The external address; none when the driver is gone.
     #[must_use]
     pub fn external_address(&self) -> Option<Ipv4Addr> {
-        self.shared.with(|core, _| core.gateway.external_address().filter(|_| !core.is_over))
+        self.shared.with(|state, _| state.gateway.external_address().filter(|_| state.lifecycle != Lifecycle::Over))
     }
 
     /// How many requests were dropped, since their clients asked too often.
@@ -59,12 +70,12 @@ impl ServerHandle {
         self.shared.dropped.load(Ordering::Relaxed)
     }
 
-    /// Another external address from now on, or none.
+    /// Sets the external address, or takes it away.
     pub fn set_external_address(&self, address: Option<Ipv4Addr>) {
-        self.command(Command::ExternalAddress(address));
+        self.command(Command::SetExternalAddress(address));
     }
 
-    /// Whether clients may make mappings.
+    /// Says whether clients may make mappings.
     pub fn allow_mapping(&self, is_allowed: bool) {
         self.command(Command::AllowMapping(is_allowed));
     }
@@ -75,17 +86,117 @@ impl ServerHandle {
     }
 
     fn command(&self, command: Command) {
-        self.shared.command(|core| core.commands.push(command));
+        // Under the lock, so that a step of the engine that is under way is over when this returns: the command counts for whatever
+        // comes after it.
+        self.shared.with(|state, _| self.commands.push(command, &mut state.pending_wakers));
     }
 }
 
-/// A worker's end is waited for.
-impl Drop for ServerHandle {
-    fn drop(&mut self) {
-        self.shared.stop();
-        if let Some(worker) = self.worker.take() {
-            // A worker that panicked has nothing more to say.
-            let _ = worker.join();
+/// What the owner of a server and its driver share.
+pub(super) struct ServerShared {
+    machine: SharedMachine<SharedState>,
+    pub(super) addresses: Vec<SocketAddrV4>,
+    /// How many requests were above the rate of their client, and dropped.
+    pub(super) dropped: AtomicU64,
+}
+
+/// What the lock of [`ServerShared`] protects.
+pub(super) struct SharedState {
+    pub(super) gateway: Box<Gateway<SERVER_CAPACITY>>,
+    pub(super) events: Subscribers<Event>,
+    /// All events since the start, for the first who subscribes.
+    pub(super) first_events: Option<EventQueue<Event>>,
+    pub(super) lifecycle: Lifecycle,
+    pub(super) pending_wakers: Vec<Waker>,
+}
+
+/// How far a server has come on the way to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lifecycle {
+    /// It serves its clients. Its deadlines are those of the machine, of the state file and of the interfaces.
+    Running,
+    /// The owner is gone, or the adapter cannot wait any more. No deadline: the engine begins the end with its next turn.
+    Stopping,
+    /// The engine has closed its sockets, and waits for the NAT and the state file. No deadline: both wake it when they are done.
+    Ending,
+    /// There is no driver any more, and no mapping. No deadline.
+    Over,
+}
+
+/// What the owner asks for, and the driver does.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Command {
+    SetExternalAddress(Option<Ipv4Addr>),
+    AllowMapping(bool),
+    Clear,
+}
+
+impl SharedState {
+    /// The state of the machine as the file is to have it.
+    pub(super) fn to_stored(&self, now: Instant) -> State {
+        let saved_at = unix_time();
+        // Others wait for the lock meanwhile: one allocation is faster than several.
+        let mut mappings = Vec::with_capacity(self.gateway.len());
+        mappings.extend(self.gateway.mappings().filter_map(|open| {
+            let left = open.expires?.saturating_since(now);
+            Some(StoredMapping { mapping: open.mapping, expires_at: saved_at.saturating_add(left.as_secs()) })
+        }));
+        State { saved_at, epoch: self.gateway.epoch(now), is_final: false, mappings }
+    }
+}
+
+impl SharedState {
+    /// The engine is to end, if it has not begun to already.
+    pub(super) fn stop(&mut self) {
+        if self.lifecycle == Lifecycle::Running {
+            self.lifecycle = Lifecycle::Stopping;
         }
     }
 }
+
+impl PendingWakers for SharedState {
+    fn pending_wakers(&mut self) -> &mut Vec<Waker> {
+        &mut self.pending_wakers
+    }
+}
+
+impl ServerShared {
+    pub(super) fn new(gateway: Box<Gateway<SERVER_CAPACITY>>, addresses: Vec<SocketAddrV4>) -> Arc<Self> {
+        let mut events = Subscribers::new();
+        let first_events = Some(events.subscribe());
+        let state =
+            SharedState { gateway, events, first_events, lifecycle: Lifecycle::Running, pending_wakers: Vec::new() };
+        Arc::new(Self { machine: SharedMachine::new(state), addresses, dropped: AtomicU64::new(0) })
+    }
+
+    /// Sets who drives the server from now on: it is woken when there is something to do.
+    pub(super) fn set_waker(&self, waker: &Waker) {
+        self.machine.set_waker(waker);
+    }
+
+    /// There is no driver any more: ends the subscriptions.
+    pub(super) fn close(&self) {
+        self.with(|state, _| {
+            state.lifecycle = Lifecycle::Over;
+            state.events.close(&mut state.pending_wakers);
+        });
+        self.machine.set_waker(Waker::noop());
+    }
+
+    /// A waker of whoever drives the server at the time of waking.
+    pub(super) fn waker(&self) -> Waker {
+        self.machine.waker()
+    }
+
+    /// Works on the state under its lock.
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut SharedState, Instant) -> T) -> T {
+        self.machine.with(work)
+    }
+
+    pub(super) fn now(&self) -> Instant {
+        self.machine.now()
+    }
+}
+
+/// How many mappings a server can hold; its table takes 3 MB.
+pub const SERVER_CAPACITY: usize = 65_534;

@@ -1,30 +1,24 @@
 //! The server of a gateway on sockets, without a way of waiting.
 //!
 //! - [`ServerEngine`] carries datagrams, outcomes of the NAT and time to the machine. An adapter waits, and calls it. What may block
-//!   (the NAT, the file with the state) is done on threads of its own.
-//! - [`ServerHandle`] and [`ServerBuilder`]: what the public types of both adapters are thin covers of.
+//!   (the NAT, the state file) has threads of its own.
+//! - [`ServerHandle`] is the owner's end of a server, and [`ServerOptions`] is what one is started with: the public types of both
+//!   adapters cover them.
 
 mod admission;
-mod builder;
 mod engine;
 mod error;
 mod handle;
-mod helper;
 mod interfaces;
-mod lookout;
 mod nat_thread;
+mod options;
 mod saver;
-mod shared;
 mod sockets;
-mod sources;
 mod store;
 mod unconfirmed;
 
-pub use builder::{External, Internal, ServerBuilder, ServerOptions, Sides, Start};
-pub use engine::ServerEngine;
+pub use engine::{ServerEngine, Turn};
 pub use error::ServerError;
-pub use handle::ServerHandle;
-pub use shared::{SERVER_CAPACITY, ServerShared};
+pub use handle::{SERVER_CAPACITY, ServerHandle};
+pub use options::{External, Internal, ServerOptions, Sides, StartNat};
 pub use store::{State, StateError, StoredMapping};
-
-pub use crate::client::Wait;

@@ -1,174 +1,219 @@
-//! The NAT works on a thread of its own: while it does, other clients are answered, and what is requested meanwhile makes
-//! its next batch.
+//! The thread of the NAT. While the NAT works, the engine answers other clients, and what it requests meanwhile makes the next
+//! batch.
 
+use std::convert::Infallible;
 use std::io;
 use std::iter;
 use std::net::Ipv4Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
+use std::thread::{self, JoinHandle};
 
 use natpmp_proto::gateway::{NatFailure, NatRequest};
 
-use super::helper::Helper;
 use natpmp_nat::Nat;
 
-/// The way to the NAT and back. Dropping it waits until the NAT has removed all that it made.
+use crate::events::{EventQueue, EventSender, UNBOUNDED, event_queue};
+
+/// The engine's end of the thread. Dropping it waits until the NAT has removed all that it made.
 #[derive(Debug)]
 pub(super) struct NatThread {
-    work: Option<Sender<Work>>,
-    outcomes: Receiver<Outcome>,
-    /// How many requests it has.
-    pending: usize,
-    helper: Helper,
+    // Dropped before the thread, which ends with it.
+    work: Option<EventSender<Work>>,
+    outcomes: EventQueue<Outcome>,
+    /// Wakes the engine.
+    waker: Waker,
+    thread: WorkerThread,
 }
 
-/// What was requested, and what came of it.
+/// A request, and what came of it.
 type Outcome = (NatRequest, Result<(), NatFailure>);
 
+/// What the thread does, in this order.
 #[derive(Debug)]
 enum Work {
     Request(NatRequest),
     ExternalAddress(Option<Ipv4Addr>),
-    /// All that stood before the start was requested.
+    /// Every mapping from before the start has been requested.
     Begin,
 }
 
 impl NatThread {
-    /// Wakes `waker` when there are outcomes, and at the end.
+    /// Starts the thread. `waker` wakes the engine when there are outcomes, and at the end.
     pub(super) fn start(nat: Box<dyn Nat>, waker: Waker) -> io::Result<Self> {
-        let (work, receiver) = mpsc::channel();
-        let (sender, outcomes) = mpsc::channel();
-        let alert = waker.clone();
-        let helper = Helper::start("natpmp nat", waker, move || run(nat, &receiver, &sender, &alert))?;
-        Ok(Self { work: Some(work), outcomes, pending: 0, helper })
+        let (work, mut receiver) = event_queue(UNBOUNDED);
+        let (sender, outcomes) = event_queue(UNBOUNDED);
+        let thread = WorkerThread::start("natpmp nat", waker.clone(), move || run(nat, &mut receiver, sender))?;
+        Ok(Self { work: Some(work), outcomes, waker, thread })
     }
 
-    pub(super) fn request(&mut self, request: NatRequest) {
-        self.pending = self.pending.saturating_add(1);
-        self.send(Work::Request(request));
+    /// Asks the NAT to install or remove a mapping.
+    pub(super) fn request(&self, request: NatRequest, pending_wakers: &mut Vec<Waker>) {
+        self.push(Work::Request(request), pending_wakers);
     }
 
-    pub(super) fn set_external_address(&self, address: Option<Ipv4Addr>) {
-        self.send(Work::ExternalAddress(address));
+    /// Tells the NAT the external address, before what is requested later.
+    pub(super) fn set_external_address(&self, address: Option<Ipv4Addr>, pending_wakers: &mut Vec<Waker>) {
+        self.push(Work::ExternalAddress(address), pending_wakers);
     }
 
-    /// All that stood before the start was requested: the NAT is told in one go, so that it can drop what is left of an
-    /// earlier run and nothing else.
-    pub(super) fn begin(&self) {
-        self.send(Work::Begin);
+    /// Every mapping from before the start has been requested. The NAT gets them in one call, so that it can remove all else that is
+    /// left of an earlier run.
+    pub(super) fn begin(&self, pending_wakers: &mut Vec<Waker>) {
+        self.push(Work::Begin, pending_wakers);
     }
 
-    /// The next outcome, if there is any.
-    pub(super) fn outcome(&mut self) -> Option<Outcome> {
-        let outcome = self.outcomes.try_recv().ok()?;
-        self.pending = self.pending.saturating_sub(1);
-        Some(outcome)
+    /// Takes the next outcome, or has the engine woken when there is one.
+    pub(super) fn next_outcome(&mut self) -> Option<Outcome> {
+        match self.outcomes.poll_next(&mut Context::from_waker(&self.waker)) {
+            Poll::Ready(outcome) => outcome,
+            Poll::Pending => None,
+        }
     }
 
-    /// Whether it has done all that it was asked for.
-    pub(super) const fn is_idle(&self) -> bool {
-        self.pending == 0
-    }
-
-    /// The NAT is to remove all that it made, once it has done what was requested.
+    /// Has the NAT remove all that it made, once it has done what was requested.
     pub(super) fn end(&mut self) {
         self.work = None;
     }
 
     /// Whether the NAT has removed all that it made.
-    pub(super) fn is_over(&self) -> bool {
-        self.helper.is_over()
+    pub(super) fn is_over(&mut self) -> bool {
+        self.thread.is_over()
     }
 
-    /// Ends, and waits until it is over.
+    /// Ends the thread, and waits until the NAT has removed all that it made.
     pub(super) fn join(&mut self) {
         self.end();
-        self.helper.join();
+        self.thread.join();
     }
 
-    fn send(&self, work: Work) {
+    /// The thread begins when the engine gives its lock back and wakes it: a batch has all requests of a step at least.
+    fn push(&self, work: Work, pending_wakers: &mut Vec<Waker>) {
         if let Some(sender) = &self.work {
-            // The thread ends when this sender is dropped, and not before.
-            let _ = sender.send(work);
+            // The thread reads until this sender is dropped.
+            sender.push(work, pending_wakers);
         }
     }
 }
 
-fn run(nat: Box<dyn Nat>, work: &Receiver<Work>, outcomes: &Sender<Outcome>, waker: &Waker) {
-    let mut asked = Asked { requests: Vec::new(), outcomes, waker };
-    // What it leaves behind is not looked at: it is gone with the panic.
-    if catch_unwind(AssertUnwindSafe(|| serve(nat, work, &mut asked))).is_ok() {
+fn run(nat: Box<dyn Nat>, work: &mut EventQueue<Work>, outcomes: EventSender<Outcome>) {
+    let mut batch = Batch { requests: Vec::new(), outcomes };
+    // The panic drops the NAT, so that nothing of it is used afterwards.
+    if catch_unwind(AssertUnwindSafe(|| serve(nat, work, &mut batch))).is_ok() {
         return;
     }
     log::warn!("the NAT has failed for good: no mappings can be made until the gateway is started again");
-    asked.settle(Vec::new());
-    // Clients are to hear of it, rather than nothing.
-    while let Ok(work) = work.recv() {
+    batch.finish(Vec::new());
+    // Clients get an answer that says so, rather than none.
+    while let Some(work) = work.wait_next(None) {
         if let Work::Request(request) = work {
-            asked.requests.push(request);
-            asked.settle(Vec::new());
+            batch.requests.push(request);
+            batch.finish(Vec::new());
         }
     }
 }
 
-/// Until the end of the work. A panic of the NAT drops it, and with it what it made.
-fn serve(mut nat: Box<dyn Nat>, work: &Receiver<Work>, asked: &mut Asked<'_>) {
+/// Does the work until there is no more. A panic of the NAT drops it, and with it what it made.
+fn serve(mut nat: Box<dyn Nat>, work: &mut EventQueue<Work>, batch: &mut Batch) {
+    // Until the start is complete, requests only gather.
     let mut has_begun = false;
     let mut held_back = None;
-    while let Some(first) = held_back.take().or_else(|| work.recv().ok()) {
+    while let Some(first) = held_back.take().or_else(|| work.wait_next(None)) {
         match first {
             Work::ExternalAddress(address) => nat.set_external_address(address),
             Work::Request(request) => {
-                asked.requests.push(request);
+                batch.requests.push(request);
                 if has_begun {
-                    held_back = gather(&mut asked.requests, work);
-                    asked.apply(&mut *nat);
+                    held_back = gather(&mut batch.requests, work);
+                    batch.apply(&mut *nat);
                 }
             }
             Work::Begin => {
                 has_begun = true;
-                asked.apply(&mut *nat);
+                batch.apply(&mut *nat);
             }
         }
     }
     nat.end();
 }
 
-/// What the NAT has been asked for and has not done yet.
-struct Asked<'a> {
+/// The requests of the next call of the NAT.
+struct Batch {
     requests: Vec<NatRequest>,
-    outcomes: &'a Sender<Outcome>,
-    waker: &'a Waker,
+    outcomes: EventSender<Outcome>,
 }
 
-impl Asked<'_> {
+impl Batch {
     fn apply(&mut self, nat: &mut dyn Nat) {
         let results = nat.apply(&self.requests);
-        self.settle(results);
+        self.finish(results);
     }
 
-    /// A request that the NAT says nothing of has failed.
-    fn settle(&mut self, results: Vec<Result<(), NatFailure>>) {
+    /// Passes on the outcomes. A request without a result has failed.
+    fn finish(&mut self, results: Vec<Result<(), NatFailure>>) {
         let results = results.into_iter().chain(iter::repeat(Err(NatFailure::Network)));
+        // Woken once, the engine finds all of them.
+        let mut pending_wakers = Vec::new();
         for outcome in self.requests.drain(..).zip(results) {
-            // Nobody listens any more once the gateway ends.
-            let _ = self.outcomes.send(outcome);
+            // Once the gateway ends nobody reads them any more.
+            self.outcomes.push(outcome, &mut pending_wakers);
         }
-        self.waker.wake_by_ref();
+        pending_wakers.into_iter().for_each(Waker::wake);
     }
 }
 
-/// Adds the requests that wait, up to something else.
-fn gather(batch: &mut Vec<NatRequest>, work: &Receiver<Work>) -> Option<Work> {
+/// Adds the requests that wait, and returns other work that follows them.
+fn gather(batch: &mut Vec<NatRequest>, work: &mut EventQueue<Work>) -> Option<Work> {
     while batch.len() < LARGEST_BATCH {
-        match work.try_recv() {
-            Ok(Work::Request(request)) => batch.push(request),
-            Ok(other) => return Some(other),
-            Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+        match work.try_next()? {
+            Work::Request(request) => batch.push(request),
+            other => return Some(other),
         }
     }
     None
 }
 
+/// A thread for work that may block, so that the engine need not. Dropping this waits for its end.
+#[derive(Debug)]
+pub(super) struct WorkerThread {
+    /// Ends with the thread.
+    running: EventQueue<Infallible>,
+    /// Wakes the engine.
+    waker: Waker,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl WorkerThread {
+    /// Starts a thread. `waker` wakes the engine when `work` is done.
+    pub(super) fn start(name: &str, waker: Waker, work: impl FnOnce() + Send + 'static) -> io::Result<Self> {
+        let (sender, running) = event_queue(UNBOUNDED);
+        let thread = thread::Builder::new().name(name.into()).spawn(move || {
+            // Dropped when the work panics as well.
+            let _sender = sender;
+            work();
+        })?;
+        Ok(Self { running, waker, thread: Some(thread) })
+    }
+
+    /// Whether the work is done; if not, the engine is woken when it is.
+    pub(super) fn is_over(&mut self) -> bool {
+        self.running.poll_next(&mut Context::from_waker(&self.waker)).is_ready()
+    }
+
+    /// Waits for the end.
+    pub(super) fn join(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has nothing more to say.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for WorkerThread {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+/// Requests in one call of the NAT.
 const LARGEST_BATCH: usize = 1_024;

@@ -1,74 +1,77 @@
-//! One socket for each internal address: it hears only what was sent to that address, and answers from it.
+//! The sockets of a server, one for each internal address: it receives only what was sent to that address, and answers from it.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 
-use crate::DatagramSocket;
-use natpmp_proto::gateway::Transmit;
+use natpmp_proto::{SocketId, Transmit, TransmitKind};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::ServerError;
 use super::interfaces::LocalAddress;
+use crate::DatagramSocket;
 
 /// The sockets, each as the adapter waits for it.
-pub(super) struct Sockets<L> {
-    sockets: Vec<Open<L>>,
-    register: Register<L>,
-    /// Where it was listened at the start. A port that the system chose stays.
+pub(super) struct Sockets<S> {
+    sockets: Vec<Open<S>>,
+    register: Register<S>,
+    /// Where the server listened when it started. A port that the system chose then stays.
     addresses: Vec<SocketAddrV4>,
     announce_to: SocketAddrV4,
-    /// Which address a client that still waits for its answer has asked.
-    asked: HashMap<SocketAddrV4, Ipv4Addr>,
-    /// Those whose socket cannot be had, which was said.
-    refused: Vec<Ipv4Addr>,
+    /// All addresses that there was ever a socket for, in the order of their numbers. One that comes back has its old number, so that
+    /// a client that asked there gets its answer from there.
+    numbered: Vec<Ipv4Addr>,
+    /// Addresses whose socket could not be opened again, of which the log has warned.
+    unavailable: Vec<Ipv4Addr>,
 }
 
-struct Open<L> {
+/// A socket that is open.
+struct Open<S> {
+    id: SocketId,
     local: LocalAddress,
-    socket: L,
+    socket: S,
 }
 
 /// Makes the adapter wait for a socket.
-type Register<L> = Box<dyn FnMut(UdpSocket) -> io::Result<L> + Send>;
+type Register<S> = Box<dyn FnMut(UdpSocket) -> io::Result<S> + Send>;
 
-/// What a socket had.
+/// What a socket had to read.
 #[derive(Debug)]
 pub(super) enum Received<'a> {
-    Datagram(SocketAddrV4, &'a [u8]),
-    /// Port unreachable from a client that is gone, which concerns nobody else.
+    /// A datagram, with the number of the socket and its sender.
+    Datagram(SocketId, SocketAddrV4, &'a [u8]),
+    /// An error about one client: its port is unreachable, for example, because it is gone.
     Error,
+    /// Nothing at present.
     Nothing,
 }
 
-impl<L: DatagramSocket> Sockets<L> {
-    /// Opens them; `register` makes the adapter wait for one.
+impl<S: DatagramSocket> Sockets<S> {
+    /// Opens a socket for each address; `register` makes the adapter wait for it.
     pub(super) fn open(
         internal: &[LocalAddress],
         port: u16,
         announce_to: SocketAddrV4,
-        mut register: impl FnMut(UdpSocket) -> io::Result<L> + Send + 'static,
+        mut register: impl FnMut(UdpSocket) -> io::Result<S> + Send + 'static,
     ) -> Result<Self, ServerError> {
-        let (mut sockets, mut addresses) = (Vec::new(), Vec::new());
+        let (mut sockets, mut addresses, mut numbered) = (Vec::new(), Vec::new(), Vec::new());
         for local in internal {
             let wanted = SocketAddrV4::new(local.address, port);
             let opened = open(local, wanted).and_then(|(address, socket)| Ok((address, register(socket)?)));
             let (address, socket) = opened.map_err(|error| ServerError::Socket { address: wanted, error })?;
             addresses.push(address);
-            sockets.push(Open { local: local.clone(), socket });
+            sockets.push(Open { id: socket_id(&mut numbered, local.address), local: local.clone(), socket });
         }
-        let (register, asked) = (Box::new(register), HashMap::new());
-        Ok(Self { sockets, register, addresses, announce_to, asked, refused: Vec::new() })
+        Ok(Self { sockets, register: Box::new(register), addresses, announce_to, numbered, unavailable: Vec::new() })
     }
 
-    /// The internal addresses are these by now. A socket of one that is gone, or of an interface that has been replaced, hears
-    /// nothing any more, and the system does not say so. One whose network alone has changed goes on.
-    pub(super) fn follow(&mut self, internal: &[LocalAddress]) {
+    /// The internal addresses have changed to these. Closes the socket of an address that is gone, or whose interface has been replaced:
+    /// it would receive nothing any more, without an error. Keeps one of which the network mask alone has changed.
+    pub(super) fn update_addresses(&mut self, internal: &[LocalAddress]) {
         let has = |address| internal.iter().any(|local| local.address == address);
         self.sockets.retain_mut(|Open { local, .. }| {
             if !has(local.address) {
                 log::warn!(
-                    "{} has not the address {} any more: nobody is heard there until it is back",
+                    "{} has not the address {} any more: no request is heard there until it is back",
                     local.interface,
                     local.address
                 );
@@ -79,108 +82,121 @@ impl<L: DatagramSocket> Sockets<L> {
             }
             now.is_some()
         });
-        self.refused.retain(|address| has(*address));
+        self.unavailable.retain(|address| has(*address));
         for local in internal {
             if self.at(local.address).is_none() {
-                self.open_anew(local);
+                self.reopen(local);
             }
         }
     }
 
-    fn open_anew(&mut self, local: &LocalAddress) {
+    fn reopen(&mut self, local: &LocalAddress) {
         // The port does not change with the address.
         let first = self.addresses.iter().find(|first| *first.ip() == local.address).or(self.addresses.first());
         let wanted = SocketAddrV4::new(local.address, first.map_or(0, SocketAddrV4::port));
         match open(local, wanted).and_then(|(_, socket)| (self.register)(socket)) {
             Ok(socket) => {
                 log::info!("listening on {wanted}, on {}", local.interface);
-                self.refused.retain(|address| *address != local.address);
-                self.sockets.push(Open { local: local.clone(), socket });
+                self.unavailable.retain(|address| *address != local.address);
+                let id = socket_id(&mut self.numbered, local.address);
+                self.sockets.push(Open { id, local: local.clone(), socket });
             }
-            // It is tried again at the next look.
-            Err(error) if !self.refused.contains(&local.address) => {
+            // The next reading of the addresses tries it again.
+            Err(error) if !self.unavailable.contains(&local.address) => {
                 log::warn!("cannot listen on {wanted} for now: {error}");
-                self.refused.push(local.address);
+                self.unavailable.push(local.address);
             }
             Err(_) => {}
         }
     }
 
-    /// The socket of this address.
-    fn at(&self, address: Ipv4Addr) -> Option<&L> {
+    /// The socket of this address, if one is open.
+    fn at(&self, address: Ipv4Addr) -> Option<&S> {
         self.sockets.iter().find(|open| open.local.address == address).map(|open| &open.socket)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &L> {
+    /// All sockets that are open.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &S> {
         self.sockets.iter().map(|open| &open.socket)
     }
 
-    /// Nothing is heard any more.
+    /// Closes all sockets.
     pub(super) fn close(&mut self) {
         self.sockets.clear();
     }
 
-    /// Where requests were heard at the start.
+    /// Where the server listened when it started.
     pub(super) fn addresses(&self) -> Vec<SocketAddrV4> {
         self.addresses.clone()
     }
 
+    /// How many sockets are open.
     pub(super) fn len(&self) -> usize {
         self.sockets.len()
     }
 
-    /// The address that a socket hears at.
+    /// The address of a socket, by its place.
     pub(super) fn local(&self, index: usize) -> Option<&LocalAddress> {
         self.sockets.get(index).map(|open| &open.local)
     }
 
-    /// What one of the sockets has next.
+    /// Another socket takes the first place.
+    pub(super) fn rotate(&mut self) {
+        if self.sockets.len() > 1 {
+            self.sockets.rotate_left(1);
+        }
+    }
+
+    /// Reads from a socket, by its place.
     pub(super) fn receive<'a>(&self, index: usize, buffer: &'a mut [u8]) -> Received<'a> {
-        let Some(Open { socket, .. }) = self.sockets.get(index) else { return Received::Nothing };
+        let Some(Open { id, socket, .. }) = self.sockets.get(index) else { return Received::Nothing };
         match socket.receive(buffer) {
-            Ok((length, SocketAddr::V4(from))) => Received::Datagram(from, buffer.get(..length).unwrap_or_default()),
+            Ok((length, SocketAddr::V4(from))) => {
+                Received::Datagram(*id, from, buffer.get(..length).unwrap_or_default())
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Received::Nothing,
             _ => Received::Error,
         }
     }
 
-    /// Answers from the address that was asked. What cannot be sent is lost, as packets are.
-    pub(super) fn answer(&self, index: usize, to: SocketAddrV4, packet: &[u8]) {
-        if let Some(Open { socket, .. }) = self.sockets.get(index) {
-            log_failure(to, socket.send_to(packet, to));
+    /// Sends what the machine says: an answer from the address that was asked, an announcement from each. `request` is the datagram
+    /// that the machine was given last. What cannot be sent is lost, as packets are.
+    pub(super) fn send(&self, transmit: &Transmit, request: &[u8]) {
+        log::debug!("to {}: {:?}: {:?}", transmit.to, transmit.kind, transmit.payload);
+        match transmit.kind {
+            TransmitKind::Answer { socket } => self.answer(socket, transmit.to, &transmit.payload),
+            TransmitKind::Echo { socket } => {
+                if let Some(packet) = transmit.write(request, &mut [0; LONGEST_REQUEST]) {
+                    self.answer(socket, transmit.to, packet);
+                }
+            }
+            TransmitKind::Announcement => {
+                for Open { socket, .. } in &self.sockets {
+                    log_failure(self.announce_to, socket.send_to(&transmit.payload, self.announce_to));
+                }
+            }
+            // A gateway makes none.
+            TransmitKind::Request { .. } => {}
         }
     }
 
-    /// This client will be answered later, several times perhaps.
-    pub(super) fn remember(&mut self, client: SocketAddrV4, index: usize) {
-        if self.asked.len() >= MOST_WAITING {
-            // They will ask again.
-            self.asked.clear();
-        }
-        if let Some(Open { local, .. }) = self.sockets.get(index) {
-            self.asked.insert(client, local.address);
+    fn answer(&self, id: SocketId, to: SocketAddrV4, packet: &[u8]) {
+        // It may be closed by now, or be another one at the same address.
+        if let Some(open) = self.sockets.iter().find(|open| open.id == id) {
+            log_failure(to, open.socket.send_to(packet, to));
         }
     }
+}
 
-    /// Answers a client that was remembered.
-    pub(super) fn answer_later(&self, to: SocketAddrV4, packet: &[u8]) {
-        // Its socket may be another one by now.
-        if let Some(socket) = self.asked.get(&to).and_then(|address| self.at(*address)) {
-            log_failure(to, socket.send_to(packet, to));
-        }
-    }
-
-    /// Nobody waits for an answer any more.
-    pub(super) fn forget(&mut self) {
-        self.asked.clear();
-    }
-
-    /// Sends an announcement out of each internal interface.
-    pub(super) fn announce(&self, announcement: &Transmit) {
-        for Open { socket, .. } in &self.sockets {
-            log_failure(self.announce_to, socket.send_to(&announcement.payload, self.announce_to));
-        }
-    }
+/// The number of an address: the one that it had before, or the next.
+fn socket_id(numbered: &mut Vec<Ipv4Addr>, address: Ipv4Addr) -> SocketId {
+    let known = numbered.iter().position(|known| *known == address);
+    let number = known.unwrap_or_else(|| {
+        numbered.push(address);
+        numbered.len().saturating_sub(1)
+    });
+    // No host has had so many addresses.
+    SocketId(u16::try_from(number).unwrap_or(u16::MAX))
 }
 
 fn log_failure(to: SocketAddrV4, result: io::Result<usize>) {
@@ -201,7 +217,7 @@ fn open(local: &LocalAddress, address: SocketAddrV4) -> io::Result<(SocketAddrV4
     Ok((bound, socket.into()))
 }
 
-/// A host answers for its internal address on all of its interfaces; only this keeps the external side out (section 3.3).
+/// A host accepts packets to its internal address on all of its interfaces; only this keeps the external side out (section 3.3).
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn bind_to_interface(socket: &Socket, interface: &str) -> io::Result<()> {
     socket.bind_device(Some(interface.as_bytes()))
@@ -212,8 +228,9 @@ fn bind_to_interface(_socket: &Socket, _interface: &str) -> io::Result<()> {
     Ok(())
 }
 
-const MOST_WAITING: usize = 65_536;
-/// In bytes, as the system counts them: some thousand requests. Linux gives no more than `net.core.rmem_max`, twice.
+/// The longest packet of PCP; the answer to an unknown opcode is the whole request.
+pub(super) const LONGEST_REQUEST: usize = 1_100;
+/// In bytes, as the system counts them: some thousand requests. Linux gives at most `net.core.rmem_max`, twice.
 const ROOM_FOR_REQUESTS: usize = 1 << 20;
 
 #[cfg(test)]
@@ -223,21 +240,26 @@ mod tests {
 
     use super::*;
 
-    /// One who asks from ever other ports, and never waits for an answer.
+    /// So that a client that asked there before it went gets its answer from there.
     #[test]
-    fn those_who_wait_for_an_answer_are_remembered_up_to_a_bound() {
-        let mut sockets = Sockets::open(&[loopback()], 0, ANNOUNCE_TO, |_| Ok(Mute)).unwrap();
-        let mut most = 0;
-        for number in 0..200_000_u32 {
-            let [a, b, c, d] = number.to_be_bytes();
-            let client = SocketAddrV4::new(Ipv4Addr::new(10, 0, a, b), u16::from_be_bytes([c, d]));
-            sockets.remember(client, 0);
-            most = most.max(sockets.asked.len());
-        }
-        assert_eq!(most, MOST_WAITING);
+    fn an_address_that_comes_back_has_the_number_it_had() {
+        let (first, second) = (loopback(), LocalAddress { address: Ipv4Addr::new(127, 0, 0, 2), ..loopback() });
+        let both = [first.clone(), second.clone()];
+        let mut sockets = Sockets::open(&both, 0, ANNOUNCE_TO, |_| Ok(Mute)).unwrap();
+        let ids = |sockets: &Sockets<Mute>| {
+            let mut ids: Vec<_> = sockets.sockets.iter().map(|open| (open.local.address, open.id)).collect();
+            ids.sort_unstable();
+            ids
+        };
+        let before = ids(&sockets);
+        assert_eq!(before, [(first.address, SocketId(0)), (second.address, SocketId(1))]);
+        sockets.update_addresses(&both[1..]);
+        assert_eq!(ids(&sockets), before[1..]);
+        sockets.update_addresses(&both);
+        assert_eq!(ids(&sockets), before);
     }
 
-    /// Who is a neighbour is decided by it.
+    /// The mask decides which clients are neighbours.
     #[test]
     fn another_netmask_at_the_same_address_counts_for_the_same_socket() {
         let opened = Arc::new(AtomicUsize::new(0));
@@ -249,9 +271,9 @@ mod tests {
         let before = loopback();
         let mut sockets = Sockets::open(std::slice::from_ref(&before), 0, ANNOUNCE_TO, register).unwrap();
         let wider = LocalAddress { netmask: Ipv4Addr::new(254, 0, 0, 0), ..before.clone() };
-        sockets.follow(std::slice::from_ref(&wider));
+        sockets.update_addresses(std::slice::from_ref(&wider));
         assert_eq!(sockets.local(0), Some(&wider));
-        sockets.follow(&[LocalAddress { index: None, ..before.clone() }]);
+        sockets.update_addresses(&[LocalAddress { index: None, ..before.clone() }]);
         assert_eq!(sockets.local(0), Some(&before), "the number that the system did not say is the one it was");
         assert_eq!(opened.load(Ordering::Relaxed), 1);
     }

@@ -14,20 +14,20 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use natpmp_proto::Protocol;
 use natpmp_proto::gateway::NatMapping;
 
-/// A gateway's state at one moment.
+/// What the state file holds: the mappings and the epoch of a gateway at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
     /// When that was, in seconds since 1970.
     pub saved_at: u64,
     /// The epoch then, in seconds (RFC 6886, section 3.6).
     pub epoch: u32,
-    /// Whether the gateway ended with this. If not, it may have granted mappings that are not in here.
+    /// Whether the gateway wrote this when it ended. If not, it may have granted mappings that are not in here.
     pub is_final: bool,
-    /// The mappings that there were.
+    /// The mappings at that time.
     pub mappings: Vec<StoredMapping>,
 }
 
-/// A mapping in a state.
+/// A mapping in a state file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoredMapping {
     /// The mapping.
@@ -42,7 +42,7 @@ impl State {
         Self { saved_at: unix_time(), ..Self::default() }
     }
 
-    /// The epoch by now. It begins anew where clients may have mappings that are not in here: so they learn to ask again.
+    /// The epoch to start with now. It begins at 0 if clients may have mappings that are not in here, so that they ask again.
     pub(super) fn epoch_now(&self) -> u32 {
         if !self.is_final {
             return 0;
@@ -51,7 +51,7 @@ impl State {
         self.epoch.saturating_add(u32::try_from(away).unwrap_or(u32::MAX))
     }
 
-    /// Reads a state back.
+    /// Reads the text of a state file.
     ///
     /// # Errors
     /// [`StateError::Damaged`] with the line that does not fit.
@@ -88,7 +88,7 @@ impl State {
         Err(damaged(state.mappings.len().saturating_add(3), "the end is missing"))
     }
 
-    /// Reads the file; `None` if there is none. A damaged file is kept aside, under its name and `.damaged`.
+    /// Reads the file; `None` if there is none. It renames a damaged file to its name and `.damaged`.
     ///
     /// # Errors
     /// [`StateError::Io`] if it cannot be read, [`StateError::Damaged`] if it is not what was written.
@@ -114,7 +114,7 @@ impl State {
     /// # Errors
     /// [`StateError::Io`]; the file is as it was then.
     pub fn save(&self, path: &Path) -> Result<(), StateError> {
-        // The same for every process: what one left that was killed over it is the next one's to replace.
+        // Every process uses the same name, so that it replaces what a process left that was killed while it wrote.
         let temporary = beside(path, ".new");
         let written = write(&temporary, &self.to_string()).and_then(|()| fs::rename(&temporary, path));
         written.map_err(|error| {
@@ -193,7 +193,7 @@ pub(super) fn unix_time() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }
 
-/// The words of a line that is whole; a line that was cut has no end.
+/// The words of a line; `None` if the line was cut, and has no end.
 fn words(line: &str) -> Option<Vec<&str>> {
     line.strip_suffix('\n').map(|line| line.split(' ').collect())
 }
@@ -207,15 +207,15 @@ fn parse_mapping(words: &[&str]) -> Option<StoredMapping> {
     Some(StoredMapping { mapping, expires_at: parse_number(expires_at)? }).filter(|_| is_real)
 }
 
-/// A number as it is written, and in no other way.
+/// Parses a number that is spelled as this file spells it, and in no other way.
 fn parse_number<T: FromStr + ToString>(text: &str) -> Option<T> {
     text.parse().ok().filter(|number: &T| number.to_string() == text)
 }
 
-/// Into a file of its own, that only its owner may read: never through a link that somebody has laid there.
+/// Writes a new file that only its owner may read. It never follows a link that somebody has put there.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     let mut file = match create(path) {
-        // Of an earlier process that was killed while it wrote.
+        // An earlier process was killed while it wrote.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             fs::remove_file(path).and_then(|()| create(path))?
         }
@@ -261,7 +261,7 @@ impl fmt::Display for Checksum {
 }
 
 const HEADER: &str = "natpmp gateway state 1\n";
-/// In the second line, when the gateway has ended.
+/// At the end of the second line, when the gateway has ended.
 const FINAL: &str = "final";
 
 #[cfg(test)]

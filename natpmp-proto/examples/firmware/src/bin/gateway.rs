@@ -12,7 +12,7 @@ use natpmp_firmware::natpmp_gateway::{Nat, NatPmpGateway, Storage};
 use natpmp_firmware::nic::Nic;
 use natpmp_firmware::settings::EXTERNAL_ADDRESS;
 use natpmp_firmware::uplink::{Change, Uplink};
-use natpmp_proto::gateway::{GatewayConfig, GatewayEvent, NatFailure, NatMapping, NatRequest, RateLimit};
+use natpmp_proto::gateway::{Config, Event, NatFailure, NatMapping, NatRequest, RateLimit};
 use natpmp_proto::{Gateway, Instant};
 use smoltcp::iface::{Interface, SocketSet, SocketStorage};
 
@@ -37,7 +37,7 @@ fn main() -> ! {
     let mut uplink = Uplink::new(&mut sockets);
 
     // NAT-PMP. What `main` has is as good as a static: it never returns.
-    let mut gateway: Gateway<64> = Gateway::new(GatewayConfig::new().longest_lifetime(3_600).seed(seed));
+    let mut gateway: Gateway<64> = Gateway::new(Config::new().longest_lifetime(3_600).seed(seed));
     let mut natpmp = NatPmpGateway::new(&mut gateway, RateLimit::new(10, seed), &mut sockets, STORAGE);
     let mut nat = Recorder { installed: 0 };
 
@@ -49,7 +49,7 @@ fn main() -> ! {
         }
         let wake = loop {
             match natpmp.poll(now, &mut sockets, &mut nat) {
-                Next::Event(event) => tell(now, &event),
+                Next::Event(event) => log_event(now, &event),
                 Next::Wait(until) => break until,
             }
         };
@@ -61,7 +61,7 @@ fn main() -> ! {
     }
 }
 
-/// The internal side came up or went down. Having booted is told when there is somebody to hear it.
+/// The internal side came up or went down. The boot is announced when there is somebody to receive it.
 fn take(now: Instant, change: Change, natpmp: &mut NatPmpGateway<'_, 64>) {
     match change {
         Change::Up(address, _) => {
@@ -100,13 +100,13 @@ impl Nat for Recorder {
     }
 }
 
-fn tell(now: Instant, event: &GatewayEvent) {
+fn log_event(now: Instant, event: &Event) {
     match event {
-        GatewayEvent::Renewed(renewed) => {
+        Event::Renewed(renewed) => {
             let NatMapping { protocol, internal, external_port } = renewed.mapping;
             say(now, format_args!("renewed: {protocol} {external_port} to {internal}"));
         }
-        GatewayEvent::Refused { client, protocol, internal_port, refusal } => {
+        Event::Refused { client, protocol, internal_port, refusal } => {
             say(now, format_args!("refused: {protocol} {internal_port} of {client}: {refusal}"));
         }
         // The NAT has said it.

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use natpmp_proto::MapRequest;
-use natpmp_proto::gateway::GatewayConfig;
+use natpmp_proto::gateway::Config;
 
 use super::Bytes;
 use crate::chaos::Net;
@@ -18,7 +18,7 @@ use crate::net::Link;
 /// If a client, the gateway or the NAT do what they must not, or do not come to agree.
 pub fn run(bytes: &[u8]) {
     let mut bytes = Bytes::new(bytes);
-    let mut net: Net<16> = Net::new(bytes.u8().into(), HOSTS.into(), GatewayConfig::new().seed(bytes.u8().into()));
+    let mut net: Net<16> = Net::new(bytes.u8().into(), HOSTS.into(), Config::new().seed(bytes.u8().into()));
     for _ in 0..MOST_STEPS {
         if bytes.is_empty() {
             break;

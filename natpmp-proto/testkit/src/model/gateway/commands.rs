@@ -41,7 +41,7 @@ impl Run {
         self.gateway.clear(self.now);
         self.epoch = (self.now, 0);
         self.begin_row();
-        self.rows.values_mut().filter(|row| !row.is_static).for_each(Row::doom);
+        self.rows.values_mut().filter(|row| !row.is_static).for_each(Row::mark_for_removal);
         self.after_command();
     }
 
@@ -83,7 +83,7 @@ impl Run {
         assert_eq!(self.gateway.remove(protocol, internal), self.rows.contains_key(&key));
         if let Some(row) = self.rows.get_mut(&key) {
             row.is_static = false;
-            row.doom();
+            row.mark_for_removal();
         }
         self.after_command();
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use natpmp_proto::gateway::{Gateway, GatewayConfig, NatRequest, PortRange};
+use natpmp_proto::gateway::{Config, Gateway, NatRequest, PortRange};
 use natpmp_proto::{Instant, Protocol};
 
 use super::row::{All, Key, Row};
@@ -32,7 +32,7 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn new(seed: u64, is_eager: bool) -> Self {
-        let config = GatewayConfig::new()
+        let config = Config::new()
             .seed(seed)
             .longest_lifetime(LONGEST)
             .per_client(LIMIT as u16)

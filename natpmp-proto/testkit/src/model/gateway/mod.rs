@@ -26,7 +26,7 @@ use machine::Run;
 pub enum Step {
     /// A client asks.
     Ask(u8, Request),
-    /// The same again, as a client does that has heard nothing.
+    /// The same again, as a client does that got no answer.
     Repeat,
     /// A client sends any bytes.
     Bytes(u8, Vec<u8>),

@@ -3,14 +3,14 @@
 use std::net::SocketAddrV4;
 
 use natpmp_proto::Protocol;
-use natpmp_proto::gateway::{NatFailure, NatMapping, NatRequest, Transmit};
+use natpmp_proto::gateway::{NatFailure, NatMapping, NatRequest};
 
 use super::machine::Run;
-use super::row::{Asked, Awaited, Key, Row};
+use super::row::{Asked, Asker, Awaited, Key, Row};
 use super::{is_allowed, secs, socket};
 
 /// An answer, and to whom.
-type Sent = (SocketAddrV4, Vec<u8>);
+pub(super) type Sent = (Asker, Vec<u8>);
 
 impl Run {
     pub(super) fn ask_nat(&mut self) {
@@ -65,12 +65,12 @@ impl Run {
             return;
         }
         let request = self.due.remove(number % self.due.len());
-        let transmit = self.gateway.handle_nat(self.now, &request, outcome);
+        self.gateway.handle_nat(self.now, &request, outcome);
         let mapping = request.mapping();
         let key = (*mapping.internal.ip(), mapping.protocol, mapping.internal.port());
         let allowed = self.judge_outcome(&key, outcome);
         let allowed = if self.is_on { allowed } else { vec![None] };
-        let said = transmit.map(|Transmit { to, payload }| (to, payload.to_vec()));
+        let said = self.answered(&[]);
         assert!(allowed.contains(&said), "{request:?} is {outcome:?}: said {said:?}, allowed {allowed:?}");
         if self.is_eager {
             self.ask_nat();
@@ -109,10 +109,10 @@ impl Run {
                         if row.is_wanted { vec![refusal] } else { vec![None, refusal] }
                     }
                     Some((to, Awaited::Deletion)) => vec![Some((to, self.deletion(key)))],
-                    // Nobody can have been told of a static one that never was.
+                    // Nobody can have an answer about a static one that never was.
                     None if row.is_wanted && row.is_static && !row.is_held => vec![None],
                     None if row.is_wanted => {
-                        // G06, G19: its client is not there to be told.
+                        // G06, G19: its client is not there to be answered.
                         self.epoch = (self.now, 0);
                         self.begin_row();
                         vec![None]
@@ -188,7 +188,8 @@ impl Run {
         for request in [NatRequest::Install(mapping), NatRequest::Remove(mapping)] {
             if !self.due.contains(&request) {
                 let outcome = if is_ok { Ok(()) } else { Err(NatFailure::Network) };
-                assert_eq!(self.gateway.handle_nat(self.now, &request, outcome), None);
+                self.gateway.handle_nat(self.now, &request, outcome);
+                assert_eq!(self.answered(&[]), None);
             }
         }
     }

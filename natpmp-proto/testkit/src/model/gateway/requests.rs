@@ -1,14 +1,12 @@
 //! What the machine says at once to a datagram.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddrV4;
 
-use natpmp_proto::Protocol;
-use natpmp_proto::gateway::{Discard, Reply};
 use natpmp_proto::wire::Request;
+use natpmp_proto::{Discard, Protocol, SocketId};
 
 use super::machine::Run;
-use super::row::{All, Awaited, Key, Row};
+use super::row::{All, Asker, Awaited, Key, Row};
 use super::said::Said;
 use super::{CAPACITY, HIGH, LIMIT, LONGEST, LOW, is_allowed, secs, socket};
 
@@ -21,24 +19,27 @@ impl Run {
     pub(super) fn bytes(&mut self, client: u8, bytes: &[u8]) {
         // Two programs of each client ask in turns, so that repetitions come from elsewhere.
         self.datagrams += 1;
-        let from = SocketAddrV4::new(*socket(client).ip(), socket(client).port() + self.datagrams % 2);
-        let reply = self.gateway.handle_datagram(self.now, from, bytes);
-        let answer = match reply {
-            Ok(Reply::Now(answer)) => {
-                let mut buffer = vec![0; bytes.len().max(16)];
-                Said::Answer(answer.write(&mut buffer).expect("16 bytes or the request's size").to_vec())
-            }
-            Ok(Reply::AfterNat) => Said::AfterNat,
+        let from = std::net::SocketAddrV4::new(*socket(client).ip(), socket(client).port() + self.datagrams % 2);
+        // By ever other sockets as well.
+        let from = Asker { address: from, socket: SocketId(self.datagrams % 3) };
+        let said = match self.gateway.handle_datagram(self.now, from.socket, from.address, bytes) {
+            Ok(()) => match self.answered(bytes) {
+                Some((to, answer)) => {
+                    assert_eq!(to, from, "an answer goes back the way its request came");
+                    Said::Answer(answer)
+                }
+                None => Said::AfterNat,
+            },
             Err(discard) => Said::Nothing(discard),
         };
-        self.judge(from, bytes, answer);
+        self.judge(from, bytes, said);
         if self.is_eager {
             self.ask_nat();
         }
     }
 
     /// What the machine said at once to a datagram, against sections 3.2 to 3.5.
-    pub(super) fn judge(&mut self, from: SocketAddrV4, bytes: &[u8], said: Said) {
+    pub(super) fn judge(&mut self, from: Asker, bytes: &[u8], said: Said) {
         let epoch = self.epoch().to_be_bytes();
         if !self.is_on {
             return assert_eq!(said, Said::Nothing(Discard::SwitchedOff), "G20");
@@ -67,7 +68,7 @@ impl Run {
         }
     }
 
-    pub(super) fn judge_mapping(&mut self, from: SocketAddrV4, key: &Key, suggested: u16, lifetime: u32, said: &Said) {
+    pub(super) fn judge_mapping(&mut self, from: Asker, key: &Key, suggested: u16, lifetime: u32, said: &Said) {
         if !self.is_allowed {
             return self.is_refusal(said, key, 2);
         }
@@ -101,14 +102,7 @@ impl Run {
         self.rows.insert(*key, row);
     }
 
-    pub(super) fn judge_new_mapping(
-        &mut self,
-        from: SocketAddrV4,
-        key: &Key,
-        suggested: u16,
-        lifetime: u32,
-        said: &Said,
-    ) {
+    pub(super) fn judge_new_mapping(&mut self, from: Asker, key: &Key, suggested: u16, lifetime: u32, said: &Said) {
         let free: Vec<u16> = (LOW..=HIGH).filter(|&port| is_allowed(port) && self.is_free(port, key)).collect();
         let all_known = self.rows.values().all(|row| row.external.is_some());
         let mine = self.rows.keys().filter(|(client, ..)| *client == key.0).count();
@@ -125,7 +119,7 @@ impl Run {
         }
     }
 
-    pub(super) fn judge_deletion(&mut self, from: SocketAddrV4, key: &Key, said: &Said) {
+    pub(super) fn judge_deletion(&mut self, from: Asker, key: &Key, said: &Said) {
         let Some(row) = self.rows.get_mut(key) else {
             return said.is(&self.deletion(key)); // G13
         };
@@ -135,10 +129,10 @@ impl Run {
         assert_eq!(*said, Said::AfterNat, "G13: success before the NAT has removed it");
         let is_part_of_all = self.deletions.values().any(|all| all.left.contains(key));
         row.awaiting = (!is_part_of_all).then_some((from, Awaited::Deletion));
-        row.doom();
+        row.mark_for_removal();
     }
 
-    pub(super) fn judge_deletion_of_all(&mut self, from: SocketAddrV4, protocol: Protocol, said: &Said) {
+    pub(super) fn judge_deletion_of_all(&mut self, from: Asker, protocol: Protocol, said: &Said) {
         let (client, id) = (*from.ip(), (*from.ip(), protocol));
         if *said == Said::Nothing(Discard::Busy) {
             return assert!(self.deletions.len() >= 8 && !self.deletions.contains_key(&id), "it is not busy");
@@ -152,7 +146,7 @@ impl Run {
             } else {
                 left.insert(*key);
                 row.awaiting = None;
-                row.doom();
+                row.mark_for_removal();
             }
         }
         let all = All { to: from, left, has_static, has_failed };

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use natpmp_proto::{Instant, Protocol};
+use natpmp_proto::{Instant, Protocol, SocketId};
 
 /// A client, a protocol and the client's port: what a mapping is known by (section 3.3).
 pub(super) type Key = (Ipv4Addr, Protocol, u16);
@@ -24,13 +24,26 @@ pub(super) struct Row {
     /// The machine has something to ask the NAT about it.
     pub(super) is_queued: bool,
     /// Who waits for an answer, and for which.
-    pub(super) awaiting: Option<(SocketAddrV4, Awaited)>,
+    pub(super) awaiting: Option<(Asker, Awaited)>,
     /// To be granted when the NAT has it, in seconds.
     pub(super) lifetime: u32,
     /// Since when, and for how many seconds.
     pub(super) lease: Option<(Instant, u32)>,
     /// Which external address it was installed for.
     pub(super) made_for: u32,
+}
+
+/// Where a request came from, and through which socket.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Asker {
+    pub(super) address: SocketAddrV4,
+    pub(super) socket: SocketId,
+}
+
+impl Asker {
+    pub(super) const fn ip(&self) -> &Ipv4Addr {
+        self.address.ip()
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,7 +62,7 @@ pub(super) enum Awaited {
 /// A deletion of all mappings of a client and protocol.
 #[derive(Clone, Debug)]
 pub(super) struct All {
-    pub(super) to: SocketAddrV4,
+    pub(super) to: Asker,
     pub(super) left: BTreeSet<Key>,
     pub(super) has_static: bool,
     pub(super) has_failed: bool,
@@ -72,7 +85,7 @@ impl Row {
         }
     }
 
-    pub(super) fn doom(&mut self) {
+    pub(super) fn mark_for_removal(&mut self) {
         self.is_wanted = false;
         if self.asked.is_none() {
             self.is_queued = true;

@@ -1,11 +1,11 @@
 //! What is to be said, and what was.
 
-use natpmp_proto::Protocol;
-use natpmp_proto::gateway::Discard;
 use natpmp_proto::wire::Refusal;
+use natpmp_proto::{Discard, Protocol, TransmitKind};
 
 use super::machine::Run;
-use super::row::{All, Key};
+use super::nat::Sent;
+use super::row::{All, Asker, Key};
 
 /// What the machine said to a datagram.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,11 +23,30 @@ impl Said {
 
     #[track_caller]
     pub(super) fn is_silence(&self) {
-        assert!(matches!(self, Self::Nothing(Discard::Unanswerable(_))), "{self:?} where nothing is to be said");
+        assert!(matches!(self, Self::Nothing(Discard::Undecodable(_))), "{self:?} where nothing is to be said");
     }
 }
 
 impl Run {
+    /// What is sent after an input: one answer at most, and announcements that are due.
+    pub(super) fn answered(&mut self, request: &[u8]) -> Option<Sent> {
+        let mut answer = None;
+        for _ in 0..100 {
+            let Some(transmit) = self.gateway.poll_transmit(self.now) else { return answer };
+            match transmit.kind {
+                TransmitKind::Announcement => self.judge_announcement(&transmit),
+                TransmitKind::Answer { socket } | TransmitKind::Echo { socket } => {
+                    assert_eq!(answer, None, "one answer");
+                    let mut buffer = vec![0; request.len().max(16)];
+                    let bytes = transmit.write(request, &mut buffer).expect("16 bytes or the request's size").to_vec();
+                    answer = Some((Asker { address: transmit.to, socket }, bytes));
+                }
+                TransmitKind::Request { .. } => panic!("a gateway asks nobody"),
+            }
+        }
+        panic!("it sends without end");
+    }
+
     pub(super) fn is_free(&self, port: u16, key: &Key) -> bool {
         self.rows
             .iter()

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use natpmp_proto::Instant;
-use natpmp_proto::gateway::{NatMapping, Transmit};
+use natpmp_proto::gateway::NatMapping;
 use natpmp_proto::wire::Response;
+use natpmp_proto::{Instant, Transmit};
 
 use super::machine::Run;
 use super::row::Key;

@@ -3,8 +3,8 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use natpmp_proto::Instant;
-use natpmp_proto::client::{Discard, Error, Heard};
+use natpmp_proto::client::{Error, Heard};
+use natpmp_proto::{Discard, Instant};
 
 use super::answer::{self, Said};
 use super::mapping::Life;

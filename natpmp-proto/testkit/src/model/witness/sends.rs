@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use natpmp_proto::client::Transmit;
-use natpmp_proto::{Instant, Protocol};
+use natpmp_proto::{Instant, Protocol, Transmit};
 
 use super::flight::Flight;
 use super::mapping::Life;
@@ -24,7 +23,7 @@ impl Witness {
         let flight = self.flight.get_or_insert_with(|| Flight::new(now, ask));
         assert!(flight.due <= now, "C03: {ask:?} is sent at {now:?}, by the schedule at {:?}", flight.due);
         let wait = wait.unwrap_or_else(|| panic!("C03: {ask:?} is sent more often than the schedule has it"));
-        assert_eq!(usize::from(transmit.resends), flight.sends, "a send that was not counted");
+        assert_eq!(usize::from(transmit.resends()), flight.sends, "a send that was not counted");
         (flight.sends, flight.last, flight.due) = (flight.sends + 1, now, now + wait);
         flight.nothing = flight.nothing.map(|_| true);
         match ask {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use natpmp_proto::client::{Discard, Heard, Transmit};
+use natpmp_proto::client::Heard;
 use natpmp_proto::wire::{Encoded, Request, Response};
-use natpmp_proto::{Event, Instant, MapRequest, Mapping, Protocol};
+use natpmp_proto::{Discard, Event, Instant, MapRequest, Mapping, Protocol, Transmit, TransmitKind};
 
 use super::{Rules, Witness};
 
@@ -44,7 +44,10 @@ fn grant(epoch: u32, port: u16, lifetime: u32) -> Encoded {
 
 fn sends(witness: &mut Witness, millis: u64, request: Request, resends: u8) {
     witness.pass(at(millis));
-    witness.sent(at(millis), &Transmit { to: GATEWAY, payload: request.encode(), resends });
+    witness.sent(
+        at(millis),
+        &Transmit { to: GATEWAY, kind: TransmitKind::Request { resends }, payload: request.encode() },
+    );
 }
 
 fn hears(witness: &mut Witness, millis: u64, bytes: Encoded) {
@@ -96,7 +99,7 @@ fn a_renewal_that_suggests_another_port_than_the_assigned_one() {
 #[should_panic = "somebody else"]
 fn a_request_to_somebody_else() {
     let to = std::net::SocketAddrV4::new(*GATEWAY.ip(), 5_350);
-    keeping().sent(at(0), &Transmit { to, payload: asks(4_000).encode(), resends: 0 });
+    keeping().sent(at(0), &Transmit { to, kind: TransmitKind::Request { resends: 0 }, payload: asks(4_000).encode() });
 }
 
 #[test]

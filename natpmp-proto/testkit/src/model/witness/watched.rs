@@ -3,8 +3,8 @@
 use std::net::SocketAddrV4;
 use std::ops::Deref;
 
-use natpmp_proto::client::{Discard, Error, Heard, MapError, Transmit};
-use natpmp_proto::{Client, Event, Instant, MapRequest, Output, Protocol};
+use natpmp_proto::client::{Error, Heard, MapError};
+use natpmp_proto::{Client, Discard, Event, Instant, MapRequest, Output, Protocol, Transmit};
 
 use super::{Rules, Witness};
 
