@@ -126,7 +126,8 @@ fn a_port_that_an_older_listing_opened_again_is_closed_and_what_came_in_ends() {
 fn what_others_do_to_their_own_tables_changes_nothing() {
     let Some(mut mapped) = Mapped::or_skip() else { return };
     let before = mapped.list();
-    mapped.nft("add table ip6 natpmp; add table ip other; add set ip other udp_in { type inet_service; flags timeout; }");
+    mapped
+        .nft("add table ip6 natpmp; add table ip other; add set ip other udp_in { type inet_service; flags timeout; }");
     assert_eq!(mapped.verify(), Verdict::Intact);
     // More than there is room for.
     let ports: Vec<_> = (1..60_000).map(|port| format!("{port}")).collect();
