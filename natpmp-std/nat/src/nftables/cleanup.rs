@@ -44,11 +44,6 @@ impl FlowCleanup {
         self.ended.is_empty() && self.installed.is_empty()
     }
 
-    /// Whether flows of this mapping, from before it is made again, are still to end.
-    pub(super) fn awaits(&self, mapping: &NatMapping, external: Ipv4Addr) -> bool {
-        self.ended.contains_key(&(*mapping, external))
-    }
-
     pub(super) fn mapping_ended(&mut self, mapping: NatMapping, external: Ipv4Addr) {
         let older = self.older.remove(&mapping);
         let began = match older {

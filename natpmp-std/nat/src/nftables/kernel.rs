@@ -1,6 +1,5 @@
-//! What the NAT uses of the kernel: transactions of nftables, what its own table has, and connection tracking.
+//! What the NAT uses of the kernel: transactions of nftables, what its own table has, and news of what others do to it.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -8,7 +7,6 @@ use std::os::fd::{AsFd, BorrowedFd};
 use natpmp_netlink::{BatchSocket, Refusal, Subscription, netfilter};
 use rustix::net::netlink::NETFILTER;
 
-use super::conntrack::{Conntrack, Flow, FlowFilter};
 use super::operation::{self, Operation};
 use super::readback::{self, Contents, Part, is_of_own_table};
 
@@ -22,10 +20,6 @@ pub(super) trait Kernel: Send + fmt::Debug {
     fn contents(&mut self) -> io::Result<Contents>;
     /// Becomes readable when somebody else may have changed the table.
     fn news(&self) -> Option<BorrowedFd<'_>>;
-    /// Lists the flows of connection tracking: at least those that one of these filters lets through.
-    fn flows(&mut self, filters: &[FlowFilter]) -> io::Result<Vec<Flow>>;
-    /// Removes one flow; one that is gone already is success.
-    fn end_flow(&mut self, flow: &Flow) -> io::Result<()>;
 }
 
 /// The kernel of this host, or of the network namespace that the calling thread is in.
@@ -37,28 +31,24 @@ pub(super) struct Linux {
     is_touched: bool,
     /// The table, sets, chains and rules that were made last, in order.
     made: Vec<Part>,
-    conntrack: Option<Conntrack>,
+    /// Of those who change the table for this NAT.
+    ports: [u32; 2],
 }
 
 impl Linux {
-    pub(super) fn open() -> io::Result<Self> {
+    /// `other` is the port of whoever else changes the table for this NAT.
+    pub(super) fn open(other: u32) -> io::Result<Self> {
         let news = Subscription::open(Some(NETFILTER), netfilter::GROUP_NFTABLES)?;
         let rules = BatchSocket::open()?;
-        Ok(Self { rules, news, is_touched: false, made: Vec::new(), conntrack: None })
-    }
-
-    fn conntrack(&mut self) -> io::Result<&mut Conntrack> {
-        let conntrack = match self.conntrack.take() {
-            Some(conntrack) => conntrack,
-            None => Conntrack::open()?,
-        };
-        Ok(self.conntrack.insert(conntrack))
+        let ports = [rules.port(), other];
+        Ok(Self { rules, news, is_touched: false, made: Vec::new(), ports })
     }
 
     fn read_news(&mut self) {
-        let own = self.rules.port();
+        let ports = self.ports;
         let mut is_touched = false;
-        let is_whole = self.news.read(|message| is_touched |= message.port != own && is_of_own_table(&message));
+        let is_whole =
+            self.news.read(|message| is_touched |= !ports.contains(&message.port) && is_of_own_table(&message));
         self.is_touched |= is_touched || !is_whole;
     }
 }
@@ -102,27 +92,4 @@ impl Kernel for Linux {
     fn news(&self) -> Option<BorrowedFd<'_>> {
         Some(self.news.as_fd())
     }
-
-    fn flows(&mut self, filters: &[FlowFilter]) -> io::Result<Vec<Flow>> {
-        let mut found = HashSet::new();
-        // Each list is a walk through all that the kernel tracks, and saves only what the filter keeps from being copied.
-        let lists = if filters.len() > MOST_LISTS { vec![None] } else { filters.iter().copied().map(Some).collect() };
-        for filter in lists {
-            match self.conntrack()?.flows(filter) {
-                Ok(flows) => found.extend(flows),
-                Err(error) => {
-                    // The socket may still hold the rest of this answer, which must not pass for the next one.
-                    self.conntrack = None;
-                    return Err(error);
-                }
-            }
-        }
-        Ok(found.into_iter().collect())
-    }
-
-    fn end_flow(&mut self, flow: &Flow) -> io::Result<()> {
-        self.conntrack()?.delete(flow)
-    }
 }
-
-const MOST_LISTS: usize = 4;

@@ -1,5 +1,6 @@
 //! The kernel's NAT, by a table of its own in nftables.
 
+mod cleaner;
 mod cleanup;
 pub mod conntrack;
 mod expression;
@@ -19,7 +20,7 @@ use std::time::{Duration, Instant};
 use natpmp_proto::gateway::{NatFailure, NatMapping, NatRequest};
 
 use crate::{Nat, Verdict};
-use cleanup::FlowCleanup;
+use cleaner::{FlowCleaner, LinuxTracker, Tracker};
 use kernel::{Kernel, Linux};
 use mappings::{Applied, MappingTable, Transaction, add_mappings};
 use operation::{Element, Operation};
@@ -87,7 +88,9 @@ pub struct Nftables {
     table: TableState,
     /// The mappings that an earlier process left, until the first `apply` has said which of them it takes over.
     previous: Vec<(NatMapping, Ipv4Addr)>,
-    cleanup: FlowCleanup,
+    cleaner: FlowCleaner,
+    /// The mappings whose flows may not have ended yet.
+    ending: HashSet<(NatMapping, Ipv4Addr)>,
     /// When it was last said that somebody else changed the table.
     warned: Option<Instant>,
 }
@@ -121,7 +124,9 @@ impl Nftables {
             log::warn!("connections of mappings that an earlier process left may go on: {error}");
             Vec::new()
         });
-        let mut nat = Self::with(Box::new(Linux::open()?), interfaces, previous);
+        let tracker = LinuxTracker::open()?;
+        let kernel = Linux::open(tracker.port())?;
+        let mut nat = Self::with(Box::new(kernel), Box::new(tracker), interfaces, previous)?;
         nat.rebuild()?;
         Ok(nat)
     }
@@ -132,17 +137,23 @@ impl Nftables {
         self.table = TableState::Released;
     }
 
-    fn with(kernel: Box<dyn Kernel>, interfaces: Interfaces, previous: Vec<(NatMapping, Ipv4Addr)>) -> Self {
-        Self {
+    fn with(
+        kernel: Box<dyn Kernel>,
+        tracker: Box<dyn Tracker>,
+        interfaces: Interfaces,
+        previous: Vec<(NatMapping, Ipv4Addr)>,
+    ) -> io::Result<Self> {
+        Ok(Self {
             kernel,
             interfaces,
             external: None,
             mappings: MappingTable::default(),
             table: TableState::Unknown,
             previous,
-            cleanup: FlowCleanup::default(),
+            cleaner: FlowCleaner::start(tracker)?,
+            ending: HashSet::new(),
             warned: None,
-        }
+        })
     }
 }
 
@@ -152,50 +163,34 @@ impl Nat for Nftables {
             // Adding elements succeeds also where the rules are gone.
             let _ = self.verify();
         }
-        let awaits = |request: &NatRequest| match (request, self.external) {
-            (NatRequest::Install(mapping), Some(external)) => self.cleanup.awaits(mapping, external),
+        if self.cleaner.is_idle() {
+            self.ending.clear();
+        }
+        let is_ending = |request: &NatRequest| match (request, self.external) {
+            (NatRequest::Install(mapping), Some(external)) => self.ending.contains(&(*mapping, external)),
             _ => false,
         };
-        if requests.iter().any(awaits) {
+        if requests.iter().any(is_ending) {
             // The flows of the mapping that ended could not be told from those of the one that begins.
-            self.settle();
+            self.finish_cleaning();
         }
         let applied = self.commit_requests(requests);
         for (mapping, address) in std::mem::take(&mut self.previous) {
             if self.external != Some(address) || !self.mappings.has(&mapping) {
-                self.cleanup.mapping_ended(mapping, address);
+                self.end_flows(mapping, address);
             }
         }
         if let Some(external) = self.external {
-            applied.removed.iter().for_each(|mapping| self.cleanup.mapping_ended(*mapping, external));
-            applied.installed.iter().for_each(|mapping| self.cleanup.mapping_installed(*mapping));
+            applied.removed.iter().for_each(|mapping| self.end_flows(*mapping, external));
+            for mapping in &applied.installed {
+                self.cleaner.mapping_installed(*mapping);
+            }
         }
         applied.results
     }
 
     fn settle(&mut self) {
-        if self.cleanup.is_empty() {
-            return;
-        }
-        let flows = match self.kernel.flows(&self.cleanup.filters(self.external)) {
-            Ok(flows) => flows,
-            Err(error) => {
-                self.cleanup.give_up();
-                return log::warn!("connections of mappings that ended may go on: {error}");
-            }
-        };
-        let verdicts = self.cleanup.judge(flows, self.external);
-        // The rules that reset come first: a packet that comes in between would begin the connection anew.
-        if !verdicts.reset.is_empty() && self.table != TableState::Released {
-            if let Err(error) = self.commit(&reset_connections(&verdicts.reset)) {
-                log::warn!("connections of mappings that ended may go on: {error}");
-            }
-        }
-        for flow in &verdicts.ended {
-            if let Err(error) = self.kernel.end_flow(flow) {
-                log::warn!("a connection of a mapping that ended may go on: {error}");
-            }
-        }
+        self.cleaner.settle(self.external, self.table != TableState::Released);
     }
 
     fn set_external_address(&mut self, address: Option<Ipv4Addr>) {
@@ -207,13 +202,14 @@ impl Nat for Nftables {
         if let Err(error) = self.rebuild() {
             log::error!("the kernel's NAT did not take the new external address: {error}");
         }
+        let mappings: Vec<_> = self.mappings.iter().collect();
         if let Some(before) = before {
-            self.mappings.iter().for_each(|mapping| self.cleanup.mapping_ended(mapping, before));
+            mappings.iter().for_each(|mapping| self.end_flows(*mapping, before));
         }
         if address.is_some() {
-            self.mappings.iter().for_each(|mapping| self.cleanup.mapping_installed(mapping));
+            mappings.iter().for_each(|mapping| self.cleaner.mapping_installed(*mapping));
         }
-        self.settle();
+        self.finish_cleaning();
     }
 
     fn news(&self) -> Option<BorrowedFd<'_>> {
@@ -270,8 +266,8 @@ impl Nat for Nftables {
         let previous = std::mem::take(&mut self.previous);
         let mappings = std::mem::take(&mut self.mappings);
         let own = self.external.into_iter().flat_map(|address| mappings.iter().map(move |each| (each, address)));
-        previous.into_iter().chain(own).for_each(|(mapping, address)| self.cleanup.mapping_ended(mapping, address));
-        self.settle();
+        previous.into_iter().chain(own).for_each(|(mapping, address)| self.end_flows(mapping, address));
+        self.finish_cleaning();
     }
 }
 
@@ -384,10 +380,22 @@ impl Nftables {
         for element in &contents.elements {
             if let Element::In(mapping) = element {
                 if !self.mappings.has(mapping) {
-                    self.cleanup.mapping_ended(*mapping, external);
+                    self.end_flows(*mapping, external);
                 }
             }
         }
+    }
+
+    /// The flows of a mapping are to end when the NAT settles.
+    fn end_flows(&mut self, mapping: NatMapping, external: Ipv4Addr) {
+        self.ending.insert((mapping, external));
+        self.cleaner.mapping_ended(mapping, external);
+    }
+
+    /// Ends all flows that are to end, before anything else is done.
+    fn finish_cleaning(&mut self) {
+        self.cleaner.finish(self.external, self.table != TableState::Released);
+        self.ending.clear();
     }
 
     /// Says so in the log; where it happens all the time, now and then.
@@ -398,21 +406,6 @@ impl Nftables {
         self.warned = Some(Instant::now());
         log::warn!("{what}");
     }
-}
-
-/// Has the kernel reset the connections of these TCP mappings from now on.
-fn reset_connections(mappings: &HashSet<NatMapping>) -> Vec<Operation> {
-    let ports = mappings.iter().map(|mapping| Element::EndedIn(mapping.external_port));
-    let clients = mappings.iter().map(|mapping| Element::EndedOut(mapping.internal));
-    let (ports, clients): (Vec<_>, Vec<_>) = (ports.collect(), clients.collect());
-    let mut operations = Vec::new();
-    for elements in [ports, clients] {
-        // An element that is there already would keep its old timeout.
-        for operation in [Operation::Add, Operation::Delete, Operation::Add] {
-            operations.extend(elements.iter().copied().map(operation));
-        }
-    }
-    operations
 }
 
 const QUIET: Duration = Duration::from_secs(60);

@@ -68,18 +68,27 @@ impl Kernel for FakeKernel {
     fn news(&self) -> Option<BorrowedFd<'_>> {
         None
     }
+}
 
+impl Tracker for FakeKernel {
     fn flows(&mut self, filters: &[FlowFilter]) -> io::Result<Vec<Flow>> {
         let is_asked_for = |flow: &&Flow| filters.iter().any(|filter| filter.lets_through(flow));
         Ok(self.with(|recorded| recorded.flows.iter().filter(is_asked_for).cloned().collect()))
     }
 
-    fn end_flow(&mut self, flow: &Flow) -> io::Result<()> {
-        let mut recorded = self.0.lock().unwrap();
-        let scripts = recorded.scripts.len();
-        recorded.before_first_end.get_or_insert(scripts);
-        recorded.ended.push(flow.clone());
+    fn end_flows(&mut self, flows: &[Flow]) -> io::Result<()> {
+        self.with(|recorded| {
+            if !flows.is_empty() {
+                let scripts = recorded.scripts.len();
+                recorded.before_first_end.get_or_insert(scripts);
+            }
+            recorded.ended.extend_from_slice(flows);
+        });
         Ok(())
+    }
+
+    fn commit(&mut self, operations: &[Operation]) -> io::Result<()> {
+        Kernel::commit(self, operations)
     }
 }
 
@@ -98,7 +107,7 @@ fn started(previous: &[NatMapping]) -> (Nftables, FakeKernel) {
     let kernel = FakeKernel::default();
     let interfaces = Interfaces::new(Some("wan0"), &["lan0"]).unwrap();
     let previous = previous.iter().map(|mapping| (*mapping, EXTERNAL)).collect();
-    let mut nat = Nftables::with(Box::new(kernel.clone()), interfaces, previous);
+    let mut nat = Nftables::with(Box::new(kernel.clone()), Box::new(kernel.clone()), interfaces, previous).unwrap();
     nat.rebuild().unwrap();
     nat.set_external_address(Some(EXTERNAL));
     kernel.scripts();
@@ -108,7 +117,7 @@ fn started(previous: &[NatMapping]) -> (Nftables, FakeKernel) {
 /// As a server does: it settles when the results are handed on.
 fn settled(nat: &mut Nftables, requests: &[NatRequest]) {
     nat.apply(requests);
-    nat.settle();
+    nat.finish_cleaning();
 }
 
 const fn mapping(protocol: Protocol, internal_port: u16, external_port: u16) -> NatMapping {
@@ -410,7 +419,7 @@ fn a_mapping_is_made_again_only_after_the_flows_from_before_have_ended() {
         (1, Some(0)),
         "before the script"
     );
-    nat.settle();
+    nat.finish_cleaning();
     assert_eq!(kernel.with(|recorded| recorded.ended.len()), 1, "and the new ones stay");
 }
 
@@ -472,7 +481,7 @@ fn what_came_in_while_a_closed_port_was_open_again_ends() {
         recorded.is_touched = true;
     });
     assert_eq!(nat.verify(), Verdict::Repaired);
-    nat.settle();
+    nat.finish_cleaning();
     assert_eq!(kernel.with(|recorded| recorded.ended.clone()), [came_in]);
 }
 

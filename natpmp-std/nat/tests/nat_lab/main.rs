@@ -71,13 +71,16 @@ impl RouterLab {
         self.within(|nat| nat.set_external_address(address));
     }
 
-    /// As a server does: it settles when the results are handed on.
+    /// As a server does: it settles when the results are handed on. What is to end has ended afterwards.
     fn apply(&mut self, requests: &[NatRequest]) -> Vec<Result<(), NatFailure>> {
-        self.within(|nat| {
-            let results = nat.apply(requests);
-            nat.settle();
-            results
-        })
+        let results = self.apply_only(requests);
+        self.within(Nat::settle);
+        std::thread::sleep(FLOWS_END_WITHIN);
+        results
+    }
+
+    fn apply_only(&mut self, requests: &[NatRequest]) -> Vec<Result<(), NatFailure>> {
+        self.within(|nat| nat.apply(requests))
     }
 
     /// The address that leads to this port of this client from now on.
@@ -144,3 +147,4 @@ fn v4(address: SocketAddr) -> SocketAddrV4 {
 
 /// Long enough for anything that is not meant to wait.
 const SOON: Duration = Duration::from_secs(5);
+const FLOWS_END_WITHIN: Duration = Duration::from_millis(100);
