@@ -131,7 +131,7 @@ pub const NLM_F_APPEND: u16 = 0x800;
 
 const HEADER: usize = 16;
 const ATTRIBUTE_HEADER: usize = 4;
-const ALIGNMENT: usize = 4;
+pub(crate) const ALIGNMENT: usize = 4;
 const NLM_F_REQUEST: u16 = 0x1;
 /// Nested, and in the byte order of the network.
 const ATTRIBUTE_FLAGS: u16 = 0xc000;

@@ -308,7 +308,7 @@ impl Drop for WorkerThread {
 /// Requests in one call of the NAT.
 const LARGEST_BATCH: usize = 1_024;
 /// What flows through a mapping that ended is to stop within a tenth of a second, the NAT's work on it included.
-const LONGEST_UNSETTLED: Duration = Duration::from_millis(50);
+const LONGEST_UNSETTLED: Duration = Duration::from_millis(30);
 /// Settling may take longer than all else that a NAT does: requests that follow each other closely come first.
-const QUIET: Duration = Duration::from_millis(15);
+const QUIET: Duration = Duration::from_millis(5);
 const PAUSE_WHILE_BROKEN: Duration = Duration::from_secs(1);

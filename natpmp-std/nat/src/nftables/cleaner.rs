@@ -19,7 +19,7 @@ use super::operation::{self, Element, Operation};
 
 /// The calls that the thread makes to the kernel; tests put a fake one in its place.
 pub(super) trait Tracker: Send + fmt::Debug {
-    /// Lists the flows of connection tracking: at least those that one of these filters lets through.
+    /// Lists the flows of connection tracking: at least those that one of these filters lets through, some of them twice.
     fn flows(&mut self, filters: &[FlowFilter]) -> io::Result<Vec<Flow>>;
     /// Removes flows; those that are gone already count as removed.
     fn end_flows(&mut self, flows: &[Flow]) -> io::Result<()>;
@@ -172,52 +172,39 @@ fn reset_connections(mappings: &HashSet<NatMapping>) -> Vec<Operation> {
 #[derive(Debug)]
 pub(super) struct LinuxTracker {
     rules: BatchSocket,
-    conntrack: Option<Conntrack>,
 }
 
 impl LinuxTracker {
     pub(super) fn open() -> io::Result<Self> {
-        Ok(Self { rules: BatchSocket::open()?, conntrack: None })
+        Ok(Self { rules: BatchSocket::open()? })
     }
 
     /// The port that the kernel's news of what it commits bears.
     pub(super) const fn port(&self) -> u32 {
         self.rules.port()
     }
-
-    fn conntrack(&mut self) -> io::Result<&mut Conntrack> {
-        let conntrack = match self.conntrack.take() {
-            Some(conntrack) => conntrack,
-            None => Conntrack::open()?,
-        };
-        Ok(self.conntrack.insert(conntrack))
-    }
 }
 
 impl Tracker for LinuxTracker {
     fn flows(&mut self, filters: &[FlowFilter]) -> io::Result<Vec<Flow>> {
-        let mut found = HashSet::new();
         // A filter saves the copying of what it keeps back, and costs a walk of its own.
-        let lists = match filters {
-            [] => return Ok(Vec::new()),
-            _ if filters.len() > MOST_LISTS || tracked_flows().is_some_and(|count| count < FEW_FLOWS) => vec![None],
-            _ => filters.iter().copied().map(Some).collect(),
-        };
-        for filter in lists {
-            match self.conntrack()?.flows(filter) {
-                Ok(flows) => found.extend(flows),
-                Err(error) => {
-                    // The socket may still hold the rest of this answer, which must not pass for the next one.
-                    self.conntrack = None;
-                    return Err(error);
-                }
-            }
+        if filters.len() > MOST_LISTS || tracked_flows().is_some_and(|count| count < FEW_FLOWS) {
+            return Conntrack::open()?.flows(None);
         }
-        Ok(found.into_iter().collect())
+        let lists: Vec<_> = thread::scope(|scope| {
+            let walks: Vec<_> =
+                filters.iter().map(|filter| scope.spawn(|| Conntrack::open()?.flows(Some(*filter)))).collect();
+            walks.into_iter().map(|walk| walk.join().unwrap_or_else(|_| Err(io::ErrorKind::Other.into()))).collect()
+        });
+        let mut found = Vec::new();
+        for list in lists {
+            found.extend(list?);
+        }
+        Ok(found)
     }
 
     fn end_flows(&mut self, flows: &[Flow]) -> io::Result<()> {
-        flows.iter().try_for_each(|flow| self.conntrack()?.delete(flow))
+        if flows.is_empty() { Ok(()) } else { Conntrack::open()?.delete(flows) }
     }
 
     fn commit(&mut self, operations: &[Operation]) -> io::Result<()> {

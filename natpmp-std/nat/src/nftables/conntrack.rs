@@ -9,7 +9,7 @@ use natpmp_proto::gateway::NatMapping;
 use natpmp_proto::wire::Protocol;
 use rustix::net::netlink::NETFILTER;
 
-use natpmp_netlink::{NLM_F_ACK, NLM_F_DUMP, Socket, array, attribute, find};
+use natpmp_netlink::{NLM_F_DUMP, Socket, array, attribute, find};
 
 /// A flow in the kernel's connection tracking: the addresses of its first packet, and those of the answers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -55,7 +55,16 @@ impl Flow {
     /// The body of the message that removes this flow, and no later one between the same addresses.
     #[must_use]
     pub fn removal(&self) -> Vec<u8> {
-        delete_request(self).2
+        let Ends { from, to } = self.original;
+        let ip = [attribute(SOURCE, &from.ip().octets()), attribute(DESTINATION, &to.ip().octets())].concat();
+        let protocol = [
+            attribute(PROTOCOL_NUMBER, &[number(self.protocol)]),
+            attribute(SOURCE_PORT, &from.port().to_be_bytes()),
+            attribute(DESTINATION_PORT, &to.port().to_be_bytes()),
+        ]
+        .concat();
+        let tuple = [attribute(TUPLE_IP | NESTED, &ip), attribute(TUPLE_PROTOCOL | NESTED, &protocol)].concat();
+        [&GENERIC[..], &attribute(ORIGINAL | NESTED, &tuple), &attribute(ID, &self.id.to_be_bytes())].concat()
     }
 
     /// The mapping through which a peer may have begun this flow, with its external address.
@@ -113,13 +122,18 @@ impl Conntrack {
         Ok(flows)
     }
 
-    pub(super) fn delete(&mut self, flow: &Flow) -> io::Result<()> {
-        let (kind, flags, body) = delete_request(flow);
-        match self.socket.ask(kind, flags, &body, |_| {})?.accepted() {
-            // It ended by itself.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            result => result,
+    /// Removes flows; those that have ended by themselves count as removed.
+    pub(super) fn delete(&mut self, flows: &[Flow]) -> io::Result<()> {
+        let mut result = Ok(());
+        for some in flows.chunks(DELETED_AT_ONCE) {
+            self.socket.ask_all(of_conntrack(CT_DELETE), some.iter().map(Flow::removal), |error| {
+                let error = io::Error::from_raw_os_error(error);
+                if error.kind() != io::ErrorKind::NotFound {
+                    result = Err(error);
+                }
+            })?;
         }
+        result
     }
 }
 
@@ -140,21 +154,6 @@ fn list_request(only: Option<FlowFilter>) -> (u16, u16, Vec<u8>) {
         body.extend(attribute(FILTER | NESTED, &filter.concat()));
     }
     (of_conntrack(CT_GET), NLM_F_DUMP, body)
-}
-
-/// The request to remove this flow, and no later one between the same addresses: kind, flags and body.
-fn delete_request(flow: &Flow) -> (u16, u16, Vec<u8>) {
-    let Ends { from, to } = flow.original;
-    let ip = [attribute(SOURCE, &from.ip().octets()), attribute(DESTINATION, &to.ip().octets())].concat();
-    let protocol = [
-        attribute(PROTOCOL_NUMBER, &[number(flow.protocol)]),
-        attribute(SOURCE_PORT, &from.port().to_be_bytes()),
-        attribute(DESTINATION_PORT, &to.port().to_be_bytes()),
-    ]
-    .concat();
-    let tuple = [attribute(TUPLE_IP | NESTED, &ip), attribute(TUPLE_PROTOCOL | NESTED, &protocol)].concat();
-    let id = attribute(ID, &flow.id.to_be_bytes());
-    (of_conntrack(CT_DELETE), NLM_F_ACK, [&GENERIC[..], &attribute(ORIGINAL | NESTED, &tuple), &id].concat())
 }
 
 /// Reads which flow a message names: the protocol, sender and receiver of its first packet, and the kernel's number for it.
@@ -212,6 +211,8 @@ const FILTER_REPLY: u16 = 2;
 const COMPARE_SOURCE: u32 = 1 | 8 | 16;
 const COMPARE_DESTINATION: u32 = 2 | 8 | 32;
 const NESTED: u16 = 0x8000;
+/// The kernel answers each that it refuses, and has room for some hundreds of answers.
+const DELETED_AT_ONCE: usize = 128;
 /// A bit of the status.
 const SEEN_REPLY: u32 = 2;
 
@@ -237,8 +238,7 @@ mod tests {
         let found = Flow::from_message(&body()).unwrap();
         assert_eq!(found, expected);
 
-        let (kind, _, removal) = delete_request(&found);
-        assert_eq!(kind, 0x102);
+        let removal = found.removal();
         assert_eq!(removal[..56], body()[..56], "the same tuple");
         assert_eq!(&removal[56..], attribute(12, &0x0102_0304u32.to_be_bytes()), "and the same flow");
     }
