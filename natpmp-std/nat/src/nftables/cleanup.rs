@@ -100,7 +100,7 @@ impl FlowCleanup {
             verdicts.reset.extend(mappings.clone().filter(|mapping| mapping.protocol == Protocol::Tcp));
             if mappings.count() > 0 || blocks {
                 verdicts.ended.push(flow);
-            } else if installed.contains(&outward.0) && external == Some(outward.1) {
+            } else if installed.contains(&outward.0) && external == Some(outward.1) && !flow.is_closed {
                 if let Some(older) = self.older.get_mut(&outward.0) {
                     older.insert(flow.id);
                 }

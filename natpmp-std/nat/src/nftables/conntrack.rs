@@ -22,7 +22,10 @@ pub struct Flow {
     pub reply: Ends,
     /// Whether the kernel has seen an answer.
     pub has_answer: bool,
-    /// The kernel's number for this flow; a later flow between the same addresses has another one.
+    /// Whether it is a TCP connection that both sides have closed, or one has reset.
+    pub is_closed: bool,
+    /// The kernel's number for this flow. A later flow between the same addresses has another one, unless it was begun where a
+    /// closed one had been: the kernel may use its memory again.
     pub id: u32,
 }
 
@@ -49,7 +52,10 @@ impl Flow {
         let body = body.get(GENERIC.len()..)?;
         let (_, reply) = tuple(find(body, REPLY)?)?;
         let status = u32::from_be_bytes(array(find(body, STATUS)?, 0)?);
-        Some(Self { protocol, original, reply, has_answer: status & SEEN_REPLY != 0, id })
+        let state =
+            find(body, PROTOCOL_INFO).and_then(|info| find(info, INFO_TCP)).and_then(|tcp| find(tcp, TCP_STATE));
+        let is_closed = state.and_then(<[u8]>::first).is_some_and(|state| [TCP_TIME_WAIT, TCP_CLOSE].contains(state));
+        Some(Self { protocol, original, reply, has_answer: status & SEEN_REPLY != 0, is_closed, id })
     }
 
     /// The body of the message that removes this flow, and no later one between the same addresses.
@@ -196,6 +202,11 @@ const CT_DELETE: u16 = 2;
 const ORIGINAL: u16 = 1;
 const REPLY: u16 = 2;
 const STATUS: u16 = 3;
+const PROTOCOL_INFO: u16 = 4;
+const INFO_TCP: u16 = 1;
+const TCP_STATE: u16 = 1;
+const TCP_TIME_WAIT: u8 = 7;
+const TCP_CLOSE: u8 = 8;
 const ID: u16 = 12;
 const TUPLE_IP: u16 = 1;
 const TUPLE_PROTOCOL: u16 = 2;
@@ -233,6 +244,7 @@ mod tests {
             original: ends((PEER, 7000), (EXTERNAL, 5000)),
             reply: ends((CLIENT, 4000), (PEER, 7000)),
             has_answer: true,
+            is_closed: false,
             id: 0x0102_0304,
         };
         let found = Flow::from_message(&body()).unwrap();
@@ -241,6 +253,15 @@ mod tests {
         let removal = found.removal();
         assert_eq!(removal[..56], body()[..56], "the same tuple");
         assert_eq!(&removal[56..], attribute(12, &0x0102_0304u32.to_be_bytes()), "and the same flow");
+    }
+
+    #[test]
+    fn a_connection_that_was_closed_or_reset_is_seen_to_be_over() {
+        for (state, is_closed) in [(1, false), (3, false), (6, false), (7, true), (8, true)] {
+            let info = attribute(4 | NESTED, &attribute(1 | NESTED, &attribute(1, &[state])));
+            let flow = Flow::from_message(&[body(), info].concat()).unwrap();
+            assert_eq!(flow.is_closed, is_closed, "{state}");
+        }
     }
 
     #[test]
