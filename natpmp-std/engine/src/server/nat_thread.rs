@@ -312,3 +312,6 @@ const LONGEST_UNSETTLED: Duration = Duration::from_millis(30);
 /// Settling may take longer than all else that a NAT does: requests that follow each other closely come first.
 const QUIET: Duration = Duration::from_millis(5);
 const PAUSE_WHILE_BROKEN: Duration = Duration::from_secs(1);
+
+#[cfg(all(test, unix))]
+mod tests;
