@@ -313,5 +313,5 @@ const LONGEST_UNSETTLED: Duration = Duration::from_millis(30);
 const QUIET: Duration = Duration::from_millis(5);
 const PAUSE_WHILE_BROKEN: Duration = Duration::from_secs(1);
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests;

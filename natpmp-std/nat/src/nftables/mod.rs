@@ -93,6 +93,25 @@ pub struct Nftables {
     ending: HashSet<(NatMapping, Ipv4Addr)>,
     /// When it was last said that somebody else changed the table.
     warned: Option<Instant>,
+    repairs: Repairs,
+}
+
+/// How often the table was made anew of late.
+#[derive(Clone, Copy, Debug, Default)]
+struct Repairs {
+    since: Option<Instant>,
+    count: u32,
+}
+
+impl Repairs {
+    /// Counts one, or says that there were too many: somebody takes away whatever is made, and would keep this thread busy.
+    fn begin(&mut self) -> bool {
+        if self.since.is_none_or(|since| since.elapsed() >= REPAIRS_COUNT_FOR) {
+            *self = Self { since: Some(Instant::now()), count: 0 };
+        }
+        self.count = self.count.saturating_add(1);
+        self.count <= MOST_REPAIRS
+    }
 }
 
 /// What is known of the table in the kernel.
@@ -119,15 +138,15 @@ impl Nftables {
     /// - What the kernel said, if the table could not be made.
     pub fn start(external: Option<&str>, internal: &[&str]) -> io::Result<Self> {
         let interfaces = Interfaces::new(external, internal)?;
+        let tracker = LinuxTracker::open()?;
+        let kernel = Linux::open(tracker.port()).map_err(with_remedy)?;
         setup::warn_of_missing();
         let previous = readback::installed_mappings().unwrap_or_else(|error| {
             log::warn!("connections of mappings that an earlier process left may go on: {error}");
             Vec::new()
         });
-        let tracker = LinuxTracker::open()?;
-        let kernel = Linux::open(tracker.port())?;
         let mut nat = Self::with(Box::new(kernel), Box::new(tracker), interfaces, previous)?;
-        nat.rebuild()?;
+        nat.rebuild().map_err(with_remedy)?;
         Ok(nat)
     }
 
@@ -153,6 +172,7 @@ impl Nftables {
             cleaner: FlowCleaner::start(tracker)?,
             ending: HashSet::new(),
             warned: None,
+            repairs: Repairs::default(),
         })
     }
 }
@@ -235,6 +255,10 @@ impl Nat for Nftables {
             TableState::Unknown => {}
         }
         let was_suspect = self.table == TableState::Suspect;
+        if !self.repairs.begin() {
+            self.warn_of_change("somebody else changes the table ip natpmp all the time: mappings may lead nowhere");
+            return Verdict::Broken;
+        }
         match self.rebuild() {
             Ok(()) => {
                 if was_suspect {
@@ -408,7 +432,19 @@ impl Nftables {
     }
 }
 
+/// Says what is missing, where it is known.
+fn with_remedy(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            io::Error::new(error.kind(), format!("changing the kernel's NAT takes root or CAP_NET_ADMIN: {error}"))
+        }
+        _ => error,
+    }
+}
+
 const QUIET: Duration = Duration::from_secs(60);
+const REPAIRS_COUNT_FOR: Duration = Duration::from_secs(1);
+const MOST_REPAIRS: u32 = 20;
 
 #[cfg(test)]
 mod tests;

@@ -509,6 +509,26 @@ fn a_table_that_cannot_be_read_or_made_is_not_called_intact() {
     assert_eq!(kernel.with(|recorded| recorded.contents.clone()).unwrap().elements.len(), 0);
 }
 
+/// As two of these do that are started in one network namespace.
+#[test]
+fn where_somebody_takes_the_table_away_all_the_time_it_is_made_anew_only_so_often() {
+    let (mut nat, kernel) = started(&[]);
+    let mut change_and_verify = || {
+        kernel.with(|recorded| {
+            *recorded.contents.as_mut().unwrap() = Contents::default();
+            recorded.is_touched = true;
+        });
+        nat.verify()
+    };
+    let verdicts: Vec<_> = (0..1_000).map(|_| change_and_verify()).collect();
+    let repairs = verdicts.iter().filter(|verdict| **verdict == Verdict::Repaired).count();
+    assert!((1..500).contains(&repairs), "{repairs}");
+    assert!(verdicts.contains(&Verdict::Broken), "and is not called intact in between");
+    std::thread::sleep(REPAIRS_COUNT_FOR);
+    assert_eq!(change_and_verify(), Verdict::Repaired);
+    assert_eq!(nat.verify(), Verdict::Intact);
+}
+
 /// Where the rules are gone and the sets are not, adding elements succeeds.
 #[test]
 fn nothing_is_granted_on_a_table_that_somebody_else_emptied() {

@@ -1,4 +1,5 @@
 //! What the thread has the NAT do when nobody waits for it.
+#![cfg(unix)]
 
 use std::io::{Read, Write};
 use std::net::SocketAddrV4;
