@@ -1,8 +1,6 @@
 //! Where the thread of the NAT waits: for work, for the NAT's own news, and for a deadline.
 
 use std::io;
-use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
 use std::time::Instant;
 
 use crate::events::{EventQueue, block_until};
@@ -57,6 +55,8 @@ mod unix {
     use std::io::{Read, Write};
     use std::os::fd::BorrowedFd;
     use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+    use std::task::{Context, Poll, Wake, Waker};
 
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
