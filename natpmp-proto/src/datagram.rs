@@ -26,12 +26,11 @@ impl Transmit {
         }
     }
 
-    /// Writes the whole datagram to the front of `buffer`, and returns it. `request` is the datagram that the gateway was given
-    /// last: a [`TransmitKind::Echo`] sends it back. All others are their payload, and need no buffer: they can be sent from where
-    /// they are.
+    /// Writes the whole datagram to the front of `buffer`, and returns it; `None` if the buffer is too small. One of 16 bytes or of
+    /// the request's size is large enough.
     ///
-    /// `None` if the buffer is too small: one of 16 bytes or of the request's size is not. Also if `request` is
-    /// none that is sent back.
+    /// Only a [`TransmitKind::Echo`] needs this, and `request`, which is the datagram that the gateway was given last: it sends that
+    /// back, and nothing if it is another one. All others are their payload, which can be sent from where it is.
     #[must_use]
     pub fn write<'b>(&self, request: &[u8], buffer: &'b mut [u8]) -> Option<&'b [u8]> {
         if matches!(self.kind, TransmitKind::Echo { .. }) {

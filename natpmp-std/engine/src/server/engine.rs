@@ -252,13 +252,18 @@ impl<S: DatagramSocket> ServerEngine<S> {
         buffer: &mut [u8],
     ) -> Option<usize> {
         while left.datagrams > 0 && left.socket < self.sockets.len() {
-            let received = self.sockets.receive(left.socket, buffer);
-            if matches!(received, Received::Nothing) {
-                left.socket = left.socket.saturating_add(1);
-                continue;
-            }
+            let (socket, from, bytes) = match self.sockets.receive(left.socket, buffer) {
+                Received::Datagram(socket, from, bytes) => (socket, from, bytes),
+                Received::Error => {
+                    left.datagrams = left.datagrams.saturating_sub(1);
+                    continue;
+                }
+                Received::Nothing => {
+                    left.socket = left.socket.saturating_add(1);
+                    continue;
+                }
+            };
             left.datagrams = left.datagrams.saturating_sub(1);
-            let Received::Datagram(socket, from, bytes) = received else { continue };
             if self.admission.admits(now, self.sockets.local(left.socket), *from.ip(), &self.shared.dropped) {
                 let result = state.gateway.handle_datagram(now, socket, from, bytes);
                 log::debug!("from {from}: {bytes:02x?}: {result:?}");

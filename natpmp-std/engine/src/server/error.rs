@@ -4,7 +4,7 @@ use std::net::SocketAddrV4;
 
 use super::StateError;
 
-/// Why a gateway could not be started.
+/// Why a server could not be started.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ServerError {
@@ -20,20 +20,20 @@ pub enum ServerError {
         /// The address.
         address: std::net::Ipv4Addr,
     },
-    /// The internal and the external side are the same address: nobody could be told from the outside.
+    /// The internal and the external side are the same address, so that no client could be told from a host outside.
     SameSides,
-    /// A socket for requests could not be had.
+    /// A socket for requests could not be opened.
     Socket {
         /// Where it was to listen.
         address: SocketAddrV4,
         /// What the system said.
         error: io::Error,
     },
-    /// The file with the state could not be read. It is kept aside if it is damaged.
+    /// The state file could not be read or written. A damaged one is renamed, and kept.
     State(StateError),
     /// The NAT could not be started.
     Nat(io::Error),
-    /// The system has no thread or descriptor left, or does not tell its interfaces.
+    /// The system has no thread or descriptor left, or does not list its interfaces.
     System(io::Error),
 }
 

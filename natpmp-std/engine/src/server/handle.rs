@@ -31,7 +31,7 @@ impl ServerHandle {
         self.shared.with(|state, _| self.commands.close(&mut state.pending_wakers));
     }
 
-    /// Where requests are heard, as of the start.
+    /// The addresses that the server listened on when it started.
     #[must_use]
     pub fn addresses(&self) -> &[SocketAddrV4] {
         &self.shared.addresses

@@ -90,7 +90,7 @@ impl NatThread {
         self.thread.join();
     }
 
-    /// The thread begins when the engine gives its lock back and wakes it: a batch has all requests of a step at least.
+    /// A thread that waits is woken when the engine gives its lock back, so that its next call has all requests of the step.
     fn push(&self, work: Work, pending_wakers: &mut Vec<Waker>) {
         if let Some(sender) = &self.work {
             // The thread reads until this sender is dropped.

@@ -8,7 +8,7 @@ use mio::{Poll, Token};
 
 use super::RelayLimits;
 use super::tcp::TcpRelay;
-use super::turns::{Tokens, Turn};
+use super::turns::{ReadyQueue, Tokens, Turn, WAKE};
 use super::udp::UdpRelay;
 
 #[test]
@@ -66,6 +66,18 @@ fn a_turn_passes_no_more_than_its_share_of_a_stream() {
     peer.write_all(&[0; 512 * 1024]).unwrap();
     assert!(turn(|turn| tcp.take_turn(PEER, turn)), "there is more");
     assert!((0..100).any(|_| !turn(|turn| tcp.take_turn(PEER, turn))), "and an end of it");
+}
+
+#[test]
+fn a_socket_that_becomes_ready_again_before_its_turn_has_one_turn() {
+    let mut ready = ReadyQueue::default();
+    for token in [PEER, LISTENER, PEER, WAKE] {
+        ready.push(token);
+    }
+    assert_eq!([ready.pop(), ready.pop(), ready.pop()], [Some(PEER), Some(LISTENER), None]);
+    ready.push(PEER);
+    assert_eq!(ready.pop(), Some(PEER));
+    assert!(ready.is_empty());
 }
 
 /// The mapping of a client; its address outside.

@@ -79,12 +79,15 @@ fn without_its_handle_it_answers_what_has_come_and_ends_when_the_nat_is_down() {
 #[test]
 fn when_its_adapter_cannot_wait_it_ends_as_without_its_handle() {
     let mut served = Served::start(&[FIRST]);
+    served.wire.lock().inbox(FIRST).push_back(map_request(4_000));
+    served.until(|wire| wire.answers_from(FIRST).len() == 1);
     served.engine.give_up(&io::Error::other("no more"));
     while served.engine.turn() != Turn::End {
         thread::sleep(Duration::from_millis(1));
     }
     assert!(served.wire.lock().has_ended);
     assert_eq!(served.handle().external_address(), Some(EXTERNAL), "until the engine is gone");
+    assert_eq!(served.handle().mappings().len(), 1);
     drop(served.engine);
     let handle = served.handle.unwrap();
     handle.clear();
