@@ -15,9 +15,10 @@ pub(super) fn warn_of_missing() {
     }
     match chains_in_the_way() {
         Ok(chains) => {
-            for Chain { table, name, .. } in chains {
+            for Chain { family, table, name } in chains {
+                let family = if family == IPV4 { "ip" } else { "inet" };
                 log::warn!(
-                    "the chain {name} of the table {table} drops what is forwarded, and seems to have no rule \
+                    "the chain {name} of the table {family} {table} drops what is forwarded, and seems to have no rule \
                      `ct status dnat accept`: without one no mapping leads anywhere"
                 );
             }
