@@ -10,7 +10,7 @@ use crate::events::{EventQueue, block_until};
 pub(super) struct NatInbox<T> {
     work: EventQueue<T>,
     #[cfg(unix)]
-    alarm: Alarm,
+    wake_pipe: WakePipe,
 }
 
 /// Why the thread goes on.
@@ -31,7 +31,7 @@ impl<T> NatInbox<T> {
         Ok(Self {
             work,
             #[cfg(unix)]
-            alarm: Alarm::new()?,
+            wake_pipe: WakePipe::new()?,
         })
     }
 
@@ -64,17 +64,17 @@ mod unix {
 
     /// Ends a wait for descriptors when there is work.
     #[derive(Debug)]
-    pub(super) struct Alarm {
-        bell: UnixStream,
+    pub(super) struct WakePipe {
+        receiver: UnixStream,
         waker: Waker,
     }
 
-    impl Alarm {
+    impl WakePipe {
         pub(super) fn new() -> io::Result<Self> {
-            let (bell, rope) = UnixStream::pair()?;
-            bell.set_nonblocking(true)?;
-            rope.set_nonblocking(true)?;
-            Ok(Self { bell, waker: Waker::from(Arc::new(Rope(rope))) })
+            let (receiver, sender) = UnixStream::pair()?;
+            receiver.set_nonblocking(true)?;
+            sender.set_nonblocking(true)?;
+            Ok(Self { receiver, waker: Waker::from(Arc::new(PipeWaker(sender))) })
         }
     }
 
@@ -82,21 +82,23 @@ mod unix {
         /// Waits for work, for the deadline, or until `news` is readable.
         pub(in super::super) fn wait_with_news(&mut self, news: BorrowedFd<'_>, deadline: Option<Instant>) -> Next<T> {
             loop {
-                match self.work.poll_next(&mut Context::from_waker(&self.alarm.waker)) {
+                match self.work.poll_next(&mut Context::from_waker(&self.wake_pipe.waker)) {
                     Poll::Ready(Some(work)) => return Next::Work(work),
                     Poll::Ready(None) => return Next::End,
                     Poll::Pending => {}
                 }
                 let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
                 let timeout = left.and_then(|left| Timespec::try_from(left).ok());
-                let mut waiting =
-                    [PollFd::new(&self.alarm.bell, PollFlags::IN), PollFd::from_borrowed_fd(news, PollFlags::IN)];
+                let mut waiting = [
+                    PollFd::new(&self.wake_pipe.receiver, PollFlags::IN),
+                    PollFd::from_borrowed_fd(news, PollFlags::IN),
+                ];
                 // An interrupted wait begins again.
                 let _ = poll(&mut waiting, timeout.as_ref());
-                let [is_rung, has_news] = waiting.map(|descriptor| !descriptor.revents().is_empty());
-                if is_rung {
-                    // One read is enough: whoever rings again afterwards ends the next wait.
-                    let _ = self.alarm.bell.read(&mut [0; 64]);
+                let [is_woken, has_news] = waiting.map(|descriptor| !descriptor.revents().is_empty());
+                if is_woken {
+                    // One read is enough: a later wake ends the next wait.
+                    let _ = self.wake_pipe.receiver.read(&mut [0; 64]);
                 } else if has_news {
                     return Next::News;
                 } else if left.is_some_and(|left| left.is_zero()) {
@@ -106,11 +108,11 @@ mod unix {
         }
     }
 
-    struct Rope(UnixStream);
+    struct PipeWaker(UnixStream);
 
-    impl Wake for Rope {
+    impl Wake for PipeWaker {
         fn wake(self: Arc<Self>) {
-            // Where there is no room it has been rung already.
+            // Where there is no room it wakes already.
             let _ = (&self.0).write(&[0]);
         }
     }
@@ -128,7 +130,7 @@ mod unix {
         fn it_waits_for_work_for_news_and_for_the_deadline() {
             let (sender, queue) = event_queue(UNBOUNDED);
             let mut inbox = NatInbox::new(queue).unwrap();
-            let (news, mut teller) = UnixStream::pair().unwrap();
+            let (news, mut announcer) = UnixStream::pair().unwrap();
             let soon = || Some(Instant::now() + Duration::from_millis(20));
             assert_eq!(inbox.wait_with_news(news.as_fd(), soon()), Next::Due);
             assert_eq!(inbox.wait(soon()), Next::Due);
@@ -137,7 +139,7 @@ mod unix {
                     thread::sleep(Duration::from_millis(20));
                     sender.send(1);
                     thread::sleep(Duration::from_millis(20));
-                    teller.write_all(b"!").unwrap();
+                    announcer.write_all(b"!").unwrap();
                 });
                 assert_eq!(inbox.wait_with_news(news.as_fd(), None), Next::Work(1));
                 assert_eq!(inbox.wait_with_news(news.as_fd(), None), Next::News);
@@ -151,4 +153,4 @@ mod unix {
     }
 }
 #[cfg(unix)]
-use unix::Alarm;
+use unix::WakePipe;

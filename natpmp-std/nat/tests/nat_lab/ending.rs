@@ -6,7 +6,7 @@ use natpmp_proto::Protocol::{Tcp, Udp};
 use natpmp_proto::gateway::NatRequest;
 
 use super::RouterLab;
-use super::traffic::{accept, connect, exchange, hear, is_refused, is_reset_when_it_speaks, listener, talk, udp};
+use super::traffic::{accept, connect, exchange, is_refused, is_reset_when_it_speaks, listener, receive, talk, udp};
 
 #[test]
 fn after_its_removal_a_mapping_is_closed_for_what_is_new() {
@@ -101,7 +101,7 @@ fn what_the_client_began_before_the_mapping_goes_on_after_it() {
     talk(&mut older, &mut older_outer);
     assert_eq!(exchange(&client, to, &peer), seen_as);
     peer.send_to(b"back", seen_as).unwrap();
-    hear(&client, b"back");
+    receive(&client, b"back");
     assert!(is_reset_when_it_speaks(&mut since));
     assert!(is_refused(router_lab.internet(), there), "nothing comes in");
 }
@@ -160,7 +160,7 @@ fn a_peer_that_goes_on_sending_reaches_whoever_has_the_port_now() {
     peer.send_to(b"?", there).unwrap();
     router_lab.install(mapping);
     peer.send_to(b"again", there).unwrap();
-    hear(&client, b"again");
+    receive(&client, b"again");
     other_client.set_nonblocking(true).unwrap();
     assert!(other_client.recv(&mut [0; 8]).is_err(), "nothing came here since");
 }

@@ -5,7 +5,7 @@ use std::net::{SocketAddrV4, TcpListener, UdpSocket};
 use natpmp_proto::Protocol::{Tcp, Udp};
 
 use super::RouterLab;
-use super::traffic::{accept, connect, exchange, hear, is_refused, listener, talk, udp};
+use super::traffic::{accept, connect, exchange, is_refused, listener, receive, talk, udp};
 
 #[test]
 fn what_comes_from_the_internet_reaches_the_client_who_sees_who_sent_it() {
@@ -104,7 +104,7 @@ fn what_the_router_passes_between_clients_without_a_mapping_is_left_alone() {
     router_lab.client(0).ip(&["route", "add", &format!("{to}/32"), "via", "192.168.1.1"]);
     let (asking, answering) = (udp(router_lab.client(0), 6000), udp(router_lab.client(1), 4000));
     asking.send_to(b"directly", (to, 4000)).unwrap();
-    assert_eq!(hear(&answering, b"directly"), SocketAddrV4::new(router_lab.client(0).address(), 6000));
+    assert_eq!(receive(&answering, b"directly"), SocketAddrV4::new(router_lab.client(0).address(), 6000));
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn a_peer_that_sent_before_the_port_was_mapped_comes_through_after() {
     assert!(peer.recv(&mut [0; 1]).is_err(), "refused");
     router_lab.install(mapping);
     peer.send(b"now").unwrap();
-    hear(&client, b"now");
+    receive(&client, b"now");
 }
 
 #[test]

@@ -37,7 +37,7 @@ pub(super) fn accept(listener: &TcpListener) -> (TcpStream, SocketAddrV4) {
 
 /// Who seems to have sent what comes next.
 #[track_caller]
-pub(super) fn hear(socket: &UdpSocket, expected: &[u8]) -> SocketAddrV4 {
+pub(super) fn receive(socket: &UdpSocket, expected: &[u8]) -> SocketAddrV4 {
     let mut buffer = [0; 64];
     let (length, from) = socket.recv_from(&mut buffer).expect("a datagram");
     assert_eq!(&buffer[..length], expected);
@@ -48,9 +48,9 @@ pub(super) fn hear(socket: &UdpSocket, expected: &[u8]) -> SocketAddrV4 {
 #[track_caller]
 pub(super) fn exchange(asking: &UdpSocket, there: SocketAddrV4, answering: &UdpSocket) -> SocketAddrV4 {
     asking.send_to(b"?", there).unwrap();
-    let from = hear(answering, b"?");
+    let from = receive(answering, b"?");
     answering.send_to(b"!", from).unwrap();
-    assert_eq!(hear(asking, b"!"), there);
+    assert_eq!(receive(asking, b"!"), there);
     from
 }
 

@@ -12,8 +12,8 @@ use natpmp_proto::gateway::NatMapping;
 
 use super::*;
 
-/// A NAT that tells what it is called for, and has news when somebody writes to it.
-struct Telling {
+/// A NAT that records its calls, and has news when somebody writes to it.
+struct RecordingNat {
     calls: Sender<Call>,
     news: UnixStream,
     verdicts: Vec<Verdict>,
@@ -26,7 +26,7 @@ enum Call {
     Verify,
 }
 
-impl Nat for Telling {
+impl Nat for RecordingNat {
     fn apply(&mut self, requests: &[NatRequest]) -> Vec<Result<(), NatFailure>> {
         self.calls.send(Call::Apply(requests.len())).unwrap();
         vec![Ok(()); requests.len()]
@@ -53,16 +53,16 @@ impl Nat for Telling {
 
 fn started(verdicts: &[Verdict]) -> (NatThread, Receiver<Call>, UnixStream) {
     let (calls, called) = mpsc::channel();
-    let (news, teller) = UnixStream::pair().unwrap();
+    let (news, announcer) = UnixStream::pair().unwrap();
     news.set_nonblocking(true).unwrap();
-    let nat = Telling { calls, news, verdicts: verdicts.iter().rev().copied().collect() };
+    let nat = RecordingNat { calls, news, verdicts: verdicts.iter().rev().copied().collect() };
     let thread = NatThread::start(Box::new(nat), Waker::noop().clone()).unwrap();
     let mut wakers = Vec::new();
     thread.begin(&mut wakers);
     wakers.into_iter().for_each(Waker::wake);
     assert_eq!(called.recv().unwrap(), Call::Apply(0));
     assert_eq!(called.recv().unwrap(), Call::Settle);
-    (thread, called, teller)
+    (thread, called, announcer)
 }
 
 fn request(thread: &NatThread) {
@@ -92,20 +92,20 @@ fn it_settles_once_for_requests_that_follow_each_other_and_soon_where_they_never
 
 #[test]
 fn news_has_it_verified_and_what_was_repaired_settles() {
-    let (_thread, called, mut teller) = started(&[Verdict::Intact, Verdict::Repaired]);
-    teller.write_all(b"!").unwrap();
+    let (_thread, called, mut announcer) = started(&[Verdict::Intact, Verdict::Repaired]);
+    announcer.write_all(b"!").unwrap();
     assert_eq!(called.recv_timeout(LONG).unwrap(), Call::Verify);
     assert!(called.recv_timeout(4 * LONGEST_UNSETTLED).is_err());
-    teller.write_all(b"!").unwrap();
+    announcer.write_all(b"!").unwrap();
     assert_eq!(called.recv_timeout(LONG).unwrap(), Call::Verify);
     assert_eq!(called.recv_timeout(LONG).unwrap(), Call::Settle);
 }
 
 #[test]
 fn a_nat_that_is_broken_is_verified_until_it_is_not() {
-    let (_thread, called, mut teller) = started(&[Verdict::Broken, Verdict::Intact]);
+    let (_thread, called, mut announcer) = started(&[Verdict::Broken, Verdict::Intact]);
     let began = Instant::now();
-    teller.write_all(b"!").unwrap();
+    announcer.write_all(b"!").unwrap();
     for _ in 0..2 {
         assert_eq!(called.recv_timeout(LONG).unwrap(), Call::Verify);
     }
