@@ -2,24 +2,22 @@
 //! are one JSON object each, of the events and fields that the README documents, with values in their range and no others; and it does not
 //! panic.
 //!
-//! The machine hears the bytes, and the command's own code says what comes of them.
+//! A client's machine takes the bytes, and the command's own reports say what comes of them.
 
 mod check;
-mod heard;
+mod conversation;
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::{Arc, Mutex};
 
 use natpmp_cli::args::{Global, Keep, Mapping, Protocols};
-use natpmp_cli::gateways;
-use natpmp_cli::keep::{Account, Outlets};
-use natpmp_cli::report::{Line, Report};
+use natpmp_cli::{Format, KeepReporter, Report};
 use natpmp_engine::os::routes::RoutingTables;
 use natpmp_proto::Protocol;
 
 use crate::reader::Reader;
-use heard::Conversation;
+use conversation::Conversation;
 
 pub use check::{EVENTS, FIELDS};
 
@@ -49,22 +47,21 @@ pub fn lines(bytes: &[u8]) -> Vec<String> {
     let global = Global { gateway: None, bind: None, interface: None, json: true, timeout: None, verbose: false };
     let keep = Keep { mapping, refresh_interval: None, on_change: None, port_file: None, clear_on_new_address: false };
     let output = Output::default();
-    let mut kept = Report::new(true, Box::new(output.clone()));
-    let mut once = Report::new(true, Box::new(output.clone()));
+    let report = || Report::new(Format::Json, output.clone(), io::sink());
+    let (mut kept, mut once) = (report(), report());
     if choices.bit() {
         let (devices, table) = (choices.part(), choices.part());
         let text = [devices, table].map(String::from_utf8_lossy);
-        gateways::tell(&mut once, &RoutingTables::from_proc(&text[1], &text[0]).candidates());
+        once.candidates(&RoutingTables::from_proc(&text[1], &text[0]).candidates());
     }
-    once.result(&Line::new("gateway", GATEWAY), "");
-    let outlets = Outlets::open(&keep).unwrap_or_else(|_| panic!("neither a hook nor a file is opened"));
-    let mut account = Account::new(&global, &keep, &mut kept, GATEWAY, outlets);
+    once.gateway(GATEWAY);
+    let mut keeper = KeepReporter::new(&global, &keep, &mut kept, GATEWAY);
     let mut conversation = Conversation::new(&keep, protocol);
     for _ in 0..MOST_STEPS {
         if choices.is_empty() {
             break;
         }
-        conversation.step(&mut choices, &mut account, &mut once);
+        conversation.step(&mut choices, &mut keeper, &mut once);
     }
     output.lines()
 }

@@ -100,7 +100,7 @@ fn check(tables: RoutingTables) {
         Err(other) => panic!("{other}"),
     }
     for candidate in candidates {
-        assert!(!candidate.reason.to_string().is_empty());
+        assert!(!candidate.reason().is_empty());
         assert_ne!(candidate.gateway, Some(Ipv4Addr::UNSPECIFIED));
     }
 }

@@ -62,7 +62,7 @@ fn keep(mut poll: Poll, gateway: SocketAddrV4, request: &MapRequest) -> Result<(
             }
             Output::Event(Event::Ended { ending, .. }) => return over(request, ending),
             Output::Event(event) => {
-                tell(&event);
+                report(&event);
                 continue;
             }
             Output::Wait(deadline) => deadline,
@@ -161,7 +161,7 @@ fn announcements(registry: &Registry) -> Option<UdpSocket> {
     open().inspect_err(|error| println!("announcements of the gateway cannot be heard: {error}")).ok()
 }
 
-fn tell(event: &Event) {
+fn report(event: &Event) {
     match event {
         Event::Mapped(mapping) | Event::PortChanged { mapping, .. } => {
             println!("{} {} is open on port {}", mapping.protocol, mapping.internal_port, mapping.external_port);

@@ -10,7 +10,7 @@
 //!
 //! | kind | methods |
 //! | --- | --- |
-//! | commands | [`map`](Client::map), [`keep`](Client::keep), [`unmap`](Client::unmap), [`unmap_all`](Client::unmap_all), [`refresh`](Client::refresh), [`request_external_address`](Client::request_external_address), [`watch_external_address`](Client::watch_external_address), [`set_gateway`](Client::set_gateway), [`network_changed`](Client::network_changed), [`hasten_deletions`](Client::hasten_deletions) |
+//! | commands | [`map`](Client::map), [`keep`](Client::keep), [`unmap`](Client::unmap), [`unmap_all`](Client::unmap_all), [`refresh`](Client::refresh), [`request_external_address`](Client::request_external_address), [`watch_external_address`](Client::watch_external_address), [`set_gateway`](Client::set_gateway), [`set_seed`](Client::set_seed), [`network_changed`](Client::network_changed), [`hasten_deletions`](Client::hasten_deletions) |
 //! | inputs | [`handle_datagram`](Client::handle_datagram), [`handle_announcement`](Client::handle_announcement), [`handle_unreachable`](Client::handle_unreachable), [`handle_network_down`](Client::handle_network_down), [`handle_timeout`](Client::handle_timeout) |
 //! | outputs | [`poll`](Client::poll), or one by one [`poll_transmit`](Client::poll_transmit), [`poll_event`](Client::poll_event), [`poll_timeout`](Client::poll_timeout) |
 //! | getters | [`mapping`](Client::mapping), [`mappings`](Client::mappings), [`external_address`](Client::external_address), [`gateway`](Client::gateway) |
@@ -90,11 +90,11 @@
 //! | 3.5 | result codes | [`wire::Refusal`] |
 //! | 3.6 | epoch | [`Epoch`] |
 //! | 3.7 | recreation after a restart | [`client`], [`Event::GatewayRestarted`] |
-//! | 3.8 | gateways without NAT-PMP | [`client::Error::is_unsupported`], [`Gateway::switch`] |
+//! | 3.8 | gateways without NAT-PMP | [`RequestError::is_unsupported`], [`Gateway::switch`] |
 //!
 //! # What it costs, and what it cannot do
-//! On a Cortex-M3, optimised for size: 1.2 KB of flash for the wire, 9.2 KB for the client, 8.1 KB for the gateway; 192 bytes of memory
-//! for a `Client<1>`, 584 for a `Client<8>`, and 48 for each mapping in a [`Gateway`]; no call takes more than 424 bytes of stack.
+//! On a Cortex-M3, optimised for size: 1.2 KB of flash for the wire, 9.0 KB for the client, 8.1 KB for the gateway; 192 bytes of memory
+//! for a `Client<1>`, 556 for a `Client<8>`, and 48 for each mapping in a [`Gateway`]; no call takes more than 424 bytes of stack.
 //! No public function can panic or allocate: a linker proves it. `natpmp-proto/bare-metal` in the repository
 //! has the programs that prove and measure this, and the figures for other processors.
 //!
@@ -103,12 +103,9 @@
 //! - `defmt`: events, errors and discard reasons can be logged by firmware.
 //!
 //! # Security
-//! What an attacker can and cannot do, and the tests that prove it: [`security`].
+//! What an attacker can and cannot do is written in `natpmp-proto/SECURITY.md` of the repository, with the tests that prove it.
 //!
 //! Rust 1.85 or later.
-//!
-//! # Dependencies
-#![doc = include_str!("../DEPENDENCIES.md")]
 #![no_std]
 #![cfg_attr(
     test,
@@ -137,12 +134,8 @@ mod retry;
 mod time;
 pub mod wire;
 
-#[cfg(doc)]
-#[doc = include_str!("../SECURITY.md")]
-pub mod security {}
-
 pub use address::AddressKind;
-pub use client::{Client, Config, Event, Output};
+pub use client::{Client, Config, Event, Output, RequestError};
 pub use datagram::{Discard, SocketId, Transmit, TransmitKind};
 pub use epoch::Epoch;
 pub use gateway::Gateway;

@@ -109,7 +109,6 @@ impl MapRequest {
     /// The lifetime that will be asked for, in seconds.
     #[must_use]
     pub const fn requested_lifetime(&self) -> u32 {
-        // `>=` would do as well: the longest is cut to itself.
         if self.lifetime > Self::LONGEST_LIFETIME { Self::LONGEST_LIFETIME } else { self.lifetime }
     }
 

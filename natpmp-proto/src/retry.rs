@@ -163,7 +163,6 @@ pub(crate) const fn millis(duration: Duration) -> u32 {
     let millis = duration.as_secs().saturating_mul(1_000).saturating_add(duration.subsec_millis() as u64);
     if millis == 0 {
         1
-    // `>=` would do as well: the end of 32 bits is itself when it is cut to them.
     } else if millis > u32::MAX as u64 {
         u32::MAX
     } else {

@@ -122,7 +122,6 @@ impl Span {
     #[allow(clippy::cast_possible_truncation, reason = "shifted to what is left of it")]
     #[inline(never)]
     pub(crate) const fn whole_secs(self) -> u32 {
-        // What is joined below never overlaps, so that `^` would join it as well as `|`.
         let rest = self.micros >> 6;
         let (high, low) = ((rest >> 32) as u32, rest as u32);
         if high >= 15_625 {

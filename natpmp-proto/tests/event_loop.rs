@@ -1,22 +1,15 @@
 //! The example of an event loop, run as a user would: against a gateway on the loopback interface, and against the real one.
 #![forbid(unsafe_code)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "a test that panics has failed, as it should"
-)]
 #![cfg(target_os = "linux")]
+#![cfg(test)]
 
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
+use natpmp_lab::{self as lab, Lab, Running, back_within, echo, wait_until};
 use natpmp_proto::Protocol;
-use natpmp_testkit::gateway::{Gateway, Knobs, Reach, Served};
-use natpmp_testkit::lab::{self, Lab, Running, back_within, echo, wait_until};
+use natpmp_testkit::gateway::{Faults, Gateway, Reach, Served};
 
 #[test]
 fn the_event_loop_keeps_a_port_and_unmaps_it_at_the_end() {
@@ -35,12 +28,12 @@ fn the_event_loop_keeps_a_port_and_unmaps_it_at_the_end() {
 /// C04, C25.
 #[test]
 fn the_event_loop_is_told_port_unreachable_and_tries_again() {
-    let served = Served::start(Gateway::with(Knobs { reach: Reach::Closed, ..Knobs::default() }));
+    let served = Served::start(Gateway::with(Faults { reach: Reach::Closed, ..Faults::default() }));
     // The socket is closed by now.
     served.with(|_, _| {});
     let mut program = start(&served, "tcp");
     program.line(SOON, |line| line.contains("port unreachable"));
-    served.with(|gateway, _| gateway.knobs.reach = Reach::Open);
+    served.with(|gateway, _| gateway.faults.reach = Reach::Open);
     program.line(SOON, is("tcp 4000 is open on port 4000"));
 }
 
@@ -50,7 +43,7 @@ fn the_event_loop_ends_though_the_gateway_is_silent() {
     let served = Served::start(Gateway::new());
     let mut program = start(&served, "udp");
     program.line(SOON, is("udp 4000 is open on port 4000"));
-    served.with(|gateway, _| gateway.knobs.reach = Reach::Silent);
+    served.with(|gateway, _| gateway.faults.reach = Reach::Silent);
     program.end_input();
     let finished = program.finish(Duration::from_secs(5));
     assert_eq!(finished.code, Some(1), "{finished}");

@@ -25,7 +25,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use natpmp_smol::{MapRequest, Protocol};
-use natpmp_testkit::gateway::{Gateway, Knobs, Served};
+use natpmp_testkit::gateway::{Faults, Gateway, Served};
 use smol::LocalExecutor;
 
 fn main() {
@@ -66,7 +66,7 @@ fn keep_nothing(_: &Job) {
 fn on_std(job: &Job) {
     let client = natpmp_std::Client::builder().gateway(job.gateway).build().unwrap();
     let kept: Vec<_> = job.requests().map(|request| client.keep(&request).unwrap()).collect();
-    assert!(kept.iter().all(|kept| kept.wait_open(PATIENCE).is_some()));
+    assert!(kept.iter().all(|kept| kept.wait_open(PATIENCE).is_ok()));
     all_are_open();
     park();
 }
@@ -118,7 +118,7 @@ fn park() -> ! {
 /// Runs them all, and prints the table.
 fn measure() {
     // As on a network, an answer is not there yet when the client looks for it.
-    let served = Served::start(Gateway::with(Knobs { delay: Duration::from_millis(1), ..Knobs::default() }));
+    let served = Served::start(Gateway::with(Faults { delay: Duration::from_millis(1), ..Faults::default() }));
     let mut free_port = 1_024;
     let mut start = |program: &str, count: u16, lifetime: u32| {
         let job = Job { gateway: served.address(), count, first_port: free_port, lifetime };

@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         })
         .detach();
 
-        let kept = client.keep_with(&request, tell)?;
+        let kept = client.keep_with(&request, report)?;
 
         // Here your program does its work. This one waits for Enter.
         smol::unblock(|| io::stdin().read_line(&mut String::new())).await?;
@@ -49,7 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Called when the mapping is open, has another external port or address, or is lost.
-fn tell(change: &Change) {
+fn report(change: &Change) {
     let Change { protocol, internal_port, .. } = change;
     match (change.mapping, change.external_address) {
         (Some(mapping), Some(address)) => {

@@ -26,8 +26,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         tokio::spawn(driver);
         println!("asking {} for {} {}", client.gateway(), request.protocol(), request.internal_port());
 
-        let kept = client.keep_with(&request, tell)?;
-        if kept.wait_open(Duration::from_secs(5)).await.is_none() {
+        let kept = client.keep_with(&request, report)?;
+        if kept.wait_open(Duration::from_secs(5)).await.is_err() {
             // It is tried again for as long as `kept` exists, whatever goes wrong.
             println!("not open so far: {:?}", kept.state().last_error);
         }
@@ -43,7 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Called when the mapping is open, has another external port or address, or is lost.
-fn tell(change: &Change) {
+fn report(change: &Change) {
     let Change { protocol, internal_port, .. } = change;
     match (change.mapping, change.external_address) {
         (Some(mapping), Some(address)) => {

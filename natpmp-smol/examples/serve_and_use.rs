@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let service = UdpSocket::bind((INSIDE, 0)).await?;
         let port = service.local_addr()?.port();
         let kept = client.keep(&MapRequest::new(Protocol::Udp, port))?;
-        let mapping = kept.wait_open(Duration::from_secs(5)).await.ok_or("the gateway does not map the port")?;
+        let mapping = kept.wait_open(Duration::from_secs(5)).await?;
         let external = (client.external_address().await?, mapping.external_port);
         println!("udp {port} is open at {}:{}", external.0, external.1);
 

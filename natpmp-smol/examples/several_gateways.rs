@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             executor.spawn(driver).detach();
 
             let name = interface.clone();
-            let kept = client.keep_with(&MapRequest::new(Protocol::Tcp, PORT), move |change| tell(&name, change))?;
+            let kept = client.keep_with(&MapRequest::new(Protocol::Tcp, PORT), move |change| report(&name, change))?;
             all_kept.push((interface, kept));
 
             // Each is asked beside the others: one that does not answer holds up nobody.
@@ -53,7 +53,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }))
 }
 
-fn tell(interface: &str, change: &Change) {
+fn report(interface: &str, change: &Change) {
     match change.mapping {
         Some(mapping) => println!("{interface}: tcp {PORT} is open on port {}", mapping.external_port),
         None => println!("{interface}: tcp {PORT} is not open at present"),

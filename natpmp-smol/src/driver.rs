@@ -12,11 +12,11 @@ use std::time::Duration;
 #[cfg(unix)]
 use async_io::Async;
 use async_io::Timer;
-use natpmp_engine::client::{ClientEngine, ClientOptions, ClientShared, Register, Runner, Source, Wait};
+use natpmp_engine::client::{CallbackRunner, ClientConfig, ClientEngine, ClientShared, Register, Source, Wait};
 
 use crate::socket::Socket;
 
-/// What makes a client work: sends, hears, and keeps time, for any number of mappings and callers. Spawn it, or poll it
+/// What makes a client work: it sends, receives and keeps time, for any number of mappings and callers. Spawn it, or poll it
 /// beside them.
 ///
 /// It completes when the last handle of its client (clones, kept mappings, futures) is gone, after the deletions that are
@@ -25,15 +25,15 @@ use crate::socket::Socket;
 #[must_use = "a client does nothing without its driver"]
 pub struct Driver {
     engine: ClientEngine<Registrar>,
-    callbacks: Runner,
+    callbacks: CallbackRunner,
     /// Where the engine has no timer of its own.
     timer: Option<Timer>,
 }
 
 impl Driver {
-    pub(crate) fn new(settings: &ClientOptions) -> io::Result<Self> {
-        let engine = ClientEngine::new(settings, Registrar::default())?;
-        Ok(Self { engine, callbacks: Runner::default(), timer: None })
+    pub(crate) fn new(config: &ClientConfig) -> io::Result<Self> {
+        let (engine, callbacks) = ClientEngine::new(config, Registrar::default())?;
+        Ok(Self { engine, callbacks, timer: None })
     }
 
     pub(crate) fn shared(&self) -> &Arc<ClientShared> {
@@ -43,7 +43,7 @@ impl Driver {
     /// Whether there is something to do already, or else wakes the task when there is.
     ///
     /// # Errors
-    /// If the system cannot tell.
+    /// If the system does not say.
     fn is_ready(&mut self, wait: Option<Duration>, context: &mut Context<'_>) -> io::Result<bool> {
         self.timer = wait.map(Timer::after);
         let mut is_ready = self.timer.as_mut().is_some_and(|timer| Pin::new(timer).poll(context).is_ready());
@@ -100,9 +100,7 @@ impl Future for Driver {
             }
             has_more = driver.engine.receive();
             let next = driver.engine.drain();
-            for message in driver.engine.take_messages() {
-                driver.callbacks.run(message);
-            }
+            driver.callbacks.run_waiting();
             let Wait::For(until) = next else { return Poll::Ready(()) };
             wait = until;
         }

@@ -25,7 +25,7 @@
 //!
 //! # What is here
 //! - [`Client::builder`]: which gateway, which way out, how much patience.
-//! - [`Client`]: futures for one-shot requests, and [`Client::keep`] for mappings that stay.
+//! - [`Client`]: a [`Call`] for each one-shot request, and [`Client::keep`] for mappings that stay.
 //! - [`KeptMapping`]: its state, refresh, stop.
 //! - [`Client::events`]: what happens, as a `Stream`.
 //! - [`discover_gateway`]: the default gateway.
@@ -33,9 +33,11 @@
 //! The names are those of `natpmp-std`, which does the same on a thread; the protocol itself, and every type that is not about
 //! sockets or waiting, comes from [`natpmp_proto`].
 //!
-//! # Dropping futures
-//! Every future may be dropped at every moment. What it asked for is done all the same, [`Client::mappings`] shows what came of
-//! it, and a mapping whose making nobody heard of is deleted at the end. When the last handle of a client is gone its
+//! # Futures that begin at once
+//! A method that asks the gateway returns a [`Call`]: the request is on its way as soon as the method returns, and the call is the
+//! future of its outcome. It borrows nothing and is `Unpin`, so that it can be stored, and joined with others. It may be dropped at every
+//! moment. What it asked for is done all the same, [`Client::mappings`] shows what came of
+//! it, and a mapping that no call has reported is deleted at the end. When the last handle of a client is gone its
 //! driver says goodbye and completes; a program that ends before that leaves its mappings open until their leases end: `stop`
 //! them, or drop all handles and wait for the driver. While nobody polls the driver nothing happens, and no bound is kept. When the driver is dropped, whoever waits gets [`Error::Stopped`], and nobody hangs.
 //!
@@ -52,39 +54,31 @@
 //! - `server`: a gateway on real sockets, for a NAT of your own; with `relay` or `nftables` a NAT comes along.
 //!
 //! # Security
-//! What an attacker can and cannot do to a client and to a gateway is written in
-//! [natpmp-proto](https://docs.rs/natpmp-proto/latest/natpmp_proto/security/), with the tests that prove it.
+//! What an attacker can and cannot do to a client and to a gateway is written in `natpmp-proto/SECURITY.md` of the repository, with the
+//! tests that prove it.
 //!
 //! Rust 1.85 or later.
-//!
-//! # Dependencies
-#![doc = include_str!("../DEPENDENCIES.md")]
 
+mod builder;
 mod client;
 mod driver;
-mod kept;
 #[cfg(feature = "server")]
 pub mod server;
 mod socket;
-mod subscription;
 
-pub use client::{Builder, Client};
+pub use builder::ClientBuilder;
+pub use client::{Client, KeptMapping, Subscription};
 pub use driver::Driver;
-pub use kept::KeptMapping;
-pub use subscription::Subscription;
 
 pub use natpmp_engine::Announcement;
-pub use natpmp_engine::client::{CLIENT_CAPACITY, Change, ClientBuilder, Error, KeptState};
+pub use natpmp_engine::client::{CLIENT_CAPACITY, Call, Change, Error, MappingReport};
 #[cfg(target_os = "linux")]
 pub use natpmp_engine::os::netlink::RouteWatch;
 pub use natpmp_engine::os::routes::{
-    DiscoverError, FoundGateway, GatewayCandidate, RouteKind, RouteReason, discover_gateway, discover_gateway_on,
-    list_gateways,
+    DiscoverError, FoundGateway, GatewayCandidate, discover_gateway, discover_gateway_on, list_gateways,
 };
 
-pub use natpmp_proto::client::{
-    Ending, Error as MachineError, Event, LossCause, MapError, MappingState, MappingStatus,
-};
+pub use natpmp_proto::client::{Ending, Event, LossCause, MapError, RequestError};
 pub use natpmp_proto::wire::Refusal;
 pub use natpmp_proto::{AddressKind, Backoff, Instant, MapRequest, Mapping, Protocol, Schedule};
 

@@ -1,14 +1,7 @@
 //! How many threads a client takes. The only test of its program, so that no other test's threads are counted.
 #![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "a test that panics has failed, as it should"
-)]
+#![cfg(test)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,20 +25,20 @@ fn a_hundred_kept_mappings_and_their_callbacks_take_no_thread() {
         for kept in &kept {
             kept.wait_open(SOON).await.unwrap();
         }
-        let told = Arc::new(AtomicUsize::new(0));
+        let reported = Arc::new(AtomicUsize::new(0));
         let with_callbacks: Vec<_> = (0..100)
             .map(|index| {
-                let told = Arc::clone(&told);
-                let tell = move |_: &_| {
-                    told.fetch_add(1, Ordering::Relaxed);
+                let reported = Arc::clone(&reported);
+                let report = move |_: &_| {
+                    reported.fetch_add(1, Ordering::Relaxed);
                 };
-                client.keep_with(&MapRequest::new(Protocol::Tcp, 4_000 + index), tell).unwrap()
+                client.keep_with(&MapRequest::new(Protocol::Tcp, 4_000 + index), report).unwrap()
             })
             .collect();
         for kept in &with_callbacks {
             kept.refresh().await.unwrap();
         }
-        assert!(told.load(Ordering::Relaxed) >= 100);
+        assert!(reported.load(Ordering::Relaxed) >= 100);
         client.external_address().await.unwrap();
         assert_eq!(threads(), before);
     };

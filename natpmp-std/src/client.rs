@@ -2,14 +2,15 @@ use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
+use std::time::Duration;
 
-use natpmp_proto::client::{Ending, Event, MappingStatus};
+use natpmp_engine::EventQueue;
+use natpmp_engine::client::{Change, ClientConfig, ClientHandle, KeptHandle, MappingReport};
+use natpmp_proto::client::{Ending, Event};
 use natpmp_proto::{Instant, MapRequest, Mapping, Protocol};
 
 use crate::worker::{self, wait};
 use crate::{Announcement, ClientBuilder, Error};
-use crate::{KeptMapping, Subscription};
-use natpmp_engine::client::{Change, ClientHandle, ClientOptions, Start};
 
 /// A client of one gateway. Its calls block until the gateway has answered or its schedule is used up.
 ///
@@ -35,14 +36,19 @@ impl Client {
     /// A client of the default gateway, with all defaults.
     ///
     /// # Errors
-    /// As [`Builder::build`].
+    /// As [`ClientBuilder::build`].
     pub fn discover() -> Result<Self, Error> {
         Self::builder().build()
     }
 
     /// A client with choices: gateway, local address, interface, patience.
-    pub const fn builder() -> Builder {
-        Builder::new()
+    pub const fn builder() -> ClientBuilder {
+        ClientBuilder::new()
+    }
+
+    pub(crate) fn start(config: &ClientConfig) -> Result<Self, Error> {
+        let (shared, worker) = worker::start(config).map_err(Error::Start)?;
+        Ok(Self { handle: ClientHandle::new(shared, config, Some(worker)) })
     }
 
     /// The gateway's address and port.
@@ -57,7 +63,7 @@ impl Client {
         self.handle.local_address()
     }
 
-    /// Why announcements of the gateway are not heard; `None` if they are, or are not to be.
+    /// Why announcements of the gateway are not received; `None` if they are, or are not wanted.
     #[must_use]
     pub fn announcement_error(&self) -> Option<io::Error> {
         self.handle.announcement_error()
@@ -66,18 +72,17 @@ impl Client {
     /// All mappings that this client holds: kept ones, and those made by [`map`](Self::map) whose lease has not ended. None when
     /// nobody drives it any more.
     #[must_use]
-    pub fn mappings(&self) -> Vec<MappingStatus> {
+    pub fn mappings(&self) -> Vec<MappingReport> {
         self.handle.mappings()
     }
 
-    /// The time on this client's clock, by which [`Event::Failed`] and [`MappingState`](crate::MappingState) say when something
-    /// will be.
+    /// The time on this client's clock, by which [`Event::Failed`] says when the next attempt will be.
     #[must_use]
     pub fn now(&self) -> Instant {
         self.handle.now()
     }
 
-    /// Asks for the external address (RFC 6886, section 3.2). Whether the internet can reach such an address is told by
+    /// Asks for the external address (RFC 6886, section 3.2). Whether the internet can reach such an address is said by
     /// [`AddressKind::of`](crate::AddressKind::of).
     ///
     /// # Errors
@@ -134,7 +139,7 @@ impl Client {
     }
 
     /// Keeps a mapping: it is asked for, renewed, and asked for again after every failure, for as long as the handle that
-    /// is returned exists. Returns at once; what becomes of it is told by the handle and by [`events`](Self::events).
+    /// is returned exists. Returns at once; what becomes of it is said by the handle and by [`events`](Self::events).
     ///
     /// # Errors
     /// [`Error::BadArgument`], [`Error::AlreadyKept`], and [`Error::Stopped`] if nobody drives the client any more.
@@ -173,8 +178,8 @@ impl Client {
         Subscription::new(self.handle.announcements())
     }
 
-    /// Whether changes of the external address are told as events: it is asked for now, after every announcement, and
-    /// every 300 s or at the [interval chosen](Builder::external_address_interval). While there are callbacks it is
+    /// Whether changes of the external address are events: it is asked for now, after every announcement, and
+    /// every 300 s or at the [interval chosen](ClientBuilder::external_address_interval). While there are callbacks it is
     /// watched for them in any case.
     pub fn watch_external_address(&self, is_watched: bool) {
         self.handle.watch_external_address(is_watched);
@@ -191,21 +196,107 @@ impl Client {
     }
 }
 
-/// How a [`Client`] is to be made.
-pub type Builder = ClientBuilder<Client>;
-
-impl Start for Client {
-    type Started = Self;
-
-    fn start(settings: &ClientOptions) -> Result<Self, Error> {
-        let (shared, worker) = worker::start(settings).map_err(Error::Start)?;
-        Ok(Self { handle: ClientHandle::new(shared, settings, Some(worker)) })
-    }
-}
-
 /// The gateway.
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("gateway", &self.gateway()).finish_non_exhaustive()
+    }
+}
+
+/// A mapping that is kept for as long as this handle exists: renewed, and asked for again after every failure.
+///
+/// Dropping it deletes the mapping without waiting; [`stop`](Self::stop) waits and says whether that came through.
+#[must_use = "the mapping is deleted when this handle is dropped"]
+pub struct KeptMapping(KeptHandle);
+
+impl KeptMapping {
+    pub(crate) const fn new(kept: KeptHandle) -> Self {
+        Self(kept)
+    }
+
+    /// The protocol that is mapped.
+    #[must_use]
+    pub const fn protocol(&self) -> Protocol {
+        self.0.protocol()
+    }
+
+    /// The client's own port.
+    #[must_use]
+    pub const fn internal_port(&self) -> u16 {
+        self.0.internal_port()
+    }
+
+    /// Where it stands now. Asks nobody.
+    #[must_use]
+    pub fn state(&self) -> MappingReport {
+        self.0.state()
+    }
+
+    /// Waits until the mapping is open, for no longer than `timeout`.
+    ///
+    /// # Errors
+    /// Why the last attempt failed, or [`Error::NoAnswer`] if there was none yet: then the mapping is not open by that time, and is
+    /// asked for again. [`Error::Interrupted`] if it was unmapped by another call.
+    pub fn wait_open(&self, timeout: Duration) -> Result<Mapping, Error> {
+        wait(self.0.wait_open(timeout))
+    }
+
+    /// Renews it now, or tries again now to make it. It stays kept whatever the gateway says.
+    ///
+    /// # Errors
+    /// [`Error::NoAnswer`], [`Error::PortUnreachable`], [`Error::Refused`], [`Error::NetworkDown`], and
+    /// [`Error::Interrupted`] if it was unmapped by another call.
+    pub fn refresh(&self) -> Result<Mapping, Error> {
+        wait(self.0.refresh())
+    }
+
+    /// Deletes it, and waits for the gateway's answer within the client's [goodbye](ClientBuilder::goodbye).
+    ///
+    /// [`Ending::Unmapped`] if the gateway said yes or never had it; [`Ending::LeftToLapse`] for internal port 0, which
+    /// cannot be deleted alone.
+    ///
+    /// # Errors
+    /// [`Error::NoAnswer`], [`Error::PortUnreachable`], [`Error::Refused`], [`Error::NetworkDown`]: the mapping stays open
+    /// at the gateway until its lease ends. After [`Error::NoAnswer`] its deletion is still tried as long as the client exists.
+    pub fn stop(self) -> Result<Ending, Error> {
+        wait(self.0.stop())
+    }
+}
+
+/// What it is known by, and its state.
+impl fmt::Debug for KeptMapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Events of a client, one after the other: an iterator that blocks until there is more, and ends when the client is gone.
+///
+/// It begins with what happens after it was made. A subscriber that does not keep up loses the oldest: 4,096 are kept.
+pub struct Subscription<T>(EventQueue<T>);
+
+impl<T> Subscription<T> {
+    pub(crate) const fn new(events: EventQueue<T>) -> Self {
+        Self(events)
+    }
+
+    /// The next one, waiting for it no longer than `timeout`; `None` if there is none by then, or the client is gone.
+    #[must_use]
+    pub fn next_timeout(&mut self, timeout: Duration) -> Option<T> {
+        self.0.wait_next(std::time::Instant::now().checked_add(timeout))
+    }
+}
+
+impl<T> Iterator for Subscription<T> {
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.0.wait_next(None)
+    }
+}
+
+impl<T> fmt::Debug for Subscription<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").finish_non_exhaustive()
     }
 }

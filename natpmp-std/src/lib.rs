@@ -28,12 +28,12 @@
 //!
 //! # Threads
 //! One worker a client, however many mappings; one more for callbacks if there are any. Dropping the last handle of a client ends
-//! the worker, after the deletions that are under way, or when no answer has come for 2 s or the [goodbye](Builder::goodbye) that was chosen.
+//! the worker, after the deletions that are under way, or when no answer has come for 2 s or the [goodbye](ClientBuilder::goodbye) that was chosen.
 //!
 //! # When the network changes
 //! A gateway that was discovered is discovered again when the routes change: what is kept moves to the new one, is deleted at the
 //! old one if that can still be reached, and [`Event::GatewayChanged`] says so. A gateway, an interface or an address that was
-//! given stays: it is waited for while it is gone, and used again as soon as it is back. On Linux the kernel tells of changes
+//! given stays: it is waited for while it is gone, and used again as soon as it is back. On Linux the kernel reports changes
 //! (netlink), and on other systems the client looks when something failed or was renewed.
 //!
 //! Time that the machine slept counts. On Linux and Android the client runs on boot time, with a timer on it, and what is
@@ -50,38 +50,30 @@
 //! - `server`: a gateway on real sockets, for a NAT of your own; with `relay` or `nftables` a NAT comes along.
 //!
 //! # Security
-//! What an attacker can and cannot do to a client and to a gateway is written in
-//! [natpmp-proto](https://docs.rs/natpmp-proto/latest/natpmp_proto/security/), with the tests that prove it.
+//! What an attacker can and cannot do to a client and to a gateway is written in `natpmp-proto/SECURITY.md` of the repository, with the
+//! tests that prove it.
 //!
 //! Rust 1.85 or later.
-//!
-//! # Dependencies
-#![doc = include_str!("../DEPENDENCIES.md")]
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, reason = "a test whose numbers overflow has failed"))]
 
+mod builder;
 mod client;
-mod kept;
 mod poller;
 #[cfg(feature = "server")]
 pub mod server;
-mod subscription;
 mod worker;
 
-pub use client::{Builder, Client};
-pub use kept::KeptMapping;
-pub use subscription::Subscription;
+pub use builder::ClientBuilder;
+pub use client::{Client, KeptMapping, Subscription};
 
 pub use natpmp_engine::Announcement;
-pub use natpmp_engine::client::{CLIENT_CAPACITY, Change, ClientBuilder, Error, KeptState};
+pub use natpmp_engine::client::{CLIENT_CAPACITY, Change, Error, MappingReport};
 #[cfg(target_os = "linux")]
 pub use natpmp_engine::os::netlink::RouteWatch;
 pub use natpmp_engine::os::routes::{
-    DiscoverError, FoundGateway, GatewayCandidate, RouteKind, RouteReason, discover_gateway, discover_gateway_on,
-    list_gateways,
+    DiscoverError, FoundGateway, GatewayCandidate, discover_gateway, discover_gateway_on, list_gateways,
 };
 
-pub use natpmp_proto::client::{
-    Ending, Error as MachineError, Event, LossCause, MapError, MappingState, MappingStatus,
-};
+pub use natpmp_proto::client::{Ending, Event, LossCause, MapError, RequestError};
 pub use natpmp_proto::wire::Refusal;
 pub use natpmp_proto::{AddressKind, Backoff, Instant, MapRequest, Mapping, Protocol, Schedule};

@@ -6,31 +6,34 @@ use std::net::UdpSocket;
 #[cfg(unix)]
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use log::warn;
+use mio::{Events, Poll, Registry, Token};
 #[cfg(unix)]
-use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Registry, Token};
+use mio::{Interest, unix::SourceFd};
 
 use crate::poller::{Socket, waker};
 use natpmp_engine::client::{
-    Call, ClientEngine, ClientOptions, ClientShared, Error, Message, Register, Runner, Source, Wait,
+    Call, CallbackRunner, ClientConfig, ClientEngine, ClientShared, Error, Register, Source, Wait,
 };
 use natpmp_engine::events::block_until;
 
 /// Starts a worker. It ends after the goodbye of the client's last handle.
-pub(crate) fn start(settings: &ClientOptions) -> io::Result<(Arc<ClientShared>, JoinHandle<()>)> {
+pub(crate) fn start(config: &ClientConfig) -> io::Result<(Arc<ClientShared>, JoinHandle<()>)> {
     let poll = Poll::new()?;
     let waker = waker(poll.registry(), WAKE)?;
-    let registrar = Registrar { registry: poll.registry().try_clone()?, descriptors: Vec::new() };
-    let engine = ClientEngine::new(settings, registrar)?;
+    let registrar = Registrar {
+        registry: poll.registry().try_clone()?,
+        #[cfg(unix)]
+        descriptors: Vec::new(),
+    };
+    let (engine, callbacks) = ClientEngine::new(config, registrar)?;
     let shared = Arc::clone(engine.shared());
     shared.set_waker(&waker);
-    let worker = Worker { engine, poll, callbacks: CallbackThread::default() };
+    let worker = Worker { engine, poll, callbacks: CallbackThread::new(callbacks) };
     let thread = thread::Builder::new().name("natpmp".into()).spawn(move || worker.run())?;
     Ok((shared, thread))
 }
@@ -51,7 +54,7 @@ impl Worker {
         let mut ready = Events::with_capacity(8);
         let mut has_more = false;
         while let Wait::For(wait) = self.engine.drain() {
-            self.callbacks.run(self.engine.take_messages());
+            self.callbacks.start_when_needed();
             let wait = if has_more { Some(Duration::ZERO) } else { wait };
             match self.poll.poll(&mut ready, wait) {
                 Ok(()) => {}
@@ -66,45 +69,44 @@ impl Worker {
             }
             has_more = self.engine.receive();
         }
-        self.callbacks.run(self.engine.take_messages());
+        self.callbacks.start_when_needed();
     }
 }
 
-/// Callbacks have a thread of their own, so that a slow one delays no renewal. It is started with the first one.
-#[derive(Default)]
-struct CallbackThread {
-    sender: Option<Sender<Message>>,
-    /// While there is no thread.
-    waiting: Vec<Message>,
+/// Callbacks have a thread of their own, so that a slow one delays no renewal.
+enum CallbackThread {
+    /// There was no callback yet. The runner is shared with a thread that is about to start, and stays here if none can.
+    NotStarted(Arc<Mutex<Option<CallbackRunner>>>),
+    /// It ends when the client has ended.
+    Running,
 }
 
 impl CallbackThread {
-    fn run(&mut self, messages: Vec<Message>) {
-        self.waiting.extend(messages);
-        if self.waiting.is_empty() {
+    fn new(runner: CallbackRunner) -> Self {
+        Self::NotStarted(Arc::new(Mutex::new(Some(runner))))
+    }
+
+    /// Starts the thread with the first callback.
+    fn start_when_needed(&mut self) {
+        let Self::NotStarted(runner) = self else { return };
+        if take_from(runner, |runner| runner.as_ref().is_none_or(CallbackRunner::is_idle)) {
             return;
         }
-        if self.sender.is_none() {
-            match start_callbacks() {
-                Ok(sender) => self.sender = Some(sender),
-                Err(error) => return warn!("callbacks have to wait for a thread: {error}"),
+        let runner = Arc::clone(runner);
+        let run = move || {
+            if let Some(runner) = take_from(&runner, Option::take) {
+                runner.run_to_end();
             }
-        }
-        if let Some(sender) = &self.sender {
-            // The thread lives as long as its sender.
-            self.waiting.drain(..).for_each(|message| drop(sender.send(message)));
+        };
+        match thread::Builder::new().name("natpmp callbacks".into()).spawn(run) {
+            Ok(_) => *self = Self::Running,
+            Err(error) => warn!("callbacks have to wait for a thread: {error}"),
         }
     }
 }
 
-fn start_callbacks() -> io::Result<Sender<Message>> {
-    let (sender, receiver) = mpsc::channel();
-    let run = move || {
-        let mut runner = Runner::default();
-        receiver.into_iter().for_each(|message| runner.run(message));
-    };
-    thread::Builder::new().name("natpmp callbacks".into()).spawn(run)?;
-    Ok(sender)
+fn take_from<T>(runner: &Mutex<Option<CallbackRunner>>, take: impl FnOnce(&mut Option<CallbackRunner>) -> T) -> T {
+    take(&mut runner.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 struct Registrar {
@@ -129,7 +131,7 @@ impl Register for Registrar {
     }
 }
 
-/// What is readable is told once, until it was read empty: whichever socket of the source it was.
+/// A token stands for all sockets of a source. What is readable is reported once, until it was read empty.
 const fn token(source: Source) -> Token {
     Token(source as usize)
 }

@@ -1,14 +1,7 @@
 //! How many threads a client takes. The only test of its program, so that no other test's threads are counted.
 #![cfg(target_os = "linux")]
+#![cfg(test)]
 #![forbid(unsafe_code)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "a test that panics has failed, as it should"
-)]
 
 use std::sync::mpsc;
 use std::thread;
@@ -24,19 +17,19 @@ fn a_hundred_kept_mappings_take_one_worker_and_their_callbacks_one_more() {
     let client = Client::builder().gateway(gateway.address()).announcements(false).build().unwrap();
     let kept: Vec<_> =
         (0..100).map(|index| client.keep(&MapRequest::new(Protocol::Udp, 4_000 + index)).unwrap()).collect();
-    assert!(kept.iter().all(|kept| kept.wait_open(SOON).is_some()));
+    assert!(kept.iter().all(|kept| kept.wait_open(SOON).is_ok()));
     assert_eq!(threads(), before + 1);
 
-    let (sender, told) = mpsc::channel();
+    let (sender, reported) = mpsc::channel();
     let with_callbacks: Vec<_> = (0..100)
         .map(|index| {
             let sender = sender.clone();
-            let tell = move |_: &_| sender.send(()).unwrap();
-            client.keep_with(&MapRequest::new(Protocol::Tcp, 4_000 + index), tell).unwrap()
+            let report = move |_: &_| sender.send(()).unwrap();
+            client.keep_with(&MapRequest::new(Protocol::Tcp, 4_000 + index), report).unwrap()
         })
         .collect();
     for _ in &with_callbacks {
-        told.recv_timeout(SOON).unwrap();
+        reported.recv_timeout(SOON).unwrap();
     }
     assert_eq!(threads(), before + 2);
 

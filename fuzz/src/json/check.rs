@@ -23,7 +23,7 @@ pub(super) fn line(text: &str) {
     check_address(text, &object);
 }
 
-/// The events of what asks a gateway or hears it, with the fields that each has always and those that it may have.
+/// The events of the subcommands that ask a gateway or listen to it, with the fields that each has always and those that it may have.
 pub const EVENTS: &[(&str, &[&str], &[&str])] = &[
     ("gateway", &["gateway"], &["interface", "metric", "table", "chosen", "reason"]),
     ("external-address", &["gateway"], &["external_address", "address_kind", "error"]),

@@ -3,7 +3,7 @@
 use core::net::{Ipv4Addr, SocketAddrV4};
 use core::time::Duration;
 
-use natpmp_proto::client::{Error, Heard, MapError, MappingStatus};
+use natpmp_proto::client::{MapError, MappingStatus, Received, RequestError};
 use natpmp_proto::{Backoff, Config, Discard, Event, Instant, MapRequest, Output, Protocol, Schedule, Transmit};
 
 use crate::exports;
@@ -36,6 +36,7 @@ macro_rules! client {
                 fn watch_external_address(client: &mut Client, now: Instant, is_watched: bool) {
                     client.watch_external_address(now, is_watched);
                 }
+                fn set_seed(client: &mut Client, seed: u64) { client.set_seed(seed); }
                 fn set_gateway(client: &mut Client, now: Instant, gateway: SocketAddrV4) {
                     client.set_gateway(now, gateway);
                 }
@@ -45,7 +46,7 @@ macro_rules! client {
                     now: Instant,
                     from: SocketAddrV4,
                     bytes: &[u8],
-                ) -> Result<Heard, Discard> {
+                ) -> Result<Received, Discard> {
                     client.handle_datagram(now, from, bytes)
                 }
                 fn handle_announcement(
@@ -53,7 +54,7 @@ macro_rules! client {
                     now: Instant,
                     from: SocketAddrV4,
                     bytes: &[u8],
-                ) -> Result<Heard, Discard> {
+                ) -> Result<Received, Discard> {
                     client.handle_announcement(now, from, bytes)
                 }
                 fn handle_unreachable(client: &mut Client, now: Instant) { client.handle_unreachable(now); }
@@ -97,7 +98,7 @@ exports! { "config":
 
 exports! { "event":
     fn mapping_key(event: &Event) -> Option<(Protocol, u16)> { event.mapping_key() }
-    fn is_unsupported(error: Error) -> bool { error.is_unsupported() }
+    fn is_unsupported(error: RequestError) -> bool { error.is_unsupported() }
 }
 
 exports! { "transmit":

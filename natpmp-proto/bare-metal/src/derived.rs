@@ -7,7 +7,7 @@ use core::ops::{Add, Deref};
 use core::time::Duration;
 
 use natpmp_proto::client::{
-    Client, Config, Ending, Error, Event, Heard, LossCause, MapError, MappingState, MappingStatus, Output,
+    Client, Config, Ending, Event, LossCause, MapError, MappingState, MappingStatus, Output, Received, RequestError,
 };
 use natpmp_proto::gateway::{
     self, CloseCause, Gateway, NatFailure, NatMapping, NatRequest, PortRange, RateLimit, TooManyRanges,
@@ -88,7 +88,7 @@ traits! {
     discard = Discard: Clone Debug PartialEq;
     ending = Ending: Clone Debug Hash PartialEq;
     epoch = Epoch: Clone DebugByCore PartialEq;
-    error = Error: Clone Debug Display Hash PartialEq;
+    error = RequestError: Clone Debug Display Hash PartialEq;
     event = Event: Clone DebugByCore PartialEq;
     failure = Failure: Clone Debug Hash PartialEq;
     failure_detail = FailureDetail: Clone Debug Hash PartialEq;
@@ -97,7 +97,7 @@ traits! {
     gateway_event = gateway::Event: Clone DebugByCore PartialEq;
     gateway_output = gateway::Output: Clone DebugByCore PartialEq;
     gateway_mapping = gateway::Mapping: Clone DebugByCore Hash PartialEq;
-    heard = Heard: Clone DebugByCore PartialEq;
+    received = Received: Clone DebugByCore PartialEq;
     instant = Instant: Add Clone DebugByCore Default Hash Ord PartialEq PartialOrd;
     loss_cause = LossCause: Clone Debug Hash PartialEq;
     map_error = MapError: Clone Debug Display Hash PartialEq;

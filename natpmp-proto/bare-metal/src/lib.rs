@@ -16,7 +16,7 @@ mod basics;
 mod client;
 #[cfg(feature = "all")]
 mod derived;
-#[cfg(any(feature = "all", feature = "server"))]
+#[cfg(any(feature = "all", feature = "gateway"))]
 mod gateway;
 #[cfg(any(feature = "all", feature = "wire"))]
 mod wire;

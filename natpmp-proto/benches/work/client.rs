@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use natpmp_proto::client::{Event, Heard};
+use natpmp_proto::client::{Event, Received};
 use natpmp_proto::wire::{Request, Response};
 use natpmp_proto::{Client, Config, Instant, MapRequest, Output, Protocol, Transmit};
 
@@ -33,7 +33,7 @@ impl<const N: usize> Keeper<N> {
         }
         loop {
             match new.poll() {
-                Output::Transmit(transmit) => new.hear(&answer(new.now, &transmit)),
+                Output::Transmit(transmit) => new.receive(&answer(new.now, &transmit)),
                 Output::Event(event) => assert!(matches!(event, Event::Mapped(_))),
                 Output::Wait(_) => break,
             }
@@ -65,7 +65,7 @@ impl<const N: usize> Keeper<N> {
 
     /// The answer comes: takes it, tells of it, and looks for what is next.
     pub(crate) fn take(&mut self, answer: &[u8]) -> Output {
-        self.hear(answer);
+        self.receive(answer);
         assert!(matches!(self.poll(), Output::Event(Event::Renewed(_))), "no two are due at one time");
         self.poll()
     }
@@ -75,11 +75,11 @@ impl<const N: usize> Keeper<N> {
         assert!(self.client.handle_datagram(self.now, GATEWAY, datagram).is_err());
     }
 
-    fn hear(&mut self, answer: &[u8]) {
+    fn receive(&mut self, answer: &[u8]) {
         // So that no two renewals come to be due at one time.
         self.turns = (self.turns + 1) % 997;
         self.now = self.now + Duration::from_micros(self.turns);
-        assert_eq!(self.client.handle_datagram(self.now, GATEWAY, answer), Ok(Heard::Answer));
+        assert_eq!(self.client.handle_datagram(self.now, GATEWAY, answer), Ok(Received::Answer));
     }
 }
 

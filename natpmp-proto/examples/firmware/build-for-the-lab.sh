@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds the images that natpmp-std/tests/firmware runs, with Debian's compiler: build-for-the-lab.sh DIRECTORY
+# Builds the images that natpmp-std/cli/tests/it/firmware runs, with Debian's compiler: build-for-the-lab.sh DIRECTORY
 set -eu
 mkdir -p "$1"
 images=$(cd "$1" && pwd)

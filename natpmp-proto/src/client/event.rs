@@ -1,3 +1,5 @@
+//! What callers see: events, the state of a mapping, and errors.
+
 use core::fmt;
 use core::net::{Ipv4Addr, SocketAddrV4};
 
@@ -5,18 +7,18 @@ use crate::mapping::Mapping;
 use crate::time::Instant;
 use crate::wire::{Protocol, Refusal};
 
-/// What a client has to tell. Events are levels: what changed twice before it was polled is told once, as it is now.
+/// What a client reports. Events are levels: what changed twice before it was polled is reported once, as it is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Event {
     /// A mapping that was not open is open: for the first time, or again.
     Mapped(Mapping),
-    /// An open mapping was renewed, and has another external port now. Not an error: tell your peers.
+    /// An open mapping was renewed, and has another external port now. That is no error: your peers have to know the new port.
     PortChanged {
         /// The mapping as it is now.
         mapping: Mapping,
-        /// The external port that was told before.
+        /// The external port that was reported before.
         previous_port: u16,
     },
     /// An open mapping was renewed on the port it had.
@@ -28,7 +30,7 @@ pub enum Event {
         /// Of the mapping.
         internal_port: u16,
         /// Why.
-        error: Error,
+        error: RequestError,
         /// When it is tried again; `None` for a mapping held once, which is not.
         retry_at: Option<Instant>,
     },
@@ -59,12 +61,12 @@ pub enum Event {
         /// Of the mappings.
         protocol: Protocol,
         /// Whether the gateway said yes.
-        result: Result<(), Error>,
+        result: Result<(), RequestError>,
     },
     /// The answer to [`request_external_address`](super::Client::request_external_address), or a change while
     /// [`watch_external_address`](super::Client::watch_external_address) is on.
-    /// Whether the internet can reach such an address is told by [`AddressKind::of`](crate::AddressKind::of).
-    ExternalAddress(#[cfg_attr(feature = "defmt", defmt(Debug2Format))] Result<Ipv4Addr, Error>),
+    /// [`AddressKind::of`](crate::AddressKind::of) says whether the internet can reach such an address.
+    ExternalAddress(#[cfg_attr(feature = "defmt", defmt(Debug2Format))] Result<Ipv4Addr, RequestError>),
     /// The gateway lost its state (section 3.6). Every kept mapping is asked for again within some 5 s.
     GatewayRestarted,
     /// It is another gateway from now on, by [`set_gateway`](super::Client::set_gateway). Every kept mapping is asked for there.
@@ -87,6 +89,48 @@ impl Event {
             }
         }
     }
+}
+
+/// A mapping as the machine holds it at present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub struct MappingStatus {
+    /// Of the mapping.
+    pub protocol: Protocol,
+    /// Of the mapping.
+    pub internal_port: u16,
+    /// Whether it is kept, or was asked for once.
+    pub is_kept: bool,
+    /// Where it stands.
+    pub state: MappingState,
+    /// Why the last attempt failed; `None` once one has succeeded.
+    pub last_error: Option<RequestError>,
+}
+
+/// Where a mapping stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum MappingState {
+    /// Not open; it is asked for at `next_attempt` or soon after.
+    Closed {
+        /// When it is asked for next.
+        next_attempt: Instant,
+    },
+    /// Open, by the gateway's word.
+    Open {
+        /// The mapping.
+        mapping: Mapping,
+        /// When its lease ends unless it is renewed.
+        expires: Instant,
+        /// When it is renewed; `None` for a mapping held once.
+        renewal: Option<Instant>,
+    },
+    /// Being deleted.
+    Closing,
+    /// Over; the event that says so waits to be polled.
+    Ended,
 }
 
 /// Why a kept mapping is not open any more.
@@ -114,11 +158,11 @@ pub enum Ending {
     /// It was to be deleted, and its lease ended before the gateway answered.
     ExpiredUnmapping,
     /// It was to be deleted, and that failed: it stays open at the gateway until its lease ends.
-    NotUnmapped(Error),
+    NotUnmapped(RequestError),
     /// It has internal port 0, whose deletion would delete all mappings: it is forgotten here and lapses by itself.
     LeftToLapse,
     /// It was held once, and could not be made.
-    NotMapped(Error),
+    NotMapped(RequestError),
     /// It was held once, and its lease ended.
     Expired,
     /// It was held once, and the gateway lost its state (section 3.6).
@@ -131,7 +175,7 @@ pub enum Ending {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
-pub enum Error {
+pub enum RequestError {
     /// No answer to any of the sends of the schedule: the gateway is away, or does not speak NAT-PMP (section 3.1).
     NoAnswer,
     /// The gateway has nothing on that port (ICMP port unreachable): it does not speak NAT-PMP, or not at present.
@@ -146,7 +190,7 @@ pub enum Error {
     GatewayChanged,
 }
 
-impl Error {
+impl RequestError {
     /// Whether this is what a gateway without NAT-PMP looks like (section 3.8): a caller may go on without NAT.
     #[must_use]
     pub const fn is_unsupported(self) -> bool {
@@ -159,7 +203,7 @@ impl Error {
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoAnswer => f.write_str("the gateway does not answer"),
@@ -172,7 +216,7 @@ impl fmt::Display for Error {
     }
 }
 
-impl core::error::Error for Error {}
+impl core::error::Error for RequestError {}
 
 /// Why a mapping was not taken on. Nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -211,7 +255,7 @@ impl core::error::Error for MapError {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
-pub enum Heard {
+pub enum Received {
     /// The answer to the request in flight.
     Answer,
     /// An announcement of the gateway (section 3.2.1). It is not believed but checked: if it says anything new, the gateway is asked.
@@ -222,6 +266,6 @@ pub enum Heard {
         #[cfg_attr(feature = "defmt", defmt(Debug2Format))]
         address: Ipv4Addr,
     },
-    /// A PCP announcement from the gateway's address: some gateways tell of a restart in no other way.
+    /// A PCP announcement from the gateway's address: some gateways report a restart in no other way.
     PcpAnnouncement,
 }

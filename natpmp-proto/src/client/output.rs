@@ -1,14 +1,14 @@
-//! Outputs: what to send, what to tell, and when to come back.
+//! Outputs: what to send, what to report, and when to come back.
 
-use super::ask::{Ask, Exchange};
 use super::event::Event;
-use super::slot::Life;
-use super::{Client, UnmapAll};
+use super::exchange::{Ask, Exchange};
+use super::external::{CHECK_PAUSE, Inquiry};
+use super::{Client, GatewayReport};
 use crate::datagram::{Transmit, TransmitKind};
-use crate::time::{Instant, Span};
-use crate::wire::{Protocol, Request};
+use crate::time::Instant;
+use crate::wire::Request;
 
-/// What is to be done next, in this order: everything is sent, then everything is told, then there is time to wait.
+/// What is to be done next, in this order: send everything, then take every event, then wait.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Send this datagram, then poll again.
@@ -21,7 +21,7 @@ pub enum Output {
 
 /// Outputs.
 impl<const N: usize> Client<N> {
-    /// The next thing to do at `now`: lets time come to `now` first, then drains what is to be sent, then what is to be told.
+    /// The next thing to do at `now`: lets time come to `now` first, then drains what is to be sent, then the events.
     #[must_use]
     pub fn poll(&mut self, now: Instant) -> Output {
         self.handle_timeout(now);
@@ -41,14 +41,23 @@ impl<const N: usize> Client<N> {
         self.send_or_wait(now).ok()
     }
 
-    /// The next thing to tell, if there is any.
+    /// The next event, if there is one.
     #[must_use]
     pub fn poll_event(&mut self) -> Option<Event> {
-        if core::mem::take(&mut self.gateway_news) {
-            return Some(Event::GatewayChanged(self.gateway));
-        }
-        if core::mem::take(&mut self.restart_news) {
-            return Some(Event::GatewayRestarted);
+        match self.gateway_report {
+            GatewayReport::Nothing => {}
+            GatewayReport::Restarted => {
+                self.gateway_report = GatewayReport::Nothing;
+                return Some(Event::GatewayRestarted);
+            }
+            GatewayReport::Changed => {
+                self.gateway_report = GatewayReport::Nothing;
+                return Some(Event::GatewayChanged(self.gateway));
+            }
+            GatewayReport::ChangedAndRestarted => {
+                self.gateway_report = GatewayReport::Restarted;
+                return Some(Event::GatewayChanged(self.gateway));
+            }
         }
         for index in 0..self.slots.len() {
             let Some(slot) = self.slots.get_mut(index) else { break };
@@ -59,14 +68,10 @@ impl<const N: usize> Client<N> {
                 return Some(event);
             }
         }
-        for protocol in Protocol::ALL {
-            let unmap_all = self.unmap_all_mut(protocol);
-            if let UnmapAll::Done(result) = *unmap_all {
-                *unmap_all = UnmapAll::Idle;
-                return Some(Event::UnmappedAll { protocol, result });
-            }
+        if let Some(event) = self.take_unmapped_all() {
+            return Some(event);
         }
-        self.external.news.take().map(Event::ExternalAddress)
+        self.external.pending_report.take().map(Event::ExternalAddress)
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) and [`poll_transmit`](Self::poll_transmit) have something to do next;
@@ -95,7 +100,7 @@ impl<const N: usize> Client<N> {
         self.in_flight = Some(exchange);
         let resends = resends.ok_or(Some(exchange.deadline))?;
         if ask == Ask::ExternalAddress {
-            self.question_from = now + QUESTION_PAUSE;
+            self.external.check_at = now + CHECK_PAUSE;
         }
         let payload = self.request(ask).ok_or(Some(exchange.deadline))?.encode();
         Ok(Transmit { to: self.gateway, kind: TransmitKind::Request { resends }, payload })
@@ -113,22 +118,20 @@ impl<const N: usize> Client<N> {
     /// What to ask next, and when. Deletions wait for nothing, and a question that checks an announcement waits for its
     /// turn only; all else waits for the end of the pause. Of what the pause held up, that which was due first goes first.
     fn agenda(&self) -> Option<(Instant, Ask)> {
-        for protocol in Protocol::ALL {
-            if self.unmap_all_of(protocol).is_wanted() {
-                return Some((Instant::ZERO, Ask::UnmapAll(protocol)));
-            }
+        if let Some(ask) = self.next_unmap_all() {
+            return Some((Instant::ZERO, ask));
         }
-        let mut first = First { due: Instant::ZERO, was_due: Instant::ZERO, ask: None };
-        if self.question {
-            first.offer(Instant::ZERO, self.question_from, Ask::ExternalAddress);
+        let mut first = EarliestAsk { due: Instant::ZERO, was_due: Instant::ZERO, ask: None };
+        match self.external.inquiry {
+            Inquiry::None => {}
+            Inquiry::Announcement => first.offer(Instant::ZERO, self.external.check_at, Ask::ExternalAddress),
+            Inquiry::Request => first.offer(Instant::ZERO, Instant::ZERO, Ask::ExternalAddress),
         }
-        if self.external.is_asked {
-            first.offer(self.quiet_until, Instant::ZERO, Ask::ExternalAddress);
-        } else if self.external.is_watched {
+        if self.external.is_watched() {
             first.offer(self.quiet_until, self.external.ask_at, Ask::ExternalAddress);
         }
         for slot in &self.slots {
-            if matches!(slot.life, Life::Closing { with_all: false }) {
+            if slot.has_own_deletion() {
                 return Some((Instant::ZERO, Ask::Unmap(slot.key)));
             }
             if let Some(due) = slot.due() {
@@ -138,7 +141,7 @@ impl<const N: usize> Client<N> {
         first.ask.map(|ask| (first.due, ask))
     }
 
-    /// The last slot takes its place.
+    /// Frees a slot, whose place the last one takes.
     fn forget(&mut self, index: usize) {
         if let Some((last, others)) = self.slots.split_last_mut() {
             if let Some(slot) = others.get_mut(index) {
@@ -159,21 +162,18 @@ impl<const N: usize> Client<N> {
 }
 
 /// What is to be asked first, of all that was offered.
-struct First {
+struct EarliestAsk {
     due: Instant,
     /// When it would have been due without the pause.
     was_due: Instant,
     ask: Option<Ask>,
 }
 
-impl First {
+impl EarliestAsk {
     fn offer(&mut self, not_before: Instant, was_due: Instant, ask: Ask) {
         let due = was_due.max(not_before);
-        if self.ask.is_none() || (due, was_due) < (self.due, self.was_due) {
+        if self.ask.is_none() || due < self.due || (due == self.due && was_due < self.was_due) {
             *self = Self { due, was_due, ask: Some(ask) };
         }
     }
 }
-
-/// Announcements are checked by one question in this time.
-const QUESTION_PAUSE: Span = Span::from_secs(1);

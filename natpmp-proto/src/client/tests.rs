@@ -2,7 +2,6 @@
 
 mod answers;
 mod commands;
-mod events;
 mod external;
 mod gateway;
 mod hints;
@@ -12,11 +11,13 @@ mod matching;
 mod patience;
 mod unmapping;
 
+use core::net::Ipv4Addr;
+use core::time::Duration;
 use std::vec::Vec;
 
 use super::*;
 use crate::datagram::Discard;
-use crate::mapping::Mapping;
+use crate::mapping::{MapRequest, Mapping};
 use crate::wire::{Failure, FailureDetail, Refusal, Request, Response};
 
 pub(super) const GATEWAY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 1), 5351);
@@ -107,7 +108,7 @@ impl<const N: usize> Rig<N> {
     #[track_caller]
     pub(super) fn is_quiet(&mut self) {
         assert_eq!(self.sent(), None, "nothing is sent at {} ms", self.now);
-        assert_eq!(self.event(), None, "nothing is told at {} ms", self.now);
+        assert_eq!(self.event(), None, "nothing is reported at {} ms", self.now);
     }
 
     /// An epoch that keeps time.
@@ -115,38 +116,38 @@ impl<const N: usize> Rig<N> {
         u32::try_from(self.now / 1000).unwrap() + 1000
     }
 
-    pub(super) fn hears(&mut self, response: Response) -> Result<Heard, Discard> {
+    pub(super) fn receives(&mut self, response: Response) -> Result<Received, Discard> {
         let now = self.now();
         let from = self.client.gateway();
         self.client.handle_datagram(now, from, &response.encode())
     }
 
-    /// Sends what is due and hears that it was granted.
+    /// Sends what is due and receives that it was granted.
     #[track_caller]
     pub(super) fn grants(&mut self, protocol: Protocol, internal: u16, external: u16, lifetime: u32) {
         let request = self.request();
         assert!(is_for(&request, protocol, internal), "{request:?} is not for {protocol} {internal}");
         let answer = mapped(self.epoch(), protocol, internal, external, lifetime);
-        assert_eq!(self.hears(answer), Ok(Heard::Answer));
+        assert_eq!(self.receives(answer), Ok(Received::Answer));
     }
 
-    /// Sends what is due and hears a refusal.
+    /// Sends what is due and receives a refusal.
     #[track_caller]
     pub(super) fn refuses(&mut self, refusal: Refusal) {
         let request = self.request();
         let answer = Response::Failure(Failure { opcode: request.opcode(), refusal, detail: None });
-        assert_eq!(self.hears(answer), Ok(Heard::Answer));
+        assert_eq!(self.receives(answer), Ok(Received::Answer));
     }
 
-    /// Sends what is due and hears the external address.
+    /// Sends what is due and receives the external address.
     #[track_caller]
-    pub(super) fn tells_address(&mut self, address: Ipv4Addr) {
+    pub(super) fn answers_address(&mut self, address: Ipv4Addr) {
         assert_eq!(self.request(), Request::ExternalAddress);
         let answer = Response::ExternalAddress { epoch: self.epoch(), address };
-        assert_eq!(self.hears(answer), Ok(Heard::Answer));
+        assert_eq!(self.receives(answer), Ok(Received::Answer));
     }
 
-    /// Lives on without any answer until a moment: what was sent when, and what was told when.
+    /// Lives on without any answer until a moment: what was sent when, and what was reported when.
     #[track_caller]
     pub(super) fn silence_until(&mut self, millis: u64) -> (Timeline<Request>, Timeline<Event>) {
         let (mut sends, mut events) = (Vec::new(), Vec::new());

@@ -5,9 +5,10 @@
 use core::net::SocketAddrV4;
 
 use super::Gateway;
-use super::output::{Event, Service};
-use super::table::Key;
-use crate::datagram::{SocketId, Transmit, TransmitKind};
+use super::event::Event;
+use super::output::Service;
+use super::table::{Key, ReplyTo};
+use crate::datagram::{Transmit, TransmitKind};
 use crate::time::Instant;
 use crate::wire::{Failure, FailureDetail, Refusal, Response};
 
@@ -20,13 +21,6 @@ pub(super) struct Asked {
     pub(super) at: Instant,
     /// At that time.
     pub(super) epoch: u32,
-}
-
-/// The port that a client asked from, and the socket that it asked by: the answer goes back the same way.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ReplyTo {
-    pub(super) port: u16,
-    pub(super) socket: SocketId,
 }
 
 impl<const N: usize> Gateway<N> {

@@ -4,7 +4,8 @@
 use core::net::Ipv4Addr;
 
 use super::Gateway;
-use super::answer::{Asked, ReplyTo};
+use super::answer::Asked;
+use super::table::ReplyTo;
 use super::table::{Key, PendingReply};
 use crate::wire::{Protocol, Refusal};
 

@@ -102,6 +102,7 @@
 mod answer;
 mod config;
 mod delete_all;
+mod event;
 mod nat;
 mod output;
 mod rate;
@@ -120,8 +121,8 @@ use output::{MOST_EVENTS, Service};
 use table::{Entry, Key, Owner, Phase, Table};
 
 pub use config::{Config, PortRange, TooManyRanges};
-pub use nat::{NatFailure, NatMapping, NatRequest};
-pub use output::{CloseCause, Event, Mapping, Output};
+pub use event::{CloseCause, Event, Mapping, NatFailure, NatMapping, NatRequest};
+pub use output::Output;
 pub use rate::RateLimit;
 
 /// The gateway machine, with room for `N` mappings, 1 to 65,534. It does no IO, no NAT, and asks no clock.

@@ -1,57 +1,11 @@
 //! What the NAT is asked, and what comes of it.
 
-use core::fmt;
-use core::net::SocketAddrV4;
-
 use super::answer::Asked;
-use super::output::{CloseCause, Event};
+use super::event::{CloseCause, Event, NatFailure, NatMapping, NatRequest};
 use super::table::{Entry, Key, PendingReply, Phase};
 use super::{Gateway, Grants, mapping_of, seconds};
 use crate::time::Instant;
-use crate::wire::{Protocol, Refusal};
-
-/// A mapping as the NAT is to have it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(align(4))] // is moved by words
-pub struct NatMapping {
-    /// Of the traffic mapped.
-    pub protocol: Protocol,
-    /// Where it goes: the client's address and its own port.
-    pub internal: SocketAddrV4,
-    /// Where it comes in: the port on the gateway's external address.
-    pub external_port: u16,
-}
-
-/// What the NAT is to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum NatRequest {
-    /// Take on this mapping. It may have it already, from before a change of the external address: then it is to be
-    /// brought up to date.
-    Install(NatMapping),
-    /// Drop this mapping and all connections on it.
-    Remove(NatMapping),
-}
-
-impl NatRequest {
-    /// The mapping that it is about.
-    #[must_use]
-    pub const fn mapping(&self) -> &NatMapping {
-        match self {
-            Self::Install(mapping) | Self::Remove(mapping) => mapping,
-        }
-    }
-}
-
-/// Why the NAT did not do what was requested.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum NatFailure {
-    /// It does not work at present: the client gets result 3.
-    Network,
-    /// It has no room for another mapping: the client gets result 4.
-    Resources,
-}
+use crate::wire::Refusal;
 
 /// Inputs.
 impl<const N: usize> Gateway<N> {
@@ -182,15 +136,6 @@ impl NatFailure {
             Self::Network => Refusal::NetworkFailure,
             Self::Resources => Refusal::OutOfResources,
         }
-    }
-}
-
-impl fmt::Display for NatFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Network => "the NAT does not work at present",
-            Self::Resources => "the NAT has no room for another mapping",
-        })
     }
 }
 

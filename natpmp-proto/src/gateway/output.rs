@@ -1,13 +1,13 @@
 //! Outputs: what to send, what the NAT is to do, what happened, and when to come back.
 
-use core::net::{Ipv4Addr, SocketAddrV4};
+use core::net::SocketAddrV4;
 
-use super::nat::{NatMapping, NatRequest};
+use super::event::{Event, NatRequest};
 use super::table::Phase;
 use super::{Gateway, nat_mapping};
 use crate::datagram::{Transmit, TransmitKind};
 use crate::time::{Instant, Span};
-use crate::wire::{ANNOUNCEMENT_GROUP, ANNOUNCEMENT_PORT, Protocol, Refusal, Response};
+use crate::wire::{ANNOUNCEMENT_GROUP, ANNOUNCEMENT_PORT, Response};
 
 /// What is to be done next, in this order: everything is sent, then the NAT is asked for everything, then everything that
 /// happened is reported, then there is time to wait.
@@ -23,56 +23,6 @@ pub enum Output {
     /// Nothing more at present. Poll again after the next input, or when this moment has come; `None`: only after an input or a
     /// command.
     Wait(Option<Instant>),
-}
-
-/// What happened, for a log or to keep a copy of the table. No more than 8 events wait to be polled; the oldest go first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Event {
-    /// A mapping is open.
-    Opened(Mapping),
-    /// The lease of an open mapping began anew.
-    Renewed(Mapping),
-    /// A mapping is gone.
-    Closed {
-        /// As it was.
-        mapping: Mapping,
-        /// Why.
-        cause: CloseCause,
-    },
-    /// A request was refused.
-    Refused {
-        /// Who asked.
-        client: Ipv4Addr,
-        /// For which protocol.
-        protocol: Protocol,
-        /// For which port of its own.
-        internal_port: u16,
-        /// The result in its answer.
-        refusal: Refusal,
-    },
-    /// Events were lost, since nobody polled them.
-    Missed,
-}
-
-/// Why a mapping is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum CloseCause {
-    /// It was deleted by its client, or its lease ended, or the table was cleared.
-    Removed,
-    /// The NAT did not take it on, or lost it.
-    NatFailed,
-}
-
-/// A mapping in the gateway's table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Mapping {
-    /// The mapping.
-    pub mapping: NatMapping,
-    /// When its lease ends; `None` if the administrator made it.
-    pub expires: Option<Instant>,
 }
 
 /// Whether the gateway speaks, and of what by itself.

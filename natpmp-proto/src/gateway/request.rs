@@ -2,8 +2,10 @@
 
 use core::net::SocketAddrV4;
 
-use super::answer::{Asked, ReplyTo};
-use super::output::{Event, Service};
+use super::answer::Asked;
+use super::event::Event;
+use super::output::Service;
+use super::table::ReplyTo;
 use super::table::{Key, Owner, PendingReply, Phase};
 use super::{Gateway, Grants, mapping_of, seconds};
 use crate::datagram::{Discard, SocketId};
@@ -140,7 +142,7 @@ impl<const N: usize> Gateway<N> {
         let expires = seconds(at).saturating_add(lifetime).saturating_add(1);
         let Some(entry) = self.table.get_mut(index) else { return };
         entry.expires = expires;
-        // A later end is found at the next check; an earlier one must not be missed. `<=` would move a check to where it is.
+        // A later end is found at the next check; an earlier one must not be missed.
         if expires < entry.term {
             self.table.move_check(index, expires);
         }

@@ -14,7 +14,6 @@ mod due;
 
 use core::net::Ipv4Addr;
 
-use super::answer::ReplyTo;
 use crate::datagram::SocketId;
 use crate::random::spread;
 use crate::wire::Protocol;
@@ -123,6 +122,13 @@ pub(super) enum PendingReply {
     Deletion,
     /// Its part in a deletion of all.
     DeletionOfAll,
+}
+
+/// The port that a client asked from, and the socket that it asked by: the answer goes back the same way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ReplyTo {
+    pub(super) port: u16,
+    pub(super) socket: SocketId,
 }
 
 impl<const N: usize> Table<N> {
@@ -279,7 +285,6 @@ impl<const N: usize> Table<N> {
 
     #[inline(never)]
     fn key_bucket(&self, key: &Key) -> usize {
-        // They do not overlap, so that `^` would join them as well.
         let port = u32::from(key.internal_port) << 8 | u32::from(key.protocol.opcode());
         self.bucket(self.hash(key.client.to_bits()).wrapping_add(port))
     }
@@ -383,7 +388,6 @@ impl Entry {
 
     /// Sets the bits of one field.
     const fn set_marks(&mut self, field: u8, bits: u8) {
-        // `^` would do as well: the field is cleared before it is set.
         self.marks = self.marks & !field | bits;
     }
 
@@ -409,7 +413,6 @@ const TCP: u8 = 1;
 const OWNER: u8 = WANTED | STATIC;
 const WANTED: u8 = 2;
 const STATIC: u8 = 4;
-// One bit each, so that `^` would join them as well.
 const REPLY: u8 = REPLY_MAPPING | REPLY_DELETION;
 const REPLY_MAPPING: u8 = 8;
 const REPLY_DELETION: u8 = 16;

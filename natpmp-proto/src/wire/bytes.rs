@@ -49,7 +49,6 @@ impl defmt::Format for Encoded {
 
 /// A word of two fields of 16 bits.
 pub(super) const fn word(high: u16, low: u16) -> u32 {
-    // They do not overlap, so that `^` would join them as well.
     (high as u32) << 16 | low as u32
 }
 

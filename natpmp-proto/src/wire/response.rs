@@ -190,7 +190,6 @@ pub fn encode_unsupported_opcode<'b>(request: &[u8], buffer: &'b mut [u8]) -> Op
     let answer = buffer.get_mut(..request.len())?;
     let (head, tail) = answer.split_first_chunk_mut()?;
     let [high, low] = Refusal::UnsupportedOpcode.code().to_be_bytes();
-    // `^` would do as well: the bit is not set in 3 to 127.
     *head = [VERSION, opcode | RESPONSE_BIT, high, low];
     for (to, from) in tail.iter_mut().zip(rest) {
         *to = *from;

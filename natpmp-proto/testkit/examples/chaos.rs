@@ -1,12 +1,10 @@
 //! Whole networks in virtual time, from seed to seed: `cargo run --release -p natpmp-testkit --example chaos -- --help`.
 
-#![allow(clippy::arithmetic_side_effects, reason = "sums of what was counted")]
-
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use natpmp_testkit::chaos::{Setup, Tally, run};
+use natpmp_testkit::chaos::{Setup, Statistics, run};
 
 const HELP: &str = "\
 usage: chaos [--seed N] [--runs N] [--days N] [--hosts N] [--minutes N]
@@ -37,22 +35,22 @@ fn runs(args: &Args) -> io::Result<ExitCode> {
     let mut stdout = io::stdout();
     let mut held = 0_u64;
     let began = Instant::now();
-    let mut sum = Tally::default();
+    let mut sum = Statistics::default();
     for seed in args.seed..args.seed.saturating_add(args.runs) {
         if args.time.is_some_and(|time| began.elapsed() >= time) {
             break;
         }
         let setup = Setup { seed, days: args.days, most_hosts: args.hosts };
         // The message of the panic has been printed.
-        let Ok(tally) = std::panic::catch_unwind(|| run(setup)) else {
+        let Ok(statistics) = std::panic::catch_unwind(|| run(setup)) else {
             // That it failed counts, whether anybody reads it or not.
             let again = format!("--seed {seed} --days {} --hosts {}", args.days, args.hosts);
             let _ = writeln!(stdout, "FAILED; again with: {again}");
             return Ok(ExitCode::FAILURE);
         };
-        sum += tally;
+        sum += statistics;
         held += 1;
-        writeln!(stdout, "seed {seed}: {tally}")?;
+        writeln!(stdout, "seed {seed}: {statistics}")?;
     }
     let seconds = began.elapsed().as_secs_f64();
     match held {

@@ -1,20 +1,11 @@
 //! The gateway for tests is itself one: as the RFC has it, and with its faults; and on a real socket.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "a test that panics has failed, as it should"
-)]
-
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::time::Duration;
 
 use natpmp_proto::Instant;
-use natpmp_testkit::gateway::{Announces, Destination, FailureForm, Gateway, Knobs, Reach, Served, VersionError};
+use natpmp_testkit::gateway::{Announces, Destination, FailureForm, Faults, Gateway, Reach, Served, VersionError};
 
 const MAP: [u8; 12] = [0, 1, 0, 0, 0x0f, 0xa0, 0, 0, 0, 0, 0, 120];
 const CLIENT: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 100), 40_000);
@@ -61,11 +52,11 @@ fn a_lease_ends_and_its_port_is_free_again() {
 #[test]
 fn its_faults_are_those_met_in_the_field() {
     let now = Instant::from_secs(24);
-    let refuse = |failure_form| Knobs { refuse_map: Some(2), failure_form, ..Knobs::default() };
-    let version = |form| Knobs { version_error: Some(form), ..Knobs::default() };
+    let refuse = |failure_form| Faults { refuse_map: Some(2), failure_form, ..Faults::default() };
+    let version = |form| Faults { version_error: Some(form), ..Faults::default() };
     let mut pcp = vec![0, 0x80, 0, 3];
     pcp.resize(24, 0);
-    for (knobs, answer) in [
+    for (faults, answer) in [
         (refuse(FailureForm::Full), vec![0, 129, 0, 2, 0, 0, 4, 0, 0x0f, 0xa0, 0, 0, 0, 0, 0, 0]),
         (refuse(FailureForm::Echo), vec![0, 129, 0, 2, 0, 0, 4, 0, 0x0f, 0xa0, 0x0f, 0xa0, 0, 0, 0, 120]),
         (refuse(FailureForm::Short), vec![0, 129, 0, 2, 0, 0, 4, 0]),
@@ -74,13 +65,13 @@ fn its_faults_are_those_met_in_the_field() {
         (version(VersionError::Opcode128Plus), vec![0, 129, 0, 1, 0, 0, 4, 0]),
         (version(VersionError::PcpUnderVersion0), pcp),
     ] {
-        assert_eq!(ask(&mut Gateway::with(knobs.clone()), now, &MAP), Some(answer), "{knobs:?}");
+        assert_eq!(ask(&mut Gateway::with(faults.clone()), now, &MAP), Some(answer), "{faults:?}");
     }
 }
 
 #[test]
 fn it_announces_itself_ten_times_with_doubling_gaps() {
-    let mut gateway = Gateway::with(Knobs { announces: Announces::NatPmp, ..Knobs::default() });
+    let mut gateway = Gateway::with(Faults { announces: Announces::NatPmp, ..Faults::default() });
     gateway.restart(Instant::ZERO);
     let mut times = Vec::new();
     while let Some(at) = gateway.poll_timeout() {
@@ -93,7 +84,7 @@ fn it_announces_itself_ten_times_with_doubling_gaps() {
 
 #[test]
 fn on_a_real_socket_it_answers_announces_goes_away_and_comes_back() {
-    let served = Served::start(Gateway::with(Knobs { announces: Announces::Pcp, ..Knobs::default() }));
+    let served = Served::start(Gateway::with(Faults { announces: Announces::Pcp, ..Faults::default() }));
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     socket.connect(served.address()).unwrap();
@@ -106,11 +97,11 @@ fn on_a_real_socket_it_answers_announces_goes_away_and_comes_back() {
     served.with(|gateway, now| gateway.restart(now));
     assert_eq!(socket.recv(&mut buffer).unwrap(), 24);
 
-    served.with(|gateway, _| gateway.knobs.reach = Reach::Closed);
+    served.with(|gateway, _| gateway.faults.reach = Reach::Closed);
     socket.send(&MAP).unwrap();
     assert_eq!(socket.recv(&mut buffer).unwrap_err().kind(), ErrorKind::ConnectionRefused);
 
-    served.with(|gateway, _| gateway.knobs.reach = Reach::Open);
+    served.with(|gateway, _| gateway.faults.reach = Reach::Open);
     socket.send(&[0, 0]).unwrap();
     assert_eq!(socket.recv(&mut buffer).unwrap(), 12);
 }

@@ -131,7 +131,7 @@ impl Hand {
 pub(crate) struct Polled<'a, T> {
     future: Option<Pin<Box<dyn Future<Output = T> + 'a>>>,
     /// By its last poll.
-    woken: Option<Arc<Woken>>,
+    woken: Option<Arc<WakeFlag>>,
     result: Option<T>,
 }
 
@@ -181,9 +181,9 @@ impl<T: Copy> Polled<'_, T> {
 }
 
 #[derive(Default)]
-struct Woken(AtomicBool);
+struct WakeFlag(AtomicBool);
 
-impl Wake for Woken {
+impl Wake for WakeFlag {
     fn wake(self: Arc<Self>) {
         self.0.store(true, Ordering::Relaxed);
     }

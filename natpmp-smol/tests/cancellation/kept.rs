@@ -24,7 +24,7 @@ fn a_refresh_of_a_kept_mapping_may_be_dropped_at_any_time() {
 fn waiting_for_a_kept_mapping_to_open_may_end_at_any_time() {
     let call = |_: Client, kept: &Rc<KeptMapping>| {
         let kept = Rc::clone(kept);
-        async move { kept.wait_open(LONG).await.is_some() }
+        async move { kept.wait_open(LONG).await.is_ok() }
     };
     drop_everywhere(|hand| Rc::new(hand.client().keep(&UDP).unwrap()), call, stays_kept);
 }
@@ -59,7 +59,7 @@ fn a_stop_of_a_mapping_that_is_being_made_deletes_it_whenever_it_is_dropped() {
 
 #[test]
 fn news_that_nobody_waited_for_any_more_comes_next() {
-    let mut heard = 0;
+    let mut received = 0;
     for steps in orders(&[Step::Call, Step::Driver, Step::Gateway], 6) {
         let mut hand = Hand::new();
         let client = hand.client();
@@ -75,7 +75,7 @@ fn news_that_nobody_waited_for_any_more_comes_next() {
             }
         }
         let first = next.result().flatten();
-        heard += u32::from(first.is_some());
+        received += u32::from(first.is_some());
         drop(next);
         let first = first.or_else(|| hand.finish(events.next()));
         assert_eq!(first, Some(Event::ExternalAddress(Ok(Gateway::EXTERNAL))), "{steps:?}");
@@ -85,7 +85,7 @@ fn news_that_nobody_waited_for_any_more_comes_next() {
         drop(client);
         assert_eq!(hand.end(), [4_000], "{steps:?}");
     }
-    assert!(heard > 0, "no order of steps was long enough");
+    assert!(received > 0, "no order of steps was long enough");
 }
 
 fn open(hand: &mut Hand) -> Rc<KeptMapping> {

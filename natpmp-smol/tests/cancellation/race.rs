@@ -11,33 +11,33 @@ use smol::{Timer, block_on};
 #[test]
 fn a_mapping_that_comes_too_late_for_a_timer_is_deleted_at_the_end() {
     let mut gateway = Gateway::new();
-    gateway.knobs.delay = Duration::from_millis(4);
+    gateway.faults.delay = Duration::from_millis(4);
     let served = Served::start(gateway);
     let (client, driver) = Client::builder().gateway(served.address()).announcements(false).build().unwrap();
     let work = async {
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         for port in 4_000..4_040_u16 {
             let patience = Duration::from_millis(u64::from(port % 10));
             let mapping = async { client.map(&MapRequest::new(Protocol::Udp, port)).await.ok() };
-            heard.extend(within(patience, mapping).await.map(|mapping| mapping.internal_port));
+            received.extend(within(patience, mapping).await.map(|mapping| mapping.internal_port));
         }
         // Those that were given up are made all the same, one after the other.
         client.external_address().await.unwrap();
         drop(client);
-        heard
+        received
     };
-    let ((), heard) = block_on(within(SOON, async { Some(future::zip(driver, work).await) })).expect("it ends");
+    let ((), received) = block_on(within(SOON, async { Some(future::zip(driver, work).await) })).expect("it ends");
     let mut left: Vec<_> =
         served.with(|gateway, now| gateway.leases(now).iter().map(|lease| lease.internal_port).collect());
     left.sort_unstable();
-    assert_eq!(left, heard);
-    assert!(heard.len() < 40, "a patience of nothing is not enough");
+    assert_eq!(left, received);
+    assert!(received.len() < 40, "a patience of nothing is not enough");
 }
 
 #[test]
 fn a_kept_mapping_whose_stop_loses_a_race_is_deleted() {
     let mut gateway = Gateway::new();
-    gateway.knobs.delay = Duration::from_millis(4);
+    gateway.faults.delay = Duration::from_millis(4);
     let served = Served::start(gateway);
     let (client, driver) = Client::builder().gateway(served.address()).announcements(false).build().unwrap();
     let work = async {

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use natpmp_testkit::lab::{Lab, Protocol, back_within, echo, wait_until};
+use natpmp_lab::{Lab, Protocol, back_within, echo, wait_until};
 
 use super::{AT_ONCE, Programs, ip};
 
@@ -35,10 +35,10 @@ fn mappings_move(what: &str, change: impl FnOnce(&Lab), back: Option<&dyn Fn(&La
     }
     back_within(AT_ONCE, what, || change(&lab), || other.router().mappings().len() == 2);
     assert!(wait_until(AT_ONCE, || lab.router().mappings().is_empty()), "the one that was left is told");
-    programs.tell(|port| format!("udp {port} is not open at present"));
-    programs.tell(|port| format!("udp {port} is open at 11.99.0.7:{port}"));
+    programs.report(|port| format!("udp {port} is not open at present"));
+    programs.report(|port| format!("udp {port} is open at 11.99.0.7:{port}"));
     assert!(programs.are_reached_by(&other));
-    let asked = (lab.router().asked(), other.router().asked());
+    let asked = (lab.router().requests(), other.router().requests());
     assert!(asked.0.deletions == 2 && asked.0.all() == 2, "{asked:?}");
     assert!(asked.1.mappings == 2 && asked.1.all() == 4, "{asked:?}");
 
@@ -46,7 +46,7 @@ fn mappings_move(what: &str, change: impl FnOnce(&Lab), back: Option<&dyn Fn(&La
         // A change may be followed 2 s after the one before.
         back_within(2 * AT_ONCE, "and back", || back(&lab), || lab.router().mappings().len() == 2);
         assert!(wait_until(AT_ONCE, || other.router().mappings().is_empty()), "the one that was left is told");
-        programs.tell(|port| format!("udp {port} is open at 11.22.33.44:{port}"));
+        programs.report(|port| format!("udp {port} is open at 11.22.33.44:{port}"));
         assert!(programs.are_reached_by(&lab));
     }
     let (here, there) = ("is open at 11.22.33.44:PORT", "is open at 11.99.0.7:PORT");
@@ -70,7 +70,7 @@ fn a_router_that_returns_with_another_external_address_is_told_of_once() {
     lab.router().change_external_address(Ipv4Addr::new(11, 99, 0, 7));
     let is_back = || lab.router().mappings().len() == 2;
     back_within(Duration::from_secs(6), "router returns", || gateway.start(), is_back);
-    programs.tell(|port| format!("udp {port} is open at 11.99.0.7:{port}"));
+    programs.report(|port| format!("udp {port} is open at 11.99.0.7:{port}"));
     assert!(programs.are_reached_by(&lab));
     programs.end_after(&["is open at 11.22.33.44:PORT", LOST, "is open at 11.99.0.7:PORT"]);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use natpmp_testkit::lab::{Lab, wait_until};
+use natpmp_lab::{Lab, wait_until};
 
 use super::{Programs, SOON};
 

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use natpmp_testkit::lab::{Lab, Protocol, Running, back_within, echo, wait_until};
+use natpmp_lab::{Lab, Protocol, Running, back_within, echo, wait_until};
 
 use super::{AT_ONCE, Programs, SOON, ip, start};
 
@@ -44,7 +44,7 @@ fn mappings_are_back_at_once(what: &str, break_it: fn(&Lab), mend: fn(&Lab)) {
     std::thread::sleep(Duration::from_millis(500));
     back_within(AT_ONCE, what, || mend(&lab), || lab.router().mappings().len() == 2);
     assert!(programs.are_reached_by(&lab));
-    let asked = lab.router().asked();
+    let asked = lab.router().requests();
     assert!(asked.mappings <= 2 && asked.questions <= 2, "{asked:?}");
     programs.end_after(&["is open at 11.22.33.44:PORT"]);
     assert_eq!(lab.router().mappings(), Vec::<String>::new());
@@ -68,12 +68,12 @@ fn a_mapping_follows_the_own_address() {
     back_within(AT_ONCE, "own address changed", change, lead_there);
     // The gateway has the old address' mappings still, and so the new one's are on other ports.
     for (program, port) in &mut programs.0 {
-        let told = program.line(SOON, |line| line.contains("is open at 11.22.33.44:"));
-        let new: u16 = told.rsplit(':').next().unwrap().parse().unwrap();
+        let reported = program.line(SOON, |line| line.contains("is open at 11.22.33.44:"));
+        let new: u16 = reported.rsplit(':').next().unwrap().parse().unwrap();
         assert_ne!(new, *port);
-        assert!(lab.internet().reaches(Protocol::Udp, (lab.external_address(), new)), "{told}");
+        assert!(lab.internet().reaches(Protocol::Udp, (lab.external_address(), new)), "{reported}");
     }
-    let asked = lab.router().asked();
+    let asked = lab.router().requests();
     assert!(asked.mappings == 2 && asked.questions <= 2, "{asked:?}");
 }
 
@@ -97,7 +97,7 @@ fn a_vpn_that_goes_and_comes_back_is_used_again_and_the_other_gateway_is_left_in
     std::thread::sleep(Duration::from_millis(500));
     let leads_there = || other.router().mappings().iter().any(|mapping| mapping.contains("192.168.2.77:6881"));
     back_within(AT_ONCE, "VPN comes back", || connect("192.168.2.77"), leads_there);
-    assert_eq!(lab.router().asked().all(), 0);
+    assert_eq!(lab.router().requests().all(), 0);
     program.end_input();
     let finished = program.finish(SOON);
     assert_eq!(finished.code, Some(0), "{finished}");

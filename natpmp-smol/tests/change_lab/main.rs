@@ -3,14 +3,8 @@
 //! Without root or the programs that a lab takes, each test says why it is skipped; `NATPMP_REQUIRE_LAB=1` makes that a failure.
 #![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    reason = "in a test a broken assumption should end the test at once"
-)]
+#![cfg(test)]
+#![allow(clippy::arithmetic_side_effects, reason = "a test whose numbers overflow has failed")]
 
 mod gateways;
 mod idle;
@@ -18,7 +12,7 @@ mod interfaces;
 
 use std::time::Duration;
 
-use natpmp_testkit::lab::{Host, Lab, Protocol, Running};
+use natpmp_lab::{Host, Lab, Protocol, Running};
 
 /// Programs that keep UDP 4000 and 4001 on the first client, the one on smol and the other on tokio.
 #[derive(Debug)]
@@ -32,15 +26,15 @@ impl Programs {
             [("keep_mapping", 4000), ("keep_on_tokio", 4001)]
                 .map(|(example, port)| (start(lab.client(), example, &["udp", &port.to_string()]), port)),
         );
-        programs.tell(|port| format!("udp {port} is open at {address}:{port}"));
+        programs.report(|port| format!("udp {port} is open at {address}:{port}"));
         programs
     }
 
     /// Waits until each has told this of its port.
-    fn tell(&mut self, line: impl Fn(u16) -> String) {
+    fn report(&mut self, line: impl Fn(u16) -> String) {
         for (program, port) in &mut self.0 {
             let expected = line(*port);
-            program.line(SOON, |told| told == expected);
+            program.line(SOON, |reported| reported == expected);
         }
     }
 
@@ -59,9 +53,9 @@ impl Programs {
         for (program, port) in ended {
             let finished = program.finish(SOON);
             assert_eq!(finished.code, Some(0), "{finished}");
-            let told = finished.stdout.iter().filter_map(|line| line.strip_prefix(&format!("udp {port} ")));
-            let told: Vec<String> = told.map(|line| line.replace(&port.to_string(), "PORT")).collect();
-            assert_eq!(told, [story, &["is unmapped"]].concat(), "{finished}");
+            let reported = finished.stdout.iter().filter_map(|line| line.strip_prefix(&format!("udp {port} ")));
+            let reported: Vec<String> = reported.map(|line| line.replace(&port.to_string(), "PORT")).collect();
+            assert_eq!(reported, [story, &["is unmapped"]].concat(), "{finished}");
         }
     }
 }
@@ -81,5 +75,5 @@ fn ip(host: &Host, words: &str) {
 
 /// Long enough for anything that is not meant to wait.
 const SOON: Duration = Duration::from_secs(10);
-/// News of a change are looked at after 200 ms; the rest is what a busy machine takes.
+/// A change of the routes is looked at after 200 ms; the rest is what a busy machine takes.
 const AT_ONCE: Duration = Duration::from_millis(1_500);

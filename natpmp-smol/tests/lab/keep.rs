@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use natpmp_testkit::lab::{Lab, Protocol, Running, echo, wait_until};
+use natpmp_lab::{Lab, Protocol, Running, echo, wait_until};
 
 use super::{SOON, start};
 

@@ -1,6 +1,6 @@
 //! Several gateways at once.
 
-use natpmp_testkit::lab::{Lab, Protocol, echo};
+use natpmp_lab::{Lab, Protocol, echo};
 
 use super::{SOON, start};
 
@@ -22,8 +22,8 @@ fn one_program_keeps_a_mapping_on_each_of_two_gateways() {
         "eth1: tcp 6881 is open on port 6881",
     ];
     while !missing.is_empty() {
-        let told = program.line(SOON, |line| missing.contains(&line));
-        missing.retain(|line| *line != told);
+        let reported = program.line(SOON, |line| missing.contains(&line));
+        missing.retain(|line| *line != reported);
     }
     for lab in [&first, &second] {
         assert_eq!(lab.router().mappings().len(), 1);

@@ -25,13 +25,13 @@ pub(crate) fn one_by_one(address: SocketAddrV4) {
 /// A system call for many.
 pub(crate) fn many_at_once(address: SocketAddrV4) {
     let mut buffers = vec![[0; LONGEST]; BATCH];
-    let (mut heard, mut said) = (headers(), headers());
+    let (mut arrived, mut said) = (headers(), headers());
     serve(address, |socket| {
         for _ in 0..AT_ONCE / BATCH {
             let (mut from, mut lengths, mut count) = ([None; BATCH], [0; BATCH], 0);
             let mut places = buffers.iter_mut();
             let mut slices: [_; BATCH] = std::array::from_fn(|_| [IoSliceMut::new(places.next().unwrap())]);
-            let received = recvmmsg(socket.as_raw_fd(), &mut heard, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None);
+            let received = recvmmsg(socket.as_raw_fd(), &mut arrived, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None);
             for message in received.into_iter().flatten() {
                 (from[count], lengths[count]) = (message.address, message.bytes);
                 count += 1;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use natpmp_lab::{GATEWAY, Lab};
 use natpmp_proto::wire::Encoded;
-use natpmp_testkit::lab::{GATEWAY, Lab};
 
 use super::load::{Latency, Load, deletion, mapping, mappings};
 use super::process::{self, Process};

@@ -1,6 +1,6 @@
 //! What the gateway does per second beside its limit, a bare UDP echo loop, and beside `miniupnpd`, by the number of live mappings.
 //! Takes some four minutes, on Linux; the part with the kernel's NAT and `miniupnpd` takes root and what the lab takes
-//! (`natpmp_testkit::lab`), and is left out with the reason where that is missing.
+//! (`natpmp_lab`), and is left out with the reason where that is missing.
 //!
 //! `cargo bench -p natpmp-std --features gateway --bench gateway`
 //!
@@ -57,7 +57,7 @@ fn main() {
 fn measure() {
     process::pin(None, 1);
     let user_space = user_space::measure();
-    let kernel = match natpmp_testkit::lab::Lab::new(1) {
+    let kernel = match natpmp_lab::Lab::new(1) {
         Ok(lab) => Ok(kernel::measure(&lab)),
         Err(reason) => Err(reason.to_string()),
     };

@@ -3,7 +3,6 @@
 use std::fmt::Write;
 
 use super::kernel::{self, Filled};
-use super::report::number;
 use super::user_space::{ECHO, OURS, Row};
 
 /// One line of the plot.
@@ -81,6 +80,18 @@ fn x(size: f64) -> f64 {
 fn y(rate: f64) -> f64 {
     let part = (rate.log10() - f64::from(LOWEST)) / f64::from(HIGHEST - LOWEST);
     BOTTOM - part.clamp(0.0, 1.0) * (BOTTOM - TOP)
+}
+
+/// A number as plots and tables show it, with commas.
+pub(crate) fn number(value: f64) -> String {
+    if value < 10.0 && value.fract() != 0.0 {
+        return format!("{value:.1}");
+    }
+    let digits = format!("{value:.0}");
+    let rest = digits.len() % 3;
+    let (first, others) = digits.split_at(rest);
+    let groups = others.as_bytes().chunks(3).map(|group| std::str::from_utf8(group).unwrap());
+    Some(first).filter(|first| !first.is_empty()).into_iter().chain(groups).collect::<Vec<_>>().join(",")
 }
 
 const WIDTH: f64 = 740.0;

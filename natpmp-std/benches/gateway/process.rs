@@ -4,7 +4,7 @@ use std::fs;
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use natpmp_testkit::lab::{Host, Running};
+use natpmp_lab::{Host, Running};
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_setaffinity};
 

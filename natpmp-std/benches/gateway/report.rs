@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::kernel::Filled;
 use super::load::{Latency, Rate};
+use super::plot::number;
 use super::user_space::Row;
 
 /// Prints the tables, and writes them into the page, with the plot beside it.
@@ -76,18 +77,6 @@ fn percent(part: f64) -> String {
 
 fn count(size: usize) -> String {
     number(size as f64)
-}
-
-/// With commas.
-pub(crate) fn number(value: f64) -> String {
-    if value < 10.0 && value.fract() != 0.0 {
-        return format!("{value:.1}");
-    }
-    let digits = format!("{value:.0}");
-    let rest = digits.len() % 3;
-    let (first, others) = digits.split_at(rest);
-    let groups = others.as_bytes().chunks(3).map(|group| std::str::from_utf8(group).unwrap());
-    Some(first).filter(|first| !first.is_empty()).into_iter().chain(groups).collect::<Vec<_>>().join(",")
 }
 
 fn time(time: Duration) -> String {

@@ -1,14 +1,16 @@
-//! What the command can be told.
+//! The arguments of the command, as [clap] reads them: the doc comments here are its help.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use clap::builder::PossibleValue;
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use natpmp_proto::wire::GATEWAY_PORT;
 use natpmp_std::server::{NatMapping, PortRange};
-use natpmp_std::{Builder, Client, MapRequest, Protocol, Schedule};
+use natpmp_std::{Client, ClientBuilder, MapRequest, Protocol, Schedule};
 
 /// Opens ports on the router or VPN that this host is behind, by NAT-PMP (RFC 6886)
 ///
@@ -16,12 +18,15 @@ use natpmp_std::{Builder, Client, MapRequest, Protocol, Schedule};
 #[derive(Debug, Parser)]
 #[command(name = "natpmp", version, after_help = EXIT_CODES, max_term_width = 100)]
 pub struct Args {
+    /// The options that every subcommand takes
     #[command(flatten)]
     pub global: Global,
+    /// What to do
     #[command(subcommand)]
     pub command: Command,
 }
 
+/// The options that every subcommand takes.
 #[derive(Debug, clap::Args)]
 pub struct Global {
     /// The gateway, where it is not the default route's: an IPv4 address, and a port if it is not 5351
@@ -48,6 +53,7 @@ pub struct Global {
     pub verbose: bool,
 }
 
+/// The subcommand, with its arguments.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Print the default gateway's address; asks nobody
@@ -63,6 +69,7 @@ pub enum Command {
     ExternalAddress,
     /// Make a mapping, once: it is not renewed
     Map {
+        /// What to map
         #[command(flatten)]
         mapping: Mapping,
     },
@@ -98,6 +105,7 @@ pub enum Command {
     Man,
 }
 
+/// What mapping to ask for.
 #[derive(Debug, clap::Args)]
 pub struct Mapping {
     /// The protocol to map; `both` asks for the same external port on both
@@ -113,8 +121,10 @@ pub struct Mapping {
     pub lifetime: u32,
 }
 
+/// The arguments of `keep`.
 #[derive(Debug, clap::Args)]
 pub struct Keep {
+    /// What to keep
     #[command(flatten)]
     pub mapping: Mapping,
     /// Renew every so many seconds [default: at half of the lifetime granted]
@@ -137,6 +147,7 @@ pub struct Keep {
     pub clear_on_new_address: bool,
 }
 
+/// The arguments of `serve`.
 #[derive(Debug, clap::Args)]
 #[command(args = hidden_from_serve())]
 pub struct Serve {
@@ -153,10 +164,10 @@ pub struct Serve {
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     pub max_lifetime: Option<u32>,
     /// The external ports to give [default: 1024-65535]
-    #[arg(long, value_name = "LOW-HIGH", value_parser = crate::serve::parse_ports)]
+    #[arg(long, value_name = "LOW-HIGH", value_parser = parse_ports)]
     pub ports: Option<PortRange>,
     /// External ports never to give; may be given up to 8 times
-    #[arg(long, value_name = "LOW-HIGH", value_parser = crate::serve::parse_ports)]
+    #[arg(long, value_name = "LOW-HIGH", value_parser = parse_ports)]
     pub deny_ports: Vec<PortRange>,
     /// How many mappings one client may have [default: 64]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
@@ -166,7 +177,7 @@ pub struct Serve {
     pub requests_per_second: u32,
     /// A mapping that always stands, such as udp:192.168.1.2:4000:5000 for the client's port 4000 on external port 5000;
     /// may be given several times
-    #[arg(long = "static", value_name = "PROTO:ADDR:PORT:EXTERNAL", value_parser = crate::serve::parse_static)]
+    #[arg(long = "static", value_name = "PROTO:ADDR:PORT:EXTERNAL", value_parser = parse_static)]
     pub statics: Vec<NatMapping>,
     /// Keep the mappings in this file, and take them up again at the next start, also after a crash; the epoch goes on unless there was one
     #[arg(long, value_name = "FILE")]
@@ -174,21 +185,56 @@ pub struct Serve {
 }
 
 /// What does the NAT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
+    /// The kernel, by its nftables.
     Nftables,
+    /// This program, which passes the traffic itself.
     Relay,
 }
 
 /// UDP, TCP or both.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocols {
+    /// UDP.
     Udp,
+    /// TCP.
     Tcp,
+    /// Both, at the same external port where that can be had.
     Both,
 }
 
+/// By hand, since the doc comments would be help if it were derived.
+impl ValueEnum for Backend {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Nftables, Self::Relay]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(match self {
+            Self::Nftables => "nftables",
+            Self::Relay => "relay",
+        }))
+    }
+}
+
+/// The same.
+impl ValueEnum for Protocols {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Udp, Self::Tcp, Self::Both]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Both => "both",
+        }))
+    }
+}
+
 impl Protocols {
+    /// Each of them, in the order in which they are asked for.
     #[must_use]
     pub const fn each(self) -> &'static [Protocol] {
         match self {
@@ -200,6 +246,7 @@ impl Protocols {
 }
 
 impl Mapping {
+    /// The request for one of the protocols.
     #[must_use]
     pub fn request(&self, protocol: Protocol) -> MapRequest {
         MapRequest::new(protocol, self.internal_port)
@@ -209,6 +256,7 @@ impl Mapping {
 }
 
 impl Keep {
+    /// The request for one of the protocols.
     #[must_use]
     pub fn request(&self, protocol: Protocol) -> MapRequest {
         let request = self.mapping.request(protocol);
@@ -221,13 +269,12 @@ impl Keep {
 
 impl Global {
     /// The patience of a one-shot command.
-    #[must_use]
-    pub fn patience(&self) -> Duration {
+    pub(crate) fn patience(&self) -> Duration {
         self.timeout.unwrap_or(Schedule::QUICK.total())
     }
 
     /// A client to be built as these options say, but for the patience.
-    pub fn builder(&self) -> Builder {
+    pub(crate) fn builder(&self) -> ClientBuilder {
         let mut builder = Client::builder();
         if let Some(gateway) = self.gateway {
             builder = builder.gateway(gateway);
@@ -271,7 +318,30 @@ fn parse_seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
-pub const GATEWAY_PORT: u16 = 5351;
+fn parse_ports(text: &str) -> Result<PortRange, String> {
+    let (low, high) = text.split_once('-').unwrap_or((text, text));
+    let port = |text: &str| text.parse::<u16>().ok().filter(|&port| port != 0);
+    port(low)
+        .zip(port(high))
+        .and_then(|(low, high)| PortRange::new(low, high))
+        .ok_or_else(|| "give a port or LOW-HIGH, both from 1 to 65535 and in order, such as 1024-65535".to_owned())
+}
+
+fn parse_static(text: &str) -> Result<NatMapping, String> {
+    let parse = || {
+        let (protocol, rest) = text.split_once(':')?;
+        let (internal, external_port) = rest.rsplit_once(':')?;
+        let protocol = match protocol {
+            "udp" => Protocol::Udp,
+            "tcp" => Protocol::Tcp,
+            _ => return None,
+        };
+        let mapping =
+            NatMapping { protocol, internal: internal.parse().ok()?, external_port: external_port.parse().ok()? };
+        (mapping.internal.port() != 0 && mapping.external_port != 0).then_some(mapping)
+    };
+    parse().ok_or_else(|| "give PROTO:ADDR:PORT:EXTERNAL, such as udp:192.168.1.2:4000:5000".to_owned())
+}
 
 const SHORTEST_TIMEOUT: Duration = Duration::from_millis(10);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(86_400);

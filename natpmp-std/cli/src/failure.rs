@@ -6,19 +6,20 @@ use std::net::SocketAddrV4;
 
 use natpmp_std::{Error, Protocol, Refusal};
 
-#[derive(Debug)]
+/// Why the command failed. As text it is one line that says what was tried and what happened, and one that says what to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// One of those in the help.
-    pub code: u8,
+    code: u8,
     /// What was to be done, such as "cannot map udp 4000".
     tried: String,
     error: String,
     advice: Cow<'static, str>,
-    pub gateway: Option<SocketAddrV4>,
-    pub mapping: Option<(Protocol, u16)>,
+    pub(crate) gateway: Option<SocketAddrV4>,
+    pub(crate) mapping: Option<(Protocol, u16)>,
 }
 
 impl Failure {
+    /// What a client's error means to the command: `tried` is what was to be done, such as "cannot map udp 4000".
     pub fn new(tried: impl Into<String>, error: &Error) -> Self {
         let (code, advice) = classify(error);
         Self {
@@ -32,40 +33,48 @@ impl Failure {
     }
 
     /// Anything that is not about the gateway.
-    pub fn other(tried: impl Into<String>, error: impl fmt::Display, advice: &'static str) -> Self {
+    pub(crate) fn other(tried: impl Into<String>, error: impl fmt::Display, advice: &'static str) -> Self {
         let (tried, error) = (tried.into(), error.to_string());
         Self { code: OTHER, tried, error, advice: advice.into(), gateway: None, mapping: None }
     }
 
     /// A value that makes no sense.
-    pub fn usage(tried: impl Into<String>, error: impl fmt::Display) -> Self {
+    pub(crate) fn usage(tried: impl Into<String>, error: impl fmt::Display) -> Self {
         Self { code: USAGE, ..Self::other(tried, error, "") }
     }
 
+    /// At this gateway.
     #[must_use]
     pub fn at(self, gateway: Option<SocketAddrV4>) -> Self {
         Self { gateway, ..self }
     }
 
+    /// With the mapping of this protocol and internal port.
     #[must_use]
     pub fn of_mapping(self, protocol: Protocol, internal_port: u16) -> Self {
         Self { mapping: Some((protocol, internal_port)), ..self }
     }
 
-    /// Advice that fits better than the error's own.
-    #[must_use]
-    pub fn advise(self, advice: String) -> Self {
+    /// With advice that fits better than the error's own.
+    pub(crate) fn advise(self, advice: String) -> Self {
         Self { advice: advice.into(), ..self }
     }
 
-    /// What happened, without advice.
+    /// The exit code of the program, one of those that its help lists.
+    #[must_use]
+    pub const fn exit_code(&self) -> u8 {
+        self.code
+    }
+
+    /// What happened, without what was tried and without advice.
     #[must_use]
     pub fn error(&self) -> &str {
         &self.error
     }
 }
 
-/// One line: what was tried, what happened, what to do next.
+impl std::error::Error for Failure {}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.tried, self.error)?;
@@ -112,7 +121,7 @@ fn classify(error: &Error) -> (u8, &'static str) {
     }
 }
 
-pub const OTHER: u8 = 1;
+pub(crate) const OTHER: u8 = 1;
 const USAGE: u8 = 2;
 const NO_NAT_PMP: u8 = 3;
 const REFUSED: u8 = 4;

@@ -1,28 +1,29 @@
 //! The command that is run on every change.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::{Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::thread;
 use std::time::Duration;
 
 use natpmp_std::Protocol;
 
-use crate::report::{name, note};
+use crate::lines::name;
+use crate::report::Notes;
 
 /// Runs the hook for one change after the other, on a thread of its own: nothing waits for it.
 ///
 /// A gateway that changes its mind faster than the hook runs does not fill the memory: then the oldest changes are left out.
 #[derive(Debug)]
 pub(crate) struct Hook {
-    changes: Arc<Changes>,
+    changes: Changes,
     finished: Receiver<()>,
+    notes: Notes,
 }
 
-/// What the hook is told, in its environment. It is never part of the command line.
+/// What the hook learns, from its environment. It is never part of the command line.
 #[derive(Clone, Debug)]
 pub(crate) struct HookChange {
     pub(crate) event: &'static str,
@@ -34,85 +35,77 @@ pub(crate) struct HookChange {
 }
 
 impl Hook {
-    pub(crate) fn start(command: &str) -> io::Result<Self> {
-        let changes = Arc::new(Changes::default());
+    pub(crate) fn start(command: &str, notes: &Notes) -> io::Result<Self> {
+        let (changes, waiting) = Changes::new(MOST_WAITING);
         let (finish, finished) = mpsc::channel();
-        let (command, waiting) = (command.to_owned(), Arc::clone(&changes));
+        let (command, of_thread) = (command.to_owned(), notes.clone());
         thread::Builder::new().name("hook".into()).spawn(move || {
-            while let Some(change) = waiting.next() {
-                run(&command, &change);
+            while let Some(change) = next(&waiting) {
+                run(&command, &change, &of_thread);
             }
             drop(finish);
         })?;
-        Ok(Self { changes, finished })
+        Ok(Self { changes, finished, notes: notes.clone() })
     }
 
-    pub(crate) fn tell(&self, change: HookChange) {
+    /// Has the hook run for this change, after those before it.
+    pub(crate) fn queue(&mut self, change: HookChange) {
         if self.changes.add(change) {
-            note("warning: the --on-change command does not keep up: it does not hear of all changes");
+            self.notes.warn("the --on-change command does not keep up: it does not hear of all changes");
         }
     }
 
     /// Waits for the hook to have run for all changes, but not for ever.
     pub(crate) fn finish(self) {
-        self.changes.end();
+        // The thread ends after those that wait.
+        drop(self.changes);
         if self.finished.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
-            note(&format!(
-                "warning: the --on-change command still runs after {} s and is left alone",
-                PATIENCE.as_secs()
-            ));
+            let seconds = PATIENCE.as_secs();
+            self.notes.warn(&format!("the --on-change command still runs after {seconds} s and is left alone"));
         }
     }
 }
 
-/// Those that the hook was not run for yet.
-#[derive(Debug, Default)]
+/// The changes that the hook was not run for yet, at most as many as the channel holds.
+#[derive(Debug)]
 struct Changes {
-    waiting: Mutex<Waiting>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    changes: VecDeque<HookChange>,
+    sender: SyncSender<HookChange>,
+    /// To take the oldest out where there is no room. The thread of the hook locks it while it waits for the next one.
+    waiting: Waiting,
     /// Some were left out.
     is_lossy: bool,
-    is_over: bool,
 }
+
+type Waiting = Arc<Mutex<Receiver<HookChange>>>;
 
 impl Changes {
+    fn new(most: usize) -> (Self, Waiting) {
+        let (sender, receiver) = mpsc::sync_channel(most);
+        let waiting = Arc::new(Mutex::new(receiver));
+        (Self { sender, waiting: Arc::clone(&waiting), is_lossy: false }, waiting)
+    }
+
     /// `true` if one had to make room, for the first time.
-    fn add(&self, change: HookChange) -> bool {
-        let mut waiting = self.lock();
-        let is_full = waiting.changes.len() >= MOST_WAITING;
-        if is_full {
-            waiting.changes.pop_front();
+    fn add(&mut self, change: HookChange) -> bool {
+        let Err(TrySendError::Full(change)) = self.sender.try_send(change) else { return false };
+        match self.waiting.try_lock() {
+            Ok(waiting) => drop(waiting.try_recv()),
+            Err(TryLockError::Poisoned(waiting)) => drop(waiting.into_inner().try_recv()),
+            // The thread of the hook takes one itself.
+            Err(TryLockError::WouldBlock) => {}
         }
-        waiting.changes.push_back(change);
-        self.changed.notify_one();
-        is_full && !std::mem::replace(&mut waiting.is_lossy, true)
-    }
-
-    /// The next one, as soon as there is one; `None` at the end.
-    fn next(&self) -> Option<HookChange> {
-        let waiting = self.lock();
-        let is_idle = |waiting: &mut Waiting| waiting.changes.is_empty() && !waiting.is_over;
-        let waiting = self.changed.wait_while(waiting, is_idle);
-        waiting.unwrap_or_else(PoisonError::into_inner).changes.pop_front()
-    }
-
-    /// No more will follow.
-    fn end(&self) {
-        self.lock().is_over = true;
-        self.changed.notify_one();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        // There is room, or will be in a moment: only this thread sends.
+        let _ = self.sender.send(change);
+        !std::mem::replace(&mut self.is_lossy, true)
     }
 }
 
-fn run(command: &str, change: &HookChange) {
+/// The next change, as soon as there is one; `None` at the end.
+fn next(waiting: &Waiting) -> Option<HookChange> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
+}
+
+fn run(command: &str, change: &HookChange, notes: &Notes) {
     let text = |value: Option<String>| value.unwrap_or_default();
     let status = shell(command)
         // It does not speak for the service.
@@ -129,8 +122,8 @@ fn run(command: &str, change: &HookChange) {
         .status();
     match status {
         Ok(status) if status.success() => {}
-        Ok(status) => note(&format!("warning: the --on-change command failed ({status})")),
-        Err(error) => note(&format!("warning: the --on-change command cannot be run: {error}")),
+        Ok(status) => notes.warn(&format!("the --on-change command failed ({status})")),
+        Err(error) => notes.warn(&format!("the --on-change command cannot be run: {error}")),
     }
 }
 
@@ -157,12 +150,12 @@ mod tests {
 
     #[test]
     fn of_more_changes_than_can_wait_the_latest_are_told_in_order() {
-        let changes = Changes::default();
+        let (mut changes, waiting) = Changes::new(MOST_WAITING);
         let lossy: Vec<u16> = (0..2_500).filter(|&port| changes.add(change(port))).collect();
         assert_eq!(lossy, [1_000], "it is said once");
-        changes.end();
-        let told: Vec<u16> = std::iter::from_fn(|| changes.next()).map(|change| change.internal_port).collect();
-        assert_eq!(told, (1_500..2_500).collect::<Vec<_>>());
+        drop(changes);
+        let run: Vec<u16> = std::iter::from_fn(|| next(&waiting)).map(|change| change.internal_port).collect();
+        assert_eq!(run, (1_500..2_500).collect::<Vec<_>>());
     }
 
     fn change(internal_port: u16) -> HookChange {

@@ -1,333 +1,227 @@
-//! `natpmp keep`: mappings that are held until the command is interrupted.
+//! The subcommand `keep`: mappings that are held until the command is interrupted.
+//!
+//! A thread for the signals and one for the events of the client send [`Message`]s; the thread of the command handles one after the other. What
+//! is known of the mappings, and what is said of them, is in [`keep_report`](crate::keep_report).
 
-mod ending;
-mod failing;
-mod finding;
-mod messages;
-mod status;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, SyncSender};
+use std::thread;
 
-use std::net::{Ipv4Addr, SocketAddrV4};
-use std::sync::mpsc;
-use std::time::Instant;
-
-use natpmp_std::{Client, Event, KeptMapping, LossCause, MachineError, Mapping, Protocol};
+use natpmp_std::{Client, Ending, Error, Event, KeptMapping, Protocol, RequestError, Schedule};
 
 use crate::args::{self, Global};
-use crate::failure::Failure;
-use crate::hook::{Hook, HookChange};
+use crate::failure::{Failure, OTHER};
+use crate::hook::Hook;
+use crate::keep_report::{KeepReporter, Outputs};
+use crate::lines::Line;
 use crate::notify::Manager;
-use crate::once::{mapping_line, warn_if_ports_differ, warn_of_own_address};
+use crate::once::find_gateway;
 use crate::port_file::PortFile;
-use crate::report::{Line, Report, endpoint, name, note, warn_of_address};
-use messages::Message;
+use crate::report::{Notes, Report};
+use crate::signals;
 
-pub fn keep(global: &Global, args: &args::Keep, report: &mut Report) -> Result<(), Failure> {
-    let (sender, messages) = mpsc::sync_channel(crate::signals::MOST_WAITING);
-    messages::catch_signals(sender.clone())?;
-    let outlets = Outlets::open(args)?;
-    let client = finding::client(global, args, report)?;
-    messages::follow(client.events(), sender)?;
-    let mut keeper = Keeper::new(global, args, report, client, outlets);
+/// Keeps what the arguments say until a signal comes, or nobody reads the results any more; then deletes it.
+pub(crate) fn keep(global: &Global, args: &args::Keep, report: &mut Report) -> Result<(), Failure> {
+    let (sender, messages) = mpsc::sync_channel(signals::MOST_WAITING);
+    catch_signals(sender.clone())?;
+    let outputs = open_outputs(args, &report.notes())?;
+    let client = client(global, args, report)?;
+    follow(client.events(), sender)?;
+    let reporter = KeepReporter::with_outputs(global, args, report, client.gateway(), outputs);
+    let mut keeper = Keeper { client, args, reporter, kept: Vec::new() };
     keeper.begin()?;
-    keeper.account.tell_manager();
+    keeper.reporter.notify_manager();
     let mut result = Ok(());
     for message in messages {
         match message {
             Message::Event(event) => keeper.handle(&event)?,
             Message::Interrupted => break,
             Message::Ended => {
-                result = Err(Failure::other("cannot keep the mapping any longer", messages::ENDED, "Start it again."));
+                result = Err(Failure::other("cannot keep the mapping any longer", ENDED, "Start it again."));
                 break;
             }
         }
-        keeper.account.tell_manager();
-        if keeper.account.report.is_closed {
-            note("natpmp: nobody reads standard output any more: stopping");
+        keeper.reporter.notify_manager();
+        if keeper.reporter.report.is_closed() {
+            keeper.reporter.report.note("natpmp: nobody reads standard output any more: stopping");
             break;
         }
     }
     // Of two failures the first one is the reason.
-    let ended = keeper.account.end();
+    let ended = keeper.end();
     result.and(ended)
 }
 
-/// Whom to tell, apart from standard output.
-pub struct Outlets {
-    hook: Option<Hook>,
-    port_file: Option<PortFile>,
-    manager: Manager,
+/// What the command waits for.
+enum Message {
+    Event(Event),
+    Interrupted,
+    /// There will be no more events: nothing is renewed any longer.
+    Ended,
 }
 
-impl Outlets {
-    pub fn open(args: &args::Keep) -> Result<Self, Failure> {
-        let start = |command: &String| {
-            Hook::start(command).map_err(|error| Failure::other("cannot start the --on-change command", error, ""))
-        };
-        let create = |path: &std::path::PathBuf| {
-            PortFile::create(path).map_err(|error| {
-                let tried = format!("cannot write the port file {}", path.display());
-                Failure::other(tried, error, PORT_FILE_ADVICE)
-            })
-        };
-        Ok(Self {
-            hook: args.on_change.as_ref().map(start).transpose()?,
-            port_file: args.port_file.as_ref().map(create).transpose()?,
-            manager: Manager::of_environment(),
+/// Sends a message at the signal to stop. A second one ends the program at once.
+fn catch_signals(sender: SyncSender<Message>) -> Result<(), Failure> {
+    let is_second = AtomicBool::new(false);
+    let handler = move || {
+        if is_second.swap(true, Ordering::Relaxed) {
+            std::process::exit(OTHER.into());
+        }
+        signals::deliver(&sender, Message::Interrupted);
+    };
+    signals::on_stop(handler).map_err(|error| Failure::other("cannot catch signals", error, ""))
+}
+
+/// Sends the events of the client, and their end.
+fn follow(events: impl Iterator<Item = Event> + Send + 'static, sender: SyncSender<Message>) -> Result<(), Failure> {
+    let follow = move || {
+        // An error is that nobody waits for them any more.
+        let _ = events.map(Message::Event).chain([Message::Ended]).try_for_each(|message| sender.send(message));
+    };
+    let started = thread::Builder::new().name("events".into()).spawn(follow);
+    started.map(drop).map_err(|error| Failure::other("cannot follow what happens", error, ""))
+}
+
+fn open_outputs(args: &args::Keep, notes: &Notes) -> Result<Outputs, Failure> {
+    let start = |command: &String| {
+        Hook::start(command, notes).map_err(|error| Failure::other("cannot start the --on-change command", error, ""))
+    };
+    let create = |path: &Path| {
+        PortFile::create(path, notes).map_err(|error| {
+            let tried = format!("cannot write the port file {}", path.display());
+            Failure::other(tried, error, PORT_FILE_ADVICE)
         })
-    }
+    };
+    Ok(Outputs {
+        hook: args.on_change.as_ref().map(start).transpose()?,
+        port_file: args.port_file.as_deref().map(create).transpose()?,
+        manager: Manager::of_environment(notes),
+    })
 }
 
+/// A client of the gateway that was given, or of the one that the routes lead to, also if there is none yet. That is reported once.
+fn client(global: &Global, args: &args::Keep, report: &mut Report) -> Result<Client, Failure> {
+    let builder = global.builder().schedule(Schedule::within(global.patience())).wait_for_gateway(true);
+    let client = builder.clear_on_new_address(args.clear_on_new_address).build();
+    let client = client.map_err(|error| {
+        let tried =
+            if matches!(error, Error::Discover(_)) { "cannot find the gateway" } else { "cannot keep a mapping" };
+        Failure::new(tried, &error).at(global.gateway)
+    })?;
+    if client.gateway().ip().is_unspecified() {
+        let error = find_gateway(global).err().map(|error| error.to_string()).unwrap_or_default();
+        let text = format!("no gateway yet: {error}; waiting, interrupt to end");
+        report.event(&Line { event: "retrying", error: Some(error), ..Line::default() }, &text);
+    }
+    Ok(client)
+}
+
+/// Has the client keep one protocol after the other, and reports what comes of it.
 struct Keeper<'a> {
     client: Client,
-    account: Account<'a>,
-}
-
-/// What is known of the mappings, and what is said of them.
-pub struct Account<'a> {
-    global: &'a Global,
     args: &'a args::Keep,
-    report: &'a mut Report,
-    gateway: SocketAddrV4,
-    /// The one before.
-    left: SocketAddrV4,
-    external_address: Option<Ipv4Addr>,
-    /// It was told that the gateway has none at present.
-    is_address_refused: bool,
-    held: Vec<Held>,
-    outlets: Outlets,
+    reporter: KeepReporter<'a>,
+    /// Those that were asked for so far, in the order of the protocols.
+    kept: Vec<(Protocol, KeptMapping)>,
 }
 
-/// One protocol that is kept.
-struct Held {
-    protocol: Protocol,
-    /// Not yet, while the other protocol's port is awaited.
-    kept: Option<KeptMapping>,
-    open: Option<Mapping>,
-    /// When it was last granted.
-    granted: Instant,
-    told_error: Option<MachineError>,
-    /// Why it is not open any more.
-    lost: Option<&'static str>,
-}
-
-impl<'a> Keeper<'a> {
-    fn new(global: &'a Global, args: &'a args::Keep, report: &'a mut Report, client: Client, outlets: Outlets) -> Self {
-        let account = Account::new(global, args, report, client.gateway(), outlets);
-        Self { client, account }
-    }
-
+impl Keeper<'_> {
     fn begin(&mut self) -> Result<(), Failure> {
-        self.account.began();
-        warn_of_own_address(self.client.local_address());
+        self.reporter.note_beginning();
+        self.reporter.report.note_own_address(self.client.local_address());
         self.client.watch_external_address(true);
         self.keep_next(None)
     }
 
     /// Begins with the next protocol, on the port that the one before it got.
     fn keep_next(&mut self, external_port: Option<u16>) -> Result<(), Failure> {
-        let account = &mut self.account;
-        let Some(held) = account.held.iter_mut().find(|held| held.kept.is_none()) else { return Ok(()) };
-        let mut request = account.args.request(held.protocol);
+        let Some(&protocol) = self.args.mapping.protocol.each().get(self.kept.len()) else { return Ok(()) };
+        let mut request = self.args.request(protocol);
         if let Some(port) = external_port {
             request = request.external_port(port);
         }
         let kept = self.client.keep(&request).map_err(|error| Failure::new("cannot keep the mapping", &error))?;
-        held.kept = Some(kept);
-        held.told_error = None;
+        self.kept.push((protocol, kept));
+        self.reporter.asked(protocol);
         Ok(())
     }
 
     fn handle(&mut self, event: &Event) -> Result<(), Failure> {
-        self.account.tell(event);
+        self.reporter.report_event(event);
         match *event {
             Event::Mapped(mapping) => self.keep_next(Some(mapping.external_port))?,
             // Without a network nothing is known of the gateway.
-            Event::Failed { error, .. } if error != MachineError::NetworkDown => self.keep_next(None)?,
-            Event::GatewayChanged(_) => warn_of_own_address(self.client.local_address()),
+            Event::Failed { error, .. } if error != RequestError::NetworkDown => self.keep_next(None)?,
+            Event::GatewayChanged(_) => self.reporter.report.note_own_address(self.client.local_address()),
             _ => {}
         }
         Ok(())
     }
-}
 
-impl<'a> Account<'a> {
-    pub fn new(
-        global: &'a Global,
-        args: &'a args::Keep,
-        report: &'a mut Report,
-        gateway: SocketAddrV4,
-        outlets: Outlets,
-    ) -> Self {
-        let held = |&protocol| Held {
-            protocol,
-            kept: None,
-            open: None,
-            granted: Instant::now(),
-            told_error: None,
-            lost: None,
-        };
-        let held = args.mapping.protocol.each().iter().map(held).collect();
-        Self {
-            global,
-            args,
-            report,
-            gateway,
-            left: gateway,
-            external_address: None,
-            is_address_refused: false,
-            held,
-            outlets,
-        }
-    }
-
-    fn began(&self) {
-        if !self.global.json && self.has_gateway() {
-            let protocols: Vec<_> = self.held.iter().map(|held| name(held.protocol)).collect();
-            let (protocols, port) = (protocols.join(" and "), self.args.mapping.internal_port);
-            note(&format!("asking {} for {protocols} {port}; interrupt to end", self.gateway.ip()));
-        }
-    }
-
-    /// None was given, and none was found yet.
-    fn has_gateway(&self) -> bool {
-        !self.gateway.ip().is_unspecified()
-    }
-
-    pub fn tell(&mut self, event: &Event) {
-        match *event {
-            Event::Mapped(mapping) => self.opened("mapped", &mapping),
-            Event::PortChanged { mapping, .. } => self.opened("changed", &mapping),
-            Event::Renewed(mapping) => self.renewed(&mapping),
-            Event::Failed { protocol, internal_port, error, .. } => self.failed(protocol, internal_port, error),
-            Event::Lost { protocol, external_port, cause, .. } => self.lost(protocol, external_port, cause),
-            Event::ExternalAddress(result) => self.external_address(result),
-            Event::GatewayRestarted => {
-                let line = Line::new("gateway-restarted", self.gateway);
-                self.report.event(&line, "the gateway has lost its mappings; asking again within 5 s");
-            }
-            Event::GatewayChanged(gateway) => {
-                self.left = self.gateway;
-                (self.gateway, self.external_address, self.is_address_refused) = (gateway, None, false);
-                let line = Line::new("gateway", gateway);
-                self.report.event(&line, &format!("the gateway is {} now", gateway.ip()));
-            }
-            // Endings are told where they are asked for.
-            _ => {}
-        }
-    }
-
-    fn opened(&mut self, event: &'static str, mapping: &Mapping) {
-        self.set_open(mapping.protocol, Some(*mapping));
-        let line = mapping_line(event, self.gateway, mapping, self.external_address);
-        let text = open_at(mapping, self.external_address);
-        self.report.result(&line, &text);
-        self.tell_hook(event, mapping.protocol, Some(mapping.external_port));
-        let open: Vec<Mapping> = self.held.iter().filter_map(|held| held.open).collect();
-        warn_if_ports_differ(&open);
-    }
-
-    fn renewed(&mut self, mapping: &Mapping) {
-        let held = self.held.iter().find(|held| held.protocol == mapping.protocol);
-        let has_failed = held.is_some_and(|held| held.told_error.is_some());
-        self.set_open(mapping.protocol, Some(*mapping));
-        let line = mapping_line("renewed", self.gateway, mapping, self.external_address);
-        // Whoever was told of a failure is told that it is over.
-        if self.global.json || self.global.verbose || has_failed {
-            let text =
-                format!("{} {} is renewed for {} s", name(mapping.protocol), mapping.internal_port, mapping.lifetime);
-            self.report.event(&line, &text);
-        }
-    }
-
-    fn lost(&mut self, protocol: Protocol, external_port: u16, cause: LossCause) {
-        let (reason, gateway) = match cause {
-            LossCause::GatewayRestarted => ("the gateway has lost it", self.gateway),
-            LossCause::Expired => ("its lease ended and could not be renewed", self.gateway),
-            LossCause::GatewayChanged => ("the gateway has changed", self.left),
-            _ => ("it is asked for again", self.gateway),
-        };
-        let internal_port = self.args.mapping.internal_port;
-        self.set_open(protocol, None);
-        if let Some(held) = self.held.iter_mut().find(|held| held.protocol == protocol) {
-            held.lost = Some(reason);
-        }
-        let line = Line {
-            error: Some(reason.to_owned()),
-            external_port: Some(external_port),
-            ..Line::new("lost", gateway).of_mapping(protocol, internal_port)
-        };
-        self.report.result(&line, &format!("{} {internal_port} is not open: {reason}", name(protocol)));
-        self.tell_hook("lost", protocol, None);
-    }
-
-    fn external_address(&mut self, result: Result<Ipv4Addr, MachineError>) {
-        let line = Line::new("external-address", self.gateway);
-        match result {
-            Ok(address) => {
-                let told = self.external_address;
-                self.external_address = Some(address);
-                if !std::mem::take(&mut self.is_address_refused) && told == Some(address) {
-                    // It could not be asked for in the meantime, which is no news of it.
-                    return;
-                }
-                let line = line.of_address(address);
-                let open: Vec<Mapping> = self.held.iter().filter_map(|held| held.open).collect();
-                if self.global.json {
-                    self.report.result(&line, "");
-                } else if told.is_some() {
-                    note(&format!("the external address is {address}"));
-                } else {
-                    // These were told without it.
-                    open.iter().for_each(|mapping| note(&open_at(mapping, Some(address))));
-                }
-                if told != Some(address) {
-                    warn_of_address(address);
-                    for mapping in open {
-                        self.tell_hook("changed", mapping.protocol, Some(mapping.external_port));
+    /// Deletes what was kept, and reports what came of it.
+    fn end(self) -> Result<(), Failure> {
+        // The client lives until all is deleted.
+        let Self { client: _client, args, mut reporter, kept } = self;
+        reporter.notify_manager_of_stop();
+        let not_asked = args.mapping.protocol.each().get(kept.len()..).unwrap_or_default();
+        // At a gateway that is gone, each waits in vain: all at the same time.
+        let stops: Vec<_> = kept
+            .into_iter()
+            .map(|(protocol, kept)| {
+                let stop = thread::Builder::new().spawn(move || kept.stop());
+                (protocol, reporter.open_mapping(protocol), reporter.seconds_left(protocol), stop)
+            })
+            .collect();
+        let mut result = Ok(());
+        for (protocol, open, left, stop) in stops {
+            let outcome = match stop {
+                Ok(stop) => stop.join().unwrap_or(Err(Error::Stopped)),
+                // It is deleted all the same, and nobody learns what came of it.
+                Err(error) => Err(Error::Start(error)),
+            };
+            reporter.close(protocol);
+            match (outcome, open) {
+                (Ok(_), _) if !reporter.has_gateway() => reporter.note_not_open(protocol, ""),
+                // What was never granted has no lease to end.
+                (Ok(Ending::LeftToLapse), None) => reporter.note_not_open(protocol, ""),
+                (Ok(ending), _) => reporter.report_ending(protocol, open, ending),
+                // It was asked to end, and leaves nothing behind that it knows of: that is no failure.
+                (Err(error), None) => reporter.note_not_open(protocol, &format!(" ({error})")),
+                (Err(error), Some(_)) => {
+                    let failure = reporter.stays_open(protocol, left, &error);
+                    match &result {
+                        Ok(()) => result = Err(failure),
+                        // Only one can be the command's.
+                        Err(_) => reporter.report.failure(&failure),
                     }
                 }
             }
-            // That the gateway does not answer at all is told of the mappings.
-            Err(error @ MachineError::Refused(_)) => {
-                self.is_address_refused = true;
-                let line = Line { error: Some(format!("{}: {error}", self.gateway)), ..line };
-                self.report.event(&line, &format!("no external address: {error}"));
+            if open.is_some() {
+                reporter.run_hook("unmapped", protocol, None);
             }
-            Err(_) => {}
         }
-    }
-
-    fn set_open(&mut self, protocol: Protocol, open: Option<Mapping>) {
-        if let Some(held) = self.held.iter_mut().find(|held| held.protocol == protocol) {
-            held.open = open;
-            held.granted = Instant::now();
-            held.told_error = None;
-        }
-        if let Some(file) = &mut self.outlets.port_file {
-            let ports: Vec<_> =
-                self.held.iter().map(|held| (held.protocol, held.open.map(|mapping| mapping.external_port))).collect();
-            file.set(&ports);
-        }
-    }
-
-    fn tell_hook(&self, event: &'static str, protocol: Protocol, external_port: Option<u16>) {
-        if let Some(hook) = &self.outlets.hook {
-            hook.tell(HookChange {
-                event,
-                protocol,
-                internal_port: self.args.mapping.internal_port,
-                external_port,
-                external_address: self.external_address,
-                gateway: self.gateway,
-            });
-        }
+        not_asked.iter().for_each(|&protocol| reporter.note_not_open(protocol, ""));
+        reporter.finish();
+        result
     }
 }
 
-fn open_at(mapping: &Mapping, address: Option<Ipv4Addr>) -> String {
-    let endpoint = endpoint(address, mapping.external_port);
-    format!("{} {} is open at {endpoint}", name(mapping.protocol), mapping.internal_port)
-}
-
+const ENDED: &str = "the worker that renews it has ended, which it never should";
 const PORT_FILE_ADVICE: &str =
     "Give a file in a directory that exists and may be written; one that is mounted by itself has to be writable.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_the_events_is_a_message() {
+        let (sender, messages) = mpsc::sync_channel(4);
+        // As the signals do, this holds the channel open.
+        let _other = sender.clone();
+        assert!(follow([Event::GatewayRestarted].into_iter(), sender).is_ok());
+        assert!(matches!(messages.recv(), Ok(Message::Event(Event::GatewayRestarted))));
+        assert!(matches!(messages.recv(), Ok(Message::Ended)));
+    }
+}

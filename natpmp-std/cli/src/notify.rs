@@ -1,85 +1,87 @@
-//! What the service manager is told, if one wants to know: when the service is ready, what it does, and that it ends.
+//! What the service manager learns, if there is one: when the service is ready, what it does, and that it ends.
 //!
 //! As sd_notify(3) says: one datagram a message, to the socket that the environment names.
 
 use std::io;
 
-use crate::report::note;
+use crate::report::Notes;
 
-/// The service manager that started this process, or nobody. What it cannot be told is a warning, once.
+/// The service manager that started this process. What it cannot be sent is a warning, once.
 #[derive(Debug)]
 pub(crate) struct Manager {
-    socket: Option<socket::Socket>,
+    socket: socket::Socket,
     readiness: Readiness,
     status: String,
     has_failed: bool,
+    notes: Notes,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Readiness {
-    No,
-    /// It is ready, and the manager could not be told yet.
-    Untold,
-    Told,
+    NotReady,
+    /// It is ready, and the message that says so could not be sent yet.
+    Unsent,
+    Sent,
 }
 
 impl Manager {
-    pub(crate) fn of_environment() -> Self {
+    /// The one that the environment names, if there is one.
+    pub(crate) fn of_environment(notes: &Notes) -> Option<Self> {
         // No other system has such a manager.
-        let named = std::env::var_os(VARIABLE).filter(|name| cfg!(target_os = "linux") && !name.is_empty());
-        let opened = named.map(|name| socket::Socket::open(&name)).transpose();
-        let mut manager = Self { socket: None, readiness: Readiness::No, status: String::new(), has_failed: false };
-        match opened {
-            Ok(socket) => manager.socket = socket,
-            Err(error) => manager.failed(&error),
-        }
-        manager
-    }
-
-    /// Whether anybody wants to know.
-    pub(crate) const fn is_there(&self) -> bool {
-        self.socket.is_some()
-    }
-
-    /// What it does now; and whether it is ready by now, which it then is for good. What was said already is not said
-    /// again.
-    pub(crate) fn tell(&mut self, is_ready: bool, status: &str) {
-        if is_ready && self.readiness == Readiness::No {
-            self.readiness = Readiness::Untold;
-        }
-        let status = one_line(status);
-        if self.readiness == Readiness::Untold || self.status != status {
-            let ready = if self.readiness == Readiness::Untold { "READY=1\n" } else { "" };
-            let is_told = self.send(&format!("{ready}STATUS={status}\n"));
-            if is_told {
-                self.status = status;
-                self.readiness = if self.readiness == Readiness::No { Readiness::No } else { Readiness::Told };
+        let name = std::env::var_os(VARIABLE).filter(|name| cfg!(target_os = "linux") && !name.is_empty())?;
+        match socket::Socket::open(&name) {
+            Ok(socket) => Some(Self {
+                socket,
+                readiness: Readiness::NotReady,
+                status: String::new(),
+                has_failed: false,
+                notes: notes.clone(),
+            }),
+            Err(error) => {
+                warn(notes, &error);
+                None
             }
         }
     }
 
-    /// It ends, in its own time.
-    pub(crate) fn stopping(&mut self, status: &str) {
+    /// Says what the service does now; and whether it is ready by now, which it then is for good. What was said already is not said again.
+    pub(crate) fn notify(&mut self, is_ready: bool, status: &str) {
+        if is_ready && self.readiness == Readiness::NotReady {
+            self.readiness = Readiness::Unsent;
+        }
+        let status = one_line(status);
+        if self.readiness == Readiness::Unsent || self.status != status {
+            let ready = if self.readiness == Readiness::Unsent { "READY=1\n" } else { "" };
+            if self.send(&format!("{ready}STATUS={status}\n")) {
+                self.status = status;
+                if self.readiness == Readiness::Unsent {
+                    self.readiness = Readiness::Sent;
+                }
+            }
+        }
+    }
+
+    /// Says that the service ends, in its own time.
+    pub(crate) fn notify_stop(&mut self, status: &str) {
         self.send(&format!("STOPPING=1\nSTATUS={}\n", one_line(status)));
     }
 
     fn send(&mut self, message: &str) -> bool {
-        let Some(socket) = &self.socket else { return false };
-        let sent = socket.send(message);
+        let sent = self.socket.send(message);
         if let Err(error) = &sent {
-            self.failed(error);
+            if !std::mem::replace(&mut self.has_failed, true) {
+                warn(&self.notes, error);
+            }
         }
         sent.is_ok()
     }
-
-    fn failed(&mut self, error: &io::Error) {
-        if !std::mem::replace(&mut self.has_failed, true) {
-            note(&format!("warning: cannot tell the service manager ({VARIABLE}): {error}; going on without"));
-        }
-    }
 }
 
-/// A line break would begin another word to the manager.
+fn warn(notes: &Notes, error: &io::Error) {
+    notes.warn(&format!("cannot tell the service manager ({VARIABLE}): {error}; going on without"));
+}
+
+/// A line break would begin another assignment in the message.
 fn one_line(text: &str) -> String {
     text.split(char::is_control).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }

@@ -1,33 +1,53 @@
-//! The subcommands that ask once and end.
+//! The subcommands that ask once and end, and which gateway it is that any subcommand asks.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
-use natpmp_std::{AddressKind, Client, DiscoverError, Error, Mapping, Schedule, discover_gateway, discover_gateway_on};
+use natpmp_proto::wire::GATEWAY_PORT;
+use natpmp_std::{
+    Client, DiscoverError, Error, Mapping, Schedule, discover_gateway, discover_gateway_on, list_gateways,
+};
 
-use crate::args::{self, GATEWAY_PORT, Global, Protocols};
+use crate::args::{self, Global, Protocols};
 use crate::failure::Failure;
-use crate::report::{Line, Report, endpoint, name, note, warn_of_address};
+use crate::lines::name;
+use crate::report::Report;
 
-pub fn gateway(global: &Global, report: &mut Report) -> Result<(), Failure> {
-    let gateway = gateway_of(global)?;
-    report.result(&Line::new("gateway", gateway), &gateway.ip().to_string());
+/// `gateway`: the one that counts.
+pub(crate) fn gateway(global: &Global, report: &mut Report) -> Result<(), Failure> {
+    report.gateway(gateway_of(global)?);
     Ok(())
 }
 
-pub fn external_address(global: &Global, report: &mut Report) -> Result<(), Failure> {
+/// `gateway --all`: what it is chosen from. If none of it has an address that is a failure all the same.
+pub(crate) fn all_gateways(global: &Global, report: &mut Report) -> Result<(), Failure> {
+    if global.gateway.is_some() {
+        return Err(Failure::usage("cannot list the gateways", "--all looks for them: leave out --gateway"));
+    }
+    let mut candidates = list_gateways().map_err(failure)?;
+    if let Some(interface) = &global.interface {
+        candidates.retain(|candidate| candidate.interface == *interface);
+    }
+    report.candidates(&candidates);
+    if candidates.iter().any(|candidate| candidate.gateway.is_some()) {
+        return Ok(());
+    }
+    // That none was found is reported as `gateway` reports it.
+    find_gateway(global).map(drop).map_err(failure)
+}
+
+/// `external-address`.
+pub(crate) fn external_address(global: &Global, report: &mut Report) -> Result<(), Failure> {
     let asker = Asker::new(global)?;
     let address = asker
         .ask(Client::external_address)
         .map_err(|error| asker.failure("cannot learn the external address", &error))?;
-    let line = Line::new("external-address", asker.gateway).of_address(address);
-    report.result(&line, &address.to_string());
-    warn_of_address(address);
+    report.external_address(asker.gateway, address);
     Ok(())
 }
 
-/// With `both`, all or nothing: if the second cannot be made the first is taken back.
-pub fn map(global: &Global, args: &args::Mapping, report: &mut Report) -> Result<(), Failure> {
+/// `map`. With `both`, all or nothing: if the second cannot be made the first is taken back.
+pub(crate) fn map(global: &Global, args: &args::Mapping, report: &mut Report) -> Result<(), Failure> {
     let asker = Asker::new(global)?;
     let mut made: Vec<Mapping> = Vec::new();
     for &protocol in args.protocol.each() {
@@ -39,7 +59,7 @@ pub fn map(global: &Global, args: &args::Mapping, report: &mut Report) -> Result
             Ok(mapping) => made.push(mapping),
             Err(error) => {
                 for mapping in &made {
-                    asker.take_back(mapping);
+                    asker.take_back(mapping, report);
                 }
                 let tried = format!("cannot map {} {}", name(protocol), args.internal_port);
                 return Err(asker.failure(tried, &error).of_mapping(protocol, args.internal_port));
@@ -49,81 +69,53 @@ pub fn map(global: &Global, args: &args::Mapping, report: &mut Report) -> Result
     // It is open; where is good to know, but not worth failing for.
     let address = asker.ask(Client::external_address).ok();
     for mapping in &made {
-        report_mapping(report, asker.gateway, mapping, address);
+        report.mapping(asker.gateway, mapping, address);
     }
-    warn_if_ports_differ(&made);
+    report.warn_if_ports_differ(&made);
     if let Some(address) = address {
-        warn_of_address(address);
+        report.warn_of_address(address);
     }
-    asker.warn_of_own_address();
+    report.note_own_address(asker.own_address());
     Ok(())
 }
 
-pub fn unmap(global: &Global, protocols: Protocols, internal_port: u16, report: &mut Report) -> Result<(), Failure> {
+/// `unmap`.
+pub(crate) fn unmap(
+    global: &Global,
+    protocols: Protocols,
+    internal_port: u16,
+    report: &mut Report,
+) -> Result<(), Failure> {
     let asker = Asker::new(global)?;
     for &protocol in protocols.each() {
         asker.ask(|client| client.unmap(protocol, internal_port)).map_err(|error| {
             let tried = format!("cannot unmap {} {internal_port}", name(protocol));
             asker.failure(tried, &error).of_mapping(protocol, internal_port)
         })?;
-        let line = Line::new("unmapped", asker.gateway).of_mapping(protocol, internal_port);
-        report.result(&line, &format!("{} {internal_port} is unmapped", name(protocol)));
+        report.unmapped(asker.gateway, protocol, internal_port);
     }
     Ok(())
 }
 
-pub fn unmap_all(global: &Global, protocols: Protocols, report: &mut Report) -> Result<(), Failure> {
+/// `unmap-all`.
+pub(crate) fn unmap_all(global: &Global, protocols: Protocols, report: &mut Report) -> Result<(), Failure> {
     let asker = Asker::new(global)?;
     for &protocol in protocols.each() {
         asker
             .ask(|client| client.unmap_all(protocol))
             .map_err(|error| asker.failure(format!("cannot unmap all of {}", name(protocol)), &error))?;
-        let line = Line { protocol: Some(name(protocol)), ..Line::new("unmapped-all", asker.gateway) };
-        report.result(&line, &format!("all {} mappings of this host are unmapped", name(protocol)));
+        report.unmapped_all(asker.gateway, protocol);
     }
     Ok(())
 }
 
-pub fn report_mapping(report: &mut Report, gateway: SocketAddrV4, mapping: &Mapping, address: Option<Ipv4Addr>) {
-    let line = mapping_line("mapped", gateway, mapping, address);
-    let text = format!(
-        "{} {} is open at {} for {} s",
-        name(mapping.protocol),
-        mapping.internal_port,
-        endpoint(address, mapping.external_port),
-        mapping.lifetime
-    );
-    report.result(&line, &text);
-}
-
-#[must_use]
-pub fn mapping_line(event: &'static str, gateway: SocketAddrV4, mapping: &Mapping, address: Option<Ipv4Addr>) -> Line {
-    Line {
-        external_port: Some(mapping.external_port),
-        external_address: address,
-        lifetime: Some(mapping.lifetime),
-        ..Line::new(event, gateway).of_mapping(mapping.protocol, mapping.internal_port)
-    }
-}
-
-pub fn warn_if_ports_differ(mappings: &[Mapping]) {
-    if let [udp, tcp] = mappings {
-        if udp.external_port != tcp.external_port {
-            note(&format!(
-                "warning: the external ports differ: {} for UDP, {} for TCP",
-                udp.external_port, tcp.external_port
-            ));
-        }
-    }
-}
-
 /// The gateway that was given or is discovered.
-pub fn gateway_of(global: &Global) -> Result<SocketAddrV4, Failure> {
-    find_gateway(global).map_err(|error| Failure::new("cannot find the gateway", &Error::Discover(error)))
+pub(crate) fn gateway_of(global: &Global) -> Result<SocketAddrV4, Failure> {
+    find_gateway(global).map_err(failure)
 }
 
 /// The same, for those who know what to do if there is none.
-pub fn find_gateway(global: &Global) -> Result<SocketAddrV4, DiscoverError> {
+pub(crate) fn find_gateway(global: &Global) -> Result<SocketAddrV4, DiscoverError> {
     if let Some(gateway) = global.gateway {
         return Ok(gateway);
     }
@@ -132,6 +124,10 @@ pub fn find_gateway(global: &Global) -> Result<SocketAddrV4, DiscoverError> {
         None => discover_gateway(),
     };
     found.map(|found| SocketAddrV4::new(found.address, GATEWAY_PORT))
+}
+
+fn failure(error: DiscoverError) -> Failure {
+    Failure::new("cannot find the gateway", &Error::Discover(error))
 }
 
 /// Asks one gateway several things, with one patience for all of them.
@@ -157,10 +153,10 @@ impl<'a> Asker<'a> {
         question(&builder.announcements(false).schedule(Schedule::within(left)).build()?)
     }
 
-    fn take_back(&self, mapping: &Mapping) {
+    fn take_back(&self, mapping: &Mapping, report: &Report) {
         if mapping.internal_port == 0 || self.ask(|client| client.delete(mapping)).is_err() {
             let (protocol, port) = (name(mapping.protocol), mapping.external_port);
-            note(&format!("warning: {protocol} stays open at port {port} for up to {} s", mapping.lifetime));
+            report.notes().warn(&format!("{protocol} stays open at port {port} for up to {} s", mapping.lifetime));
         }
     }
 
@@ -168,55 +164,12 @@ impl<'a> Asker<'a> {
         Failure::new(tried, error).at(Some(self.gateway))
     }
 
-    /// NAT-PMP is meant for hosts with private addresses (RFC 6886, section 3); others are told.
-    fn warn_of_own_address(&self) {
+    /// The address of this host that the gateway sees.
+    fn own_address(&self) -> Option<Ipv4Addr> {
         let builder = self.global.builder().gateway(self.gateway).announcements(false);
-        warn_of_own_address(builder.build().ok().and_then(|client| client.local_address()));
-    }
-}
-
-pub fn warn_of_own_address(address: Option<Ipv4Addr>) {
-    if let Some((address, what)) = address.and_then(|address| Some((address, unusual(address)?))) {
-        note(&format!("note: this host's own address {address} is {what}"));
-    }
-}
-
-/// What is to be said of an own address. Nothing of those that NAT-PMP is meant for, and of this host's own.
-fn unusual(own: Ipv4Addr) -> Option<&'static str> {
-    match AddressKind::of(own) {
-        AddressKind::Private => None,
-        _ if own.is_loopback() => None,
-        AddressKind::Public => Some("public: it may need no mapping"),
-        AddressKind::Shared => Some("shared (100.64.0.0/10), from a NAT of the provider: the gateway may serve none"),
-        _ if own.is_link_local() => Some("link-local (169.254.0.0/16): the network has given it none"),
-        _ => Some("neither private nor public: the gateway may serve none such"),
+        builder.build().ok().and_then(|client| client.local_address())
     }
 }
 
 /// What the last of several questions has at least, if the first one had as much.
 const SHORTEST: Duration = Duration::from_millis(500);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// C21
-    #[test]
-    fn every_own_address_but_a_private_one_is_worth_a_note() {
-        for (own, words) in [
-            ([8, 8, 8, 8], Some("public")),
-            ([100, 64, 0, 7], Some("shared")),
-            ([169, 254, 3, 4], Some("link-local")),
-            ([192, 0, 2, 1], Some("neither")),
-            ([0, 0, 0, 0], Some("neither")),
-            ([10, 0, 0, 2], None),
-            ([172, 16, 0, 2], None),
-            ([192, 168, 1, 2], None),
-            ([127, 0, 0, 1], None),
-        ] {
-            let told = unusual(own.into());
-            assert_eq!(told.is_some(), words.is_some(), "{own:?}: {told:?}");
-            assert!(told.is_none_or(|told| told.contains(words.unwrap_or_default())), "{own:?}: {told:?}");
-        }
-    }
-}

@@ -1,4 +1,4 @@
-//! Completions and the manual page, made from the definition of the command itself.
+//! The subcommands `completions` and `man`: what they print is made from the definition of the command itself.
 
 use std::io::{self, Write};
 
@@ -8,17 +8,20 @@ use clap_mangen::Man;
 
 use crate::args::Args;
 use crate::failure::Failure;
-use crate::report::CANNOT_WRITE;
+use crate::report::Report;
 
-pub(crate) fn completions(shell: Shell) -> Result<(), Failure> {
+/// The completion script for this shell.
+pub(crate) fn completions(shell: Shell, report: &mut Report) {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Args::command(), "natpmp", &mut script);
-    print(&script)
+    report.document(&script);
 }
 
-pub(crate) fn man() -> Result<(), Failure> {
+/// The manual page.
+pub(crate) fn man(report: &mut Report) -> Result<(), Failure> {
     let page = page().map_err(|error| Failure::other("cannot make the manual page", error, ""))?;
-    print(&page)
+    report.document(&page);
+    Ok(())
 }
 
 /// One page for the command and all subcommands, each with its own arguments.
@@ -44,13 +47,4 @@ fn page() -> io::Result<Vec<u8>> {
     main.render_extra_section(&mut page)?;
     main.render_version_section(&mut page)?;
     Ok(page)
-}
-
-fn print(text: &[u8]) -> Result<(), Failure> {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text).and_then(|()| stdout.flush()) {
-        // Whoever read it has enough.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::other(CANNOT_WRITE, error, "")),
-        _ => Ok(()),
-    }
 }

@@ -4,9 +4,7 @@ use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
-use natpmp_std::Protocol;
-
-use crate::report::note;
+use crate::report::Notes;
 
 /// True at every moment, but for the time that a replacement takes: a reader sees the old content or the new one, never
 /// a part. Where it cannot be replaced it is written in place.
@@ -15,21 +13,22 @@ pub(crate) struct PortFile {
     path: PathBuf,
     content: Option<String>,
     has_failed: bool,
+    notes: Notes,
 }
 
 impl PortFile {
     /// Begins with an empty file, which shows at once whether it can be written.
-    pub(crate) fn create(path: &Path) -> io::Result<Self> {
-        let mut file = Self { path: path.to_owned(), content: None, has_failed: false };
+    pub(crate) fn create(path: &Path, notes: &Notes) -> io::Result<Self> {
+        let mut file = Self { path: path.to_owned(), content: None, has_failed: false, notes: notes.clone() };
         file.write(String::new())?;
         Ok(file)
     }
 
     /// `ports` has one entry for each protocol that is kept: the external port while it is open.
-    pub(crate) fn set(&mut self, ports: &[(Protocol, Option<u16>)]) {
+    pub(crate) fn set(&mut self, ports: &[Option<u16>]) {
         if let Err(error) = self.write(content(ports)) {
             if !std::mem::replace(&mut self.has_failed, true) {
-                note(&format!("warning: cannot write {}: {error}", self.path.display()));
+                self.notes.warn(&format!("cannot write {}: {error}", self.path.display()));
             }
         } else {
             self.has_failed = false;
@@ -114,10 +113,8 @@ fn is_plain(named: &fs::Metadata, opened: &fs::Metadata) -> bool {
 }
 
 /// Nothing unless all are open; then one line, or one for each protocol if the ports differ.
-fn content(ports: &[(Protocol, Option<u16>)]) -> String {
-    let Some(ports) = ports.iter().map(|&(_, port)| port).collect::<Option<Vec<u16>>>() else {
-        return String::new();
-    };
+fn content(ports: &[Option<u16>]) -> String {
+    let Some(ports) = ports.iter().copied().collect::<Option<Vec<u16>>>() else { return String::new() };
     let mut lines: Vec<String> = ports.iter().map(|port| format!("{port}\n")).collect();
     lines.dedup();
     lines.concat()
@@ -126,16 +123,20 @@ fn content(ports: &[(Protocol, Option<u16>)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::{Format, Report};
+
+    fn create(path: &Path) -> io::Result<PortFile> {
+        PortFile::create(path, &Report::new(Format::Text, io::sink(), io::sink()).notes())
+    }
 
     #[test]
     fn it_is_empty_unless_all_that_is_kept_is_open() {
-        use Protocol::{Tcp, Udp};
         for (ports, expected) in [
-            (&[(Udp, None)][..], ""),
-            (&[(Udp, Some(4000))], "4000\n"),
-            (&[(Udp, Some(4000)), (Tcp, None)], ""),
-            (&[(Udp, Some(4000)), (Tcp, Some(4000))], "4000\n"),
-            (&[(Udp, Some(4000)), (Tcp, Some(4001))], "4000\n4001\n"),
+            (&[None][..], ""),
+            (&[Some(4000)], "4000\n"),
+            (&[Some(4000), None], ""),
+            (&[Some(4000), Some(4000)], "4000\n"),
+            (&[Some(4000), Some(4001)], "4000\n4001\n"),
         ] {
             assert_eq!(content(ports), expected);
         }
@@ -146,15 +147,15 @@ mod tests {
         let directory = std::env::temp_dir().join(format!("natpmp-port-file-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         let path = directory.join("port");
-        let mut file = PortFile::create(&path).unwrap();
+        let mut file = create(&path).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "");
-        file.set(&[(Protocol::Udp, Some(4000))]);
+        file.set(&[Some(4000)]);
         assert_eq!(fs::read_to_string(&path).unwrap(), "4000\n");
-        file.set(&[(Protocol::Udp, None)]);
+        file.set(&[None]);
         assert_eq!(fs::read_to_string(&path).unwrap(), "");
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
-        assert!(PortFile::create(&directory).is_err(), "a directory is no file");
-        assert!(PortFile::create(&directory.join("none/port")).is_err());
+        assert!(create(&directory).is_err(), "a directory is no file");
+        assert!(create(&directory.join("none/port")).is_err());
         fs::remove_dir_all(&directory).unwrap();
     }
 
@@ -176,7 +177,7 @@ mod tests {
         fs::remove_file(&second_name).unwrap();
         assert!(write_in_place(Path::new("/dev/null"), b"4000\n").is_err());
 
-        PortFile::create(&path).unwrap().set(&[(Protocol::Udp, Some(4000))]);
+        create(&path).unwrap().set(&[Some(4000)]);
         assert_eq!(fs::read_to_string(&other).unwrap(), "somebody's");
         assert!(fs::symlink_metadata(&path).unwrap().is_file(), "the link was replaced");
         assert_eq!(fs::read_to_string(&path).unwrap(), "4000\n");
@@ -191,7 +192,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let directory = std::env::temp_dir().join(format!("natpmp-port-file-mode-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
-        PortFile::create(&directory.join("port")).unwrap();
+        create(&directory.join("port")).unwrap();
         let status = fs::read_to_string("/proc/self/status").unwrap();
         let umask = status.lines().find_map(|line| line.strip_prefix("Umask:")).unwrap();
         let umask = u32::from_str_radix(umask.trim(), 8).unwrap();
@@ -206,7 +207,7 @@ mod tests {
         fs::create_dir_all(&directory).unwrap();
         let path = directory.join("port");
         fs::write(directory.join("port.new"), "40").unwrap();
-        PortFile::create(&path).unwrap().set(&[(Protocol::Udp, Some(4000))]);
+        create(&path).unwrap().set(&[Some(4000)]);
         assert_eq!(fs::read_to_string(&path).unwrap(), "4000\n");
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
         fs::remove_dir_all(&directory).unwrap();

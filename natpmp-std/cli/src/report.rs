@@ -1,191 +1,272 @@
-//! What the command says: results on standard output, as text or as one JSON object a line; notes on standard error.
+//! Where the words of the command go: results, as text or as one JSON object a line, and beside them notes for a person.
+//!
+//! What the results say is in [`lines`](crate::lines).
 
 use std::fmt;
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use natpmp_std::{AddressKind, Protocol};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 use serde::Serialize;
 
 use crate::failure::Failure;
 
-/// Writes results.
+/// Writes what the command finds, and what happens while it runs.
+///
+/// Results go to the one sink, in a [`Format`]; notes and warnings, which are for the person at the terminal, go to the other one. The program
+/// has standard output and standard error there; a program that embeds the command has what it likes.
+///
+/// A sink that cannot be written to ends nothing by itself: see [`run`](crate::run).
 pub struct Report {
-    /// Where results go: standard output, or what a test reads.
-    output: Box<dyn Write + Send>,
-    is_json: bool,
-    /// Standard output is closed: whoever read it is gone.
-    pub is_closed: bool,
-    /// What cannot be written is worth a warning only.
-    pub is_lasting: bool,
-    /// Why standard output could not be written, the first time.
-    error: Option<io::Error>,
+    results: Results,
+    notes: Notes,
+    purpose: Purpose,
+    delivery: Delivery,
 }
 
-/// One result: the fields of its JSON object.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Line {
-    pub event: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub protocol: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub internal_address: Option<Ipv4Addr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub internal_port: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub external_port: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub external_address: Option<Ipv4Addr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub address_kind: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub lifetime: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub epoch: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub gateway: Option<SocketAddrV4>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub who: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub text: Option<String>,
+/// In what form results are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Sentences for a person.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What the results are to the command, which decides what it means that they cannot be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// All that the command is for: it fails without them.
+    Answer,
+    /// Words that go with work that lasts: it goes on without them, and warns.
+    Commentary,
+}
+
+/// Whether results reach whoever reads them.
+#[derive(Debug)]
+enum Delivery {
+    /// All of them did so far.
+    Working,
+    /// Whoever read them has closed the pipe.
+    Closed,
+    /// One could not be written: the first error.
+    Failed(io::Error),
+}
+
+impl Report {
+    /// A report whose results go to `results` in this format, and whose notes go to `notes`.
+    #[must_use]
+    pub fn new(format: Format, results: impl Write + Send + 'static, notes: impl Write + Send + 'static) -> Self {
+        Self {
+            results: Results { sink: Sink::new(results), format },
+            notes: Notes(Sink::new(notes)),
+            purpose: Purpose::Answer,
+            delivery: Delivery::Working,
+        }
+    }
+
+    pub(crate) fn with_purpose(self, purpose: Purpose) -> Self {
+        Self { purpose, ..self }
+    }
+
+    /// In what form results are written.
+    #[must_use]
+    pub const fn format(&self) -> Format {
+        self.results.format
+    }
+
+    /// Whether nobody reads the results any more.
+    pub(crate) const fn is_closed(&self) -> bool {
+        matches!(self.delivery, Delivery::Closed)
+    }
+
+    /// For those who write results from threads of their own.
+    pub(crate) fn results(&self) -> Results {
+        self.results.clone()
+    }
+
+    /// For those who have notes, and no results.
+    pub(crate) fn notes(&self) -> Notes {
+        self.notes.clone()
+    }
+
+    /// A result: the JSON object, or `text`.
+    pub(crate) fn result(&mut self, line: &impl Serialize, text: &str) {
+        let written = self.results.write(line, text);
+        self.record_delivery(written);
+    }
+
+    /// What is a result in JSON, and a note for a person.
+    pub(crate) fn event(&mut self, line: &impl Serialize, text: &str) {
+        match self.format() {
+            Format::Json => self.result(line, ""),
+            Format::Text => self.note(text),
+        }
+    }
+
+    /// A result that is a document, and the same in each format.
+    pub(crate) fn document(&mut self, document: &[u8]) {
+        let written = self.results.sink.write(document);
+        self.record_delivery(written);
+    }
+
+    /// For the person who reads the notes.
+    pub(crate) fn note(&self, text: &str) {
+        self.notes.note(text);
+    }
+
+    fn record_delivery(&mut self, written: io::Result<()>) {
+        let Err(error) = written else { return };
+        match (&self.delivery, self.purpose) {
+            // The first failure is what an answer fails for, whatever follows.
+            (Delivery::Failed(_), Purpose::Answer) => {}
+            _ if error.kind() == io::ErrorKind::BrokenPipe => self.delivery = Delivery::Closed,
+            (Delivery::Working, purpose) => {
+                if purpose == Purpose::Commentary {
+                    self.notes.warn(&format!("{CANNOT_WRITE}: {error}; going on without"));
+                }
+                self.delivery = Delivery::Failed(error);
+            }
+            (Delivery::Closed | Delivery::Failed(_), _) => {}
+        }
+    }
+
+    /// Whether all results could be written, if they are what the command is for. That nobody reads them is no failure.
+    pub(crate) fn delivered(&mut self) -> Result<(), Failure> {
+        match (std::mem::replace(&mut self.delivery, Delivery::Working), self.purpose) {
+            (Delivery::Failed(error), Purpose::Answer) => Err(Failure::other(CANNOT_WRITE, error, "")),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl fmt::Debug for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Report").field("is_json", &self.is_json).finish_non_exhaustive()
+        f.debug_struct("Report")
+            .field("format", &self.format())
+            .field("delivery", &self.delivery)
+            .finish_non_exhaustive()
     }
 }
 
-impl Line {
-    #[must_use]
-    pub fn new(event: &'static str, gateway: SocketAddrV4) -> Self {
-        Self { event, gateway: Some(gateway), ..Self::default() }
-    }
-
-    /// The external address, and whether the internet can reach such an address.
-    #[must_use]
-    pub fn of_address(mut self, address: Ipv4Addr) -> Self {
-        self.external_address = Some(address);
-        self.address_kind = Some(AddressKind::of(address).name());
-        self
-    }
-
-    #[must_use]
-    pub fn of_mapping(mut self, protocol: Protocol, internal_port: u16) -> Self {
-        self.protocol = Some(name(protocol));
-        self.internal_port = Some(internal_port);
-        self
-    }
+/// Results by themselves. Clones write to the same place.
+#[derive(Clone)]
+pub(crate) struct Results {
+    sink: Sink,
+    format: Format,
 }
 
-impl Report {
-    #[must_use]
-    pub fn new(is_json: bool, output: Box<dyn Write + Send>) -> Self {
-        Self { output, is_json, is_closed: false, is_lasting: false, error: None }
-    }
-
-    #[must_use]
-    pub const fn is_json(&self) -> bool {
-        self.is_json
-    }
-
-    /// A result: the JSON object, or `text`.
-    pub fn result(&mut self, line: &impl Serialize, text: &str) {
-        let json = self.is_json.then(|| serde_json::to_string(line).unwrap_or_default());
-        let Err(error) = self.write(&printable(json.as_deref().unwrap_or(text))) else { return };
-        if error.kind() == io::ErrorKind::BrokenPipe {
-            self.is_closed = true;
-        } else if self.error.is_none() {
-            if self.is_lasting {
-                note(&format!("warning: {CANNOT_WRITE}: {error}; going on without"));
-            }
-            self.error = Some(error);
-        }
-    }
-
-    fn write(&mut self, text: &str) -> io::Result<()> {
-        writeln!(self.output, "{text}")?;
-        self.output.flush()
-    }
-
-    /// Whether all results could be written, if that is what the command is for. That nobody reads them is no failure.
-    pub fn written(&mut self) -> Result<(), Failure> {
-        match self.error.take().filter(|_| !self.is_lasting) {
-            Some(error) => Err(Failure::other(CANNOT_WRITE, error, "")),
-            None => Ok(()),
-        }
-    }
-
-    /// What is a result in JSON, and a note for a person.
-    pub fn event(&mut self, line: &Line, text: &str) {
-        if self.is_json {
-            self.result(line, "");
-        } else {
-            note(text);
-        }
-    }
-
-    /// The end, if it is not a good one.
-    pub fn failed(&mut self, failure: &Failure) {
-        note(&format!("natpmp: {failure}"));
-        if self.is_json {
-            let mut line = Line { event: "failed", gateway: failure.gateway, ..Line::default() };
-            if let Some((protocol, internal_port)) = failure.mapping {
-                line = line.of_mapping(protocol, internal_port);
-            }
-            line.error = Some(failure.error().to_owned());
-            self.result(&line, "");
+impl Results {
+    /// Writes the JSON object, or `text`.
+    pub(crate) fn write(&self, line: &impl Serialize, text: &str) -> io::Result<()> {
+        match self.format {
+            Format::Json => self.sink.write_line(&serde_json::to_string(line).unwrap_or_default()),
+            Format::Text => self.sink.write_line(text),
         }
     }
 }
 
-pub const CANNOT_WRITE: &str = "cannot write to standard output";
+/// Words for a person. Clones write to the same place. That nobody reads them is no reason to stop.
+#[derive(Clone, Debug)]
+pub(crate) struct Notes(Sink);
 
-/// For the person who reads standard error: it goes there by the logger.
-pub fn note(text: &str) {
-    log::error!(target: NOTE, "{text}");
+impl Notes {
+    pub(crate) fn note(&self, text: &str) {
+        let _ = self.0.write_line(text);
+    }
+
+    pub(crate) fn warn(&self, text: &str) {
+        self.note(&format!("warning: {text}"));
+    }
+}
+
+/// Something to write to, one line at a time, whichever thread writes it.
+#[derive(Clone)]
+struct Sink(Arc<Mutex<dyn Write + Send>>);
+
+impl Sink {
+    fn new(to: impl Write + Send + 'static) -> Self {
+        Self(Arc::new(Mutex::new(to)))
+    }
+
+    fn write_line(&self, text: &str) -> io::Result<()> {
+        self.write(format!("{}\n", printable(text)).as_bytes())
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut sink = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sink.write_all(bytes).and_then(|()| sink.flush())
+    }
+}
+
+impl fmt::Debug for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sink").finish_non_exhaustive()
+    }
 }
 
 /// Wherever a text comes from, an interface that somebody named or a program that complains: it is no command to the terminal.
-#[must_use]
-pub fn printable(text: &str) -> String {
+fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() && c != '\n' && c != '\t' { char::REPLACEMENT_CHARACTER } else { c })
         .collect()
 }
 
-/// Says so if the internet cannot reach this address.
-pub fn warn_of_address(address: Ipv4Addr) {
-    let reason = match AddressKind::of(address) {
-        AddressKind::Public => return,
-        AddressKind::Private => "private: the gateway is itself behind another NAT",
-        AddressKind::Shared => "shared (100.64.0.0/10): the provider has a NAT of its own",
-        AddressKind::Unspecified => "no address: the gateway is not connected",
-        _ => "reserved: no host of the internet has it",
-    };
-    note(&format!(
-        "warning: the external address {address} is {reason}; ports will not be reachable from the internet"
-    ));
-}
-
-#[must_use]
-pub const fn name(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Udp => "udp",
-        Protocol::Tcp => "tcp",
+/// Has standard error show what the libraries log: warnings always, all of it if `is_verbose`.
+pub(crate) fn log_to_stderr(is_verbose: bool) {
+    let level = if is_verbose { LevelFilter::Debug } else { LevelFilter::Warn };
+    // It is set once, at the start.
+    if log::set_logger(&Stderr).is_ok() {
+        log::set_max_level(level);
     }
 }
 
-/// `11.22.33.44:4000`, or `port 4000` where the address is not known.
-#[must_use]
-pub fn endpoint(address: Option<Ipv4Addr>, port: u16) -> String {
-    address.map_or_else(|| format!("port {port}"), |address| format!("{address}:{port}"))
+struct Stderr;
+
+impl Log for Stderr {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("natpmp")
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let notes = Notes(Sink::new(io::stderr()));
+        match record.level() {
+            Level::Error | Level::Warn => notes.warn(&record.args().to_string()),
+            _ => notes.note(&record.args().to_string()),
+        }
+    }
+
+    fn flush(&self) {}
 }
 
-/// What [`note`] logs under.
-pub const NOTE: &str = "natpmp::note";
+const CANNOT_WRITE: &str = "cannot write to standard output";
+
+/// A sink whose lines a test reads. Clones are the same sink.
+#[cfg(test)]
+#[derive(Clone, Default)]
+pub(crate) struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+#[cfg(test)]
+impl Buffer {
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&bytes).lines().map(str::to_owned).collect()
+    }
+}
+
+#[cfg(test)]
+impl Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -195,5 +276,43 @@ mod tests {
     fn what_would_command_a_terminal_is_not_printed() {
         assert_eq!(printable("eth0\x1b[2J\u{9b}31m\x7f\r\x07"), "eth0\u{fffd}[2J\u{fffd}31m\u{fffd}\u{fffd}\u{fffd}");
         assert_eq!(printable("two lines,\nand a\ttab: ü"), "two lines,\nand a\ttab: ü");
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_written_fails_and_one_that_nobody_reads_does_not() {
+        for (error, fails) in [(io::ErrorKind::StorageFull, true), (io::ErrorKind::BrokenPipe, false)] {
+            let mut report = Report::new(Format::Text, Broken(error), io::sink());
+            report.document(b"1\n");
+            report.document(b"2\n");
+            assert_eq!((report.is_closed(), report.delivered().is_err()), (!fails, fails), "{error}");
+        }
+    }
+
+    #[test]
+    fn work_that_lasts_goes_on_without_its_words_and_warns_once() {
+        let notes = Buffer::default();
+        let full = Broken(io::ErrorKind::StorageFull);
+        let mut report = Report::new(Format::Text, full, notes.clone()).with_purpose(Purpose::Commentary);
+        report.document(b"1\n");
+        report.document(b"2\n");
+        report.note("a note");
+        assert!(!report.is_closed() && report.delivered().is_ok());
+        let lines = notes.lines();
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].starts_with("warning: cannot write to standard output: "), "{lines:?}");
+        assert_eq!(lines[1], "a note");
+    }
+
+    /// What cannot be written to.
+    struct Broken(io::ErrorKind);
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! `natpmp serve`: this host as a gateway.
+//! The subcommand `serve`: this host as a gateway.
 
 use std::net::Ipv4Addr;
 use std::str::FromStr;
@@ -6,48 +6,54 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use natpmp_std::Protocol;
 use natpmp_std::server::nat::{Relay, RelayLimits};
-use natpmp_std::server::{
-    CloseCause, Config, Event, External, Internal, Mapping, NatMapping, PortRange, Server, ServerBuilder,
-};
+use natpmp_std::server::{CloseCause, Config, Event, External, Internal, Mapping, NatMapping, Server, ServerBuilder};
 
 use crate::args::{self, Backend, Global};
 use crate::failure::Failure;
+use crate::lines::Line;
 use crate::notify::Manager;
-use crate::report::{Line, Report, name, note, warn_of_address};
+use crate::report::Report;
+use crate::signals;
 
+/// Serves until a signal comes, or nobody reads the results any more.
 pub(crate) fn serve(global: &Global, args: &args::Serve, report: &mut Report) -> Result<(), Failure> {
     refuse_client_options(global)?;
     let builder = configure(backend(args)?, args)?;
-    let (sender, messages) = mpsc::sync_channel(crate::signals::MOST_WAITING);
+    let (sender, messages) = mpsc::sync_channel(signals::MOST_WAITING);
     let interrupted = sender.clone();
-    crate::signals::on_stop(move || crate::signals::deliver(&interrupted, None))
+    signals::on_stop(move || signals::deliver(&interrupted, None))
         .map_err(|error| Failure::other("cannot catch signals", error, ""))?;
     let server = builder.build().map_err(|error| Failure::other("cannot serve", error, ""))?;
     let events = server.events();
     thread::spawn(move || events.map(Some).try_for_each(|event| sender.send(event)));
     for address in server.addresses() {
-        note(&format!("serving NAT-PMP on {address}; interrupt to end"));
+        report.note(&format!("serving NAT-PMP on {address}; interrupt to end"));
     }
-    let mut manager = Manager::of_environment();
-    manager.tell(true, &status(&server));
-    let mut told_address = None;
+    let mut manager = Manager::of_environment(&report.notes());
+    if let Some(manager) = &mut manager {
+        manager.notify(true, &status(&server));
+    }
+    let mut reported_address = None;
     loop {
-        tell_address(report, &server, &mut told_address);
+        report_address(report, &server, &mut reported_address);
         match messages.recv_timeout(LOOK_INTERVAL) {
-            Ok(Some(event)) => tell(report, &server, &event),
+            Ok(Some(event)) => report_event(report, &server, &event),
             Err(RecvTimeoutError::Timeout) => {}
             Ok(None) | Err(RecvTimeoutError::Disconnected) => break,
         }
-        if report.is_closed {
+        if report.is_closed() {
             break;
         }
     }
-    manager.stopping("closing what is open");
+    if let Some(manager) = &mut manager {
+        manager.notify_stop("closing what is open");
+    }
     match server.dropped_requests() {
         0 => {}
-        dropped => note(&format!("{dropped} requests were dropped: more than --requests-per-second allows")),
+        dropped => {
+            report.note(&format!("{dropped} requests were dropped: more than --requests-per-second allows"));
+        }
     }
     Ok(())
 }
@@ -58,10 +64,10 @@ fn status(server: &Server) -> String {
     format!("serving NAT-PMP on {}", addresses.join(", "))
 }
 
-/// Tells of the external address when it is another one than before.
-fn tell_address(report: &mut Report, server: &Server, told: &mut Option<Option<Ipv4Addr>>) {
+/// Reports the external address when it is another one than before.
+fn report_address(report: &mut Report, server: &Server, reported: &mut Option<Option<Ipv4Addr>>) {
     let address = server.external_address();
-    if told.replace(address) == Some(address) {
+    if reported.replace(address) == Some(address) {
         return;
     }
     let line = Line { event: "external-address", external_address: address, ..Line::default() };
@@ -70,7 +76,7 @@ fn tell_address(report: &mut Report, server: &Server, told: &mut Option<Option<I
         None => report.event(&line, "there is no external address: clients are told result 3"),
     }
     if let Some(address) = address {
-        warn_of_address(address);
+        report.warn_of_address(address);
     }
 }
 
@@ -124,32 +130,11 @@ fn configure(mut builder: ServerBuilder, args: &args::Serve) -> Result<ServerBui
     Ok(builder.external(external(&args.external)).config(config))
 }
 
-pub(crate) fn external(text: &str) -> External {
+fn external(text: &str) -> External {
     match Ipv4Addr::from_str(text) {
         Ok(address) => External::Address(address),
         Err(_) => External::Interface(text.to_owned()),
     }
-}
-
-pub(crate) fn parse_ports(text: &str) -> Result<PortRange, String> {
-    let (low, high) = text.split_once('-').unwrap_or((text, text));
-    let port = |text: &str| text.parse::<u16>().ok().filter(|&port| port != 0);
-    port(low)
-        .zip(port(high))
-        .and_then(|(low, high)| PortRange::new(low, high))
-        .ok_or_else(|| "give a port or LOW-HIGH, both from 1 to 65535 and in order, such as 1024-65535".to_owned())
-}
-
-pub(crate) fn parse_static(text: &str) -> Result<NatMapping, String> {
-    let parse = || {
-        let (protocol, rest) = text.split_once(':')?;
-        let (internal, external_port) = rest.rsplit_once(':')?;
-        let protocol = Protocol::ALL.into_iter().find(|&known| name(known) == protocol)?;
-        let mapping =
-            NatMapping { protocol, internal: internal.parse().ok()?, external_port: external_port.parse().ok()? };
-        (mapping.internal.port() != 0 && mapping.external_port != 0).then_some(mapping)
-    };
-    parse().ok_or_else(|| "give PROTO:ADDR:PORT:EXTERNAL, such as udp:192.168.1.2:4000:5000".to_owned())
 }
 
 fn refuse_client_options(global: &Global) -> Result<(), Failure> {
@@ -167,7 +152,7 @@ fn refuse_client_options(global: &Global) -> Result<(), Failure> {
     }
 }
 
-fn tell(report: &mut Report, server: &Server, event: &Event) {
+fn report_event(report: &mut Report, server: &Server, event: &Event) {
     match event {
         Event::Opened(opened) => {
             let text =

@@ -20,12 +20,12 @@ pub(crate) fn on_stop(mut stop: impl FnMut() + Send + 'static) -> io::Result<()>
     thread::Builder::new().name("signals".into()).spawn(listen).map(drop)
 }
 
-/// Hands over the word that it is to end, without waiting for whoever is busy with what came before.
-pub(crate) fn deliver<T: Send + 'static>(sender: &SyncSender<T>, word: T) {
-    if let Err(TrySendError::Full(word)) = sender.try_send(word) {
+/// Sends the message that the command is to end, without waiting for a receiver that is busy with earlier ones.
+pub(crate) fn deliver<T: Send + 'static>(sender: &SyncSender<T>, message: T) {
+    if let Err(TrySendError::Full(message)) = sender.try_send(message) {
         let sender = sender.clone();
         // If there is no thread to be had, the next signal is another chance.
-        let _ = thread::Builder::new().spawn(move || sender.send(word));
+        let _ = thread::Builder::new().spawn(move || sender.send(message));
     }
 }
 
@@ -33,7 +33,7 @@ pub(crate) fn deliver<T: Send + 'static>(sender: &SyncSender<T>, word: T) {
 /// waits in the queue of the library, which is bounded.
 pub(crate) const MOST_WAITING: usize = 64;
 
-/// Whether this process was started with the signal ignored. Only Linux tells; elsewhere it is left alone.
+/// Whether this process was started with the signal ignored. Only Linux says so; elsewhere the signal is left alone.
 #[cfg(unix)]
 fn is_ignored(signal: i32) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -213,7 +213,7 @@ pub struct Announcement {
     /// Where it came from.
     pub gateway: SocketAddrV4,
     /// Seconds since the gateway's table was last empty by accident, as announced; `None` for an announcement of PCP,
-    /// by which some gateways tell of a restart.
+    /// by which some gateways report a restart.
     pub epoch: Option<u32>,
     /// The external address, as announced; `None` for an announcement of PCP.
     pub external_address: Option<Ipv4Addr>,
@@ -277,7 +277,7 @@ struct State<T> {
 /// The capacity of a queue that loses nothing.
 pub const UNBOUNDED: usize = usize::MAX;
 
-/// More than a client can tell at once.
+/// More events than a client can have at once.
 const MOST_UNREAD: usize = 4 * CLIENT_CAPACITY;
 
 #[cfg(test)]

@@ -181,7 +181,7 @@ pub fn receive<'a>(socket: &OwnedFd, buffer: &'a mut [MaybeUninit<u8>]) -> Resul
 }
 
 fn receive_with<'a>(socket: &OwnedFd, buffer: &'a mut [MaybeUninit<u8>], flags: RecvFlags) -> Result<&'a [u8], Errno> {
-    // The flag makes it tell the true length.
+    // The flag makes it return the true length.
     let ((bytes, _), length, from) = recvfrom(socket, buffer, flags | RecvFlags::TRUNC)?;
     let sender = from.and_then(|from| SocketAddrNetlink::try_from(from).ok());
     if sender.is_none_or(|sender| sender.pid() != KERNEL) {

@@ -19,9 +19,9 @@ pub fn say(now: Instant, line: fmt::Arguments<'_>) {
 }
 
 /// What happened to the client.
-pub fn tell(now: Instant, event: &Event) {
+pub fn report(now: Instant, event: &Event) {
     #[cfg(not(feature = "defmt"))]
-    say(now, format_args!("{}", Told(event)));
+    say(now, format_args!("{}", EventText(event)));
     // A few bytes: the words stay on the host.
     #[cfg(feature = "defmt")]
     defmt::info!("{} {}", now, event);
@@ -29,9 +29,9 @@ pub fn tell(now: Instant, event: &Event) {
 
 /// In words.
 #[cfg_attr(feature = "defmt", expect(dead_code, reason = "the words stay on the host"))]
-struct Told<'a>(&'a Event);
+struct EventText<'a>(&'a Event);
 
-impl fmt::Display for Told<'_> {
+impl fmt::Display for EventText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self.0 {
             Event::Mapped(mapping) => {

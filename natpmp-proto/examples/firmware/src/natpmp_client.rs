@@ -7,7 +7,7 @@
 //!   whole schedule.
 //!
 //! ```ignore
-//! let mut natpmp: NatPmp<1> = NatPmp::new(&Config::new(Ipv4Addr::UNSPECIFIED).seed(seed), seed, &mut sockets, storage);
+//! let mut natpmp: NatPmp<1> = NatPmp::new(Config::new(Ipv4Addr::UNSPECIFIED), seed, &mut sockets, storage);
 //! natpmp.client.keep(now, &MapRequest::new(Protocol::Udp, 4000));
 //! loop {
 //!     interface.poll(…);
@@ -53,8 +53,8 @@ pub enum Next<E> {
 }
 
 impl<const N: usize> NatPmp<N> {
-    /// A client without a way to its gateway so far. `seed` is the one given to `config`: it also chooses the port to send from,
-    /// which an attacker off the link would have to guess.
+    /// A client without a way to its gateway so far. `seed` has to differ from device to device: it spreads the client's renewals
+    /// in time, and chooses the port to send from, which an attacker off the link would have to guess.
     #[must_use]
     pub fn new<'a>(config: Config, seed: u64, sockets: &mut SocketSet<'a>, storage: &'a mut Storage) -> Self {
         let Storage { requests, unreachable, announcements } = storage;
@@ -74,7 +74,9 @@ impl<const N: usize> NatPmp<N> {
         let _ = socket.bind(IpListenEndpoint { addr: Some(ANNOUNCEMENT_GROUP.into()), port: ANNOUNCEMENT_PORT });
         let announcements = sockets.add(socket);
 
-        Self { client: Client::new(config), requests, unreachable, announcements, port, is_up: false }
+        let mut client = Client::new(config);
+        client.set_seed(seed);
+        Self { client, requests, unreachable, announcements, port, is_up: false }
     }
 
     /// The gateway is this from now on; `None`: there is no way to any, since the link, the address or the lease is lost. To be called

@@ -31,7 +31,7 @@ fn a_response_from_anybody_else_is_dropped() {
     assert_eq!(is_no_answer(&mut rig, stranger, &bytes), Discard::NotFromGateway);
     let other_port = SocketAddrV4::new(*GATEWAY.ip(), 5350);
     assert_eq!(is_no_answer(&mut rig, other_port, &bytes), Discard::NotAwaited);
-    assert_eq!(rig.hears(mapped(1000, UDP, 4000, 4000, 7200)), Ok(Heard::Answer));
+    assert_eq!(rig.receives(mapped(1000, UDP, 4000, 4000, 7200)), Ok(Received::Answer));
 }
 
 /// C16.
@@ -69,7 +69,7 @@ fn bytes_that_are_no_response_are_dropped_with_the_reason() {
     ] {
         assert_eq!(is_no_answer(&mut rig, GATEWAY, bytes), Discard::Undecodable(error));
     }
-    assert_eq!(rig.hears(mapped(1000, UDP, 4000, 4000, 7200)), Ok(Heard::Answer));
+    assert_eq!(rig.receives(mapped(1000, UDP, 4000, 4000, 7200)), Ok(Received::Answer));
 }
 
 #[test]
@@ -96,8 +96,8 @@ fn an_answer_that_nobody_waits_for_is_dropped() {
 fn an_answer_that_comes_after_the_next_send_is_taken_and_its_double_dropped() {
     let mut rig = waiting();
     assert_eq!(rig.at(250).request(), asks(UDP, 4000, 4000, 7200));
-    assert_eq!(rig.at(260).hears(mapped(1000, UDP, 4000, 4000, 7200)), Ok(Heard::Answer));
-    assert_eq!(rig.hears(mapped(1000, UDP, 4000, 4000, 7200)), Err(Discard::NotAwaited));
+    assert_eq!(rig.at(260).receives(mapped(1000, UDP, 4000, 4000, 7200)), Ok(Received::Answer));
+    assert_eq!(rig.receives(mapped(1000, UDP, 4000, 4000, 7200)), Err(Discard::NotAwaited));
     assert_eq!(rig.event(), Some(Event::Mapped(mapping(UDP, 4000, 4000, 7200))));
     rig.is_quiet();
 }
@@ -116,7 +116,7 @@ fn the_late_answer_to_a_deletion_does_not_unmap_what_is_wanted_again() {
         assert_eq!(rig.client.handle_datagram(Instant::ZERO, GATEWAY, &late), Err(Discard::NotAwaited));
         assert_eq!(rig.sent(), None);
     }
-    assert_eq!(rig.hears(mapped(1000, UDP, 4000, 4000, 7200)), Ok(Heard::Answer));
+    assert_eq!(rig.receives(mapped(1000, UDP, 4000, 4000, 7200)), Ok(Received::Answer));
     assert!(matches!(rig.state(UDP, 4000), MappingState::Open { .. }));
 }
 
@@ -127,8 +127,8 @@ fn a_grant_of_nothing_is_believed_when_it_comes_again_after_the_next_send() {
     let nothing = mapped(1000, UDP, 4000, 0, 0);
     assert_eq!(is_no_answer(&mut rig, GATEWAY, &nothing.encode()), Discard::NotAwaited);
     assert_eq!(rig.at(250).request(), asks(UDP, 4000, 4000, 7200));
-    assert_eq!(rig.hears(nothing), Ok(Heard::Answer));
-    let Some(Event::Failed { error: Error::GrantedNothing, retry_at: Some(at), .. }) = rig.event() else {
+    assert_eq!(rig.receives(nothing), Ok(Received::Answer));
+    let Some(Event::Failed { error: RequestError::GrantedNothing, retry_at: Some(at), .. }) = rig.event() else {
         panic!("it is told")
     };
     assert!((1500..=2000).contains(&at.saturating_since(rig.now()).as_millis()), "and tried again after a pause");
@@ -145,14 +145,14 @@ fn a_grant_of_nothing_is_remembered_when_the_schedule_begins_anew() {
     is_no_answer(&mut rig, GATEWAY, &nothing.encode());
     rig.refresh(UDP, 4000);
     assert_eq!(rig.at(1_000).sent(), Some((asks(UDP, 4000, 4000, 7200), 0)));
-    assert_eq!(rig.hears(nothing), Ok(Heard::Answer), "it was sent again since");
+    assert_eq!(rig.receives(nothing), Ok(Received::Answer), "it was sent again since");
 
     let mut rig = waiting();
     rig.at(250).request();
     rig.refresh(UDP, 4000);
     is_no_answer(&mut rig, GATEWAY, &nothing.encode());
     let (_, events) = rig.silence_until(200_000);
-    assert!(matches!(events[..], [(_, Event::Failed { error: Error::GrantedNothing, .. })]), "{events:?}");
+    assert!(matches!(events[..], [(_, Event::Failed { error: RequestError::GrantedNothing, .. })]), "{events:?}");
 }
 
 /// C26.
@@ -162,7 +162,7 @@ fn a_grant_of_nothing_that_comes_once_is_the_reason_when_no_other_answer_comes()
     is_no_answer(&mut rig, GATEWAY, &mapped(1000, UDP, 4000, 0, 0).encode());
     let (sends, events) = rig.silence_until(128_000);
     assert_eq!(sends.len(), 8);
-    assert!(matches!(events[..], [(127_750, Event::Failed { error: Error::GrantedNothing, .. })]), "{events:?}");
+    assert!(matches!(events[..], [(127_750, Event::Failed { error: RequestError::GrantedNothing, .. })]), "{events:?}");
 }
 
 /// C26: half a grant can be no answer to a deletion.
@@ -172,7 +172,7 @@ fn a_grant_without_a_port_or_a_lifetime_is_no_mapping() {
         let mut rig = Rig::new();
         rig.map(MapRequest::new(UDP, 4000));
         rig.grants(UDP, 4000, external, lifetime);
-        assert_eq!(rig.event(), ended(UDP, 4000, 0, Ending::NotMapped(Error::GrantedNothing)));
+        assert_eq!(rig.event(), ended(UDP, 4000, 0, Ending::NotMapped(RequestError::GrantedNothing)));
         rig.is_quiet();
     }
 }
@@ -182,7 +182,7 @@ fn a_grant_without_a_port_or_a_lifetime_is_no_mapping() {
 fn a_renewal_that_grants_nothing_is_a_failure_of_the_attempt() {
     let mut rig = Rig::keeping(UDP, 4000);
     rig.at(3_600_000).grants(UDP, 4000, 4000, 0);
-    assert!(matches!(rig.event(), Some(Event::Failed { error: Error::GrantedNothing, retry_at: Some(_), .. })));
+    assert!(matches!(rig.event(), Some(Event::Failed { error: RequestError::GrantedNothing, retry_at: Some(_), .. })));
     assert!(matches!(rig.state(UDP, 4000), MappingState::Open { expires, .. } if expires == secs(7200)));
 }
 
@@ -196,8 +196,8 @@ fn every_result_code_is_the_refusal_of_its_request() {
         let mut client: Client<1> = Client::new(Config::for_gateway(GATEWAY));
         client.map(Instant::ZERO, &MapRequest::new(UDP, 4000)).unwrap();
         assert!(client.poll_transmit(Instant::ZERO).is_some());
-        assert_eq!(client.handle_datagram(Instant::ZERO, GATEWAY, &bytes[..length]), Ok(Heard::Answer));
-        let error = Error::Refused(Refusal::from_code(code).unwrap());
+        assert_eq!(client.handle_datagram(Instant::ZERO, GATEWAY, &bytes[..length]), Ok(Received::Answer));
+        let error = RequestError::Refused(Refusal::from_code(code).unwrap());
         let Some(Event::Ended { ending, .. }) = client.poll_event() else { panic!("it is told") };
         assert_eq!(ending, Ending::NotMapped(error), "{length} bytes");
         // C20: two of them mean that there is no NAT-PMP here.
@@ -223,8 +223,8 @@ fn an_unsupported_version_is_understood_in_every_form() {
         let mut rig = Rig::new();
         rig.map(MapRequest::new(UDP, 4000));
         assert_eq!(rig.request(), asks(UDP, 4000, 4000, 7200));
-        assert_eq!(rig.client.handle_datagram(Instant::ZERO, GATEWAY, bytes), Ok(Heard::Answer));
-        let error = Error::Refused(Refusal::UnsupportedVersion);
+        assert_eq!(rig.client.handle_datagram(Instant::ZERO, GATEWAY, bytes), Ok(Received::Answer));
+        let error = RequestError::Refused(Refusal::UnsupportedVersion);
         let Some(Event::Ended { ending, .. }) = rig.event() else { panic!("it is told") };
         assert_eq!(ending, Ending::NotMapped(error), "{bytes:?}");
         assert!(error.is_unsupported());
@@ -249,11 +249,11 @@ fn internal_port_0_is_answered_by_0_or_by_the_mapped_port_that_is_no_other_mappi
         let mut rig = Rig::new();
         rig.keep(MapRequest::new(UDP, 0).external_port(1).lifetime(60));
         assert_eq!(rig.request(), asks(UDP, 0, 1, 60));
-        assert_eq!(rig.hears(mapped(1000, UDP, internal, 50_000, 60)), Ok(Heard::Answer));
+        assert_eq!(rig.receives(mapped(1000, UDP, internal, 50_000, 60)), Ok(Received::Answer));
         assert_eq!(rig.event(), Some(Event::Mapped(mapping(UDP, 0, 50_000, 60))));
     }
     let mut rig = Rig::keeping(UDP, 4000);
     rig.keep(MapRequest::new(UDP, 0).external_port(1).lifetime(60));
     assert_eq!(rig.request(), asks(UDP, 0, 1, 60));
-    assert_eq!(rig.hears(mapped(1000, UDP, 4000, 4000, 60)), Err(Discard::NotAwaited));
+    assert_eq!(rig.receives(mapped(1000, UDP, 4000, 4000, 60)), Err(Discard::NotAwaited));
 }

@@ -87,7 +87,7 @@ fn a_client_without_slots_can_still_ask_for_the_address_and_delete_all() {
     let now = rig.now();
     assert_eq!(rig.client.keep(now, &MapRequest::new(UDP, 1)), Err(MapError::TableFull { capacity: 0 }));
     rig.client.request_external_address(now);
-    rig.tells_address(ADDRESS);
+    rig.answers_address(ADDRESS);
     assert_eq!(rig.event(), Some(Event::ExternalAddress(Ok(ADDRESS))));
     rig.client.unmap_all(now, UDP);
     rig.grants(UDP, 0, 0, 0);
@@ -131,7 +131,7 @@ fn a_mapping_asked_for_again_is_asked_for_on_the_port_it_has() {
     rig.at(1000).keep(MapRequest::new(UDP, 4000).external_port(6000).lifetime(600));
     rig.at(1001);
     assert_eq!(rig.request(), asks(UDP, 4000, 5000, 600));
-    assert_eq!(rig.hears(mapped(1001, UDP, 4000, 5000, 600)), Ok(Heard::Answer));
+    assert_eq!(rig.receives(mapped(1001, UDP, 4000, 5000, 600)), Ok(Received::Answer));
     assert_eq!(rig.event(), Some(Event::Renewed(mapping(UDP, 4000, 5000, 600))));
     rig.is_quiet();
 }
@@ -151,11 +151,11 @@ fn wishes_that_change_while_the_request_is_in_flight_are_asked_for_as_well() {
     rig.map(MapRequest::new(UDP, 4000).lifetime(60));
     assert_eq!(rig.request(), asks(UDP, 4000, 4000, 60));
     rig.map(MapRequest::new(UDP, 4000).lifetime(3600));
-    let _ = rig.hears(mapped(1000, UDP, 4000, 4000, 60));
+    let _ = rig.receives(mapped(1000, UDP, 4000, 4000, 60));
     for at in [0, 250, 500, 750, 1000] {
         rig.at(at);
         while let Some((Request::Map { lifetime, .. }, _)) = rig.sent() {
-            assert_eq!(rig.hears(mapped(1000, UDP, 4000, 4000, lifetime)), Ok(Heard::Answer));
+            assert_eq!(rig.receives(mapped(1000, UDP, 4000, 4000, lifetime)), Ok(Received::Answer));
         }
     }
     let MappingState::Open { mapping, .. } = rig.state(UDP, 4000) else { panic!("it is open") };
@@ -255,7 +255,7 @@ fn a_refresh_that_fails_says_so_and_leaves_what_is_open_open() {
     assert!(matches!(rig.event(), Some(Event::Mapped(_))));
     assert!(rig.at(1000).refresh(UDP, 4000));
     rig.refuses(Refusal::NotAuthorized);
-    let error = Error::Refused(Refusal::NotAuthorized);
+    let error = RequestError::Refused(Refusal::NotAuthorized);
     assert_eq!(rig.event(), Some(Event::Failed { protocol: UDP, internal_port: 4000, error, retry_at: None }));
     assert_eq!(rig.client.mapping(UDP, 4000).unwrap().last_error, Some(error));
     assert!(matches!(rig.state(UDP, 4000), MappingState::Open { renewal: None, .. }));

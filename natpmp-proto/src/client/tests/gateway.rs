@@ -33,7 +33,7 @@ fn network_changed_ends_every_pause_and_forgets_the_epoch() {
     rig.client.network_changed(now);
     assert!(rig.sent().is_some());
     // An epoch that would have been a loss is the first one heard here.
-    assert_eq!(rig.hears(mapped(1, UDP, 4000, 4000, 7200)), Ok(Heard::Answer));
+    assert_eq!(rig.receives(mapped(1, UDP, 4000, 4000, 7200)), Ok(Received::Answer));
     assert_eq!(rig.event(), Some(Event::Renewed(mapping(UDP, 4000, 4000, 7200))));
     rig.is_quiet();
 }
@@ -55,12 +55,12 @@ fn network_changed_sends_the_request_in_flight_at_once_and_by_a_new_schedule() {
 fn network_changed_asks_for_a_watched_address_now() {
     let mut rig = Rig::new();
     rig.client.watch_external_address(Instant::ZERO, true);
-    rig.tells_address(ADDRESS);
+    rig.answers_address(ADDRESS);
     assert!(rig.event().is_some());
     rig.at(1000);
     let now = rig.now();
     rig.client.network_changed(now);
-    rig.tells_address(ADDRESS);
+    rig.answers_address(ADDRESS);
     rig.is_quiet();
 }
 
@@ -86,7 +86,7 @@ fn another_gateway_gets_everything_that_is_kept_and_ends_what_was_held_once() {
     let from_old = rig.client.handle_datagram(now, GATEWAY, &answer.encode());
     assert_eq!(from_old, Err(Discard::NotFromGateway));
     // Its epoch is its own.
-    assert_eq!(rig.hears(answer), Ok(Heard::Answer));
+    assert_eq!(rig.receives(answer), Ok(Received::Answer));
     assert_eq!(rig.event(), Some(Event::Mapped(mapping(UDP, 4000, 5000, 7200))));
     rig.is_quiet();
 }
@@ -101,11 +101,11 @@ fn another_gateway_ends_deletions_and_gets_the_questions_that_are_open() {
     rig.map(MapRequest::new(UDP, 7000));
     assert_eq!(rig.request(), Request::delete(TCP, 0));
     rig.client.set_gateway(now, OTHER);
-    let error = Error::GatewayChanged;
+    let error = RequestError::GatewayChanged;
     assert_eq!(rig.event(), Some(Event::GatewayChanged(OTHER)));
     assert_eq!(rig.event(), ended(UDP, 4000, 4000, Ending::NotUnmapped(error)));
     assert_eq!(rig.event(), Some(Event::UnmappedAll { protocol: TCP, result: Err(error) }));
-    rig.tells_address(ADDRESS);
+    rig.answers_address(ADDRESS);
     assert_eq!(rig.event(), Some(Event::ExternalAddress(Ok(ADDRESS))));
     rig.grants(UDP, 7000, 7000, 7200);
     assert_eq!(rig.event(), Some(Event::Mapped(mapping(UDP, 7000, 7000, 7200))));
@@ -116,7 +116,7 @@ fn another_gateway_ends_deletions_and_gets_the_questions_that_are_open() {
 fn another_gateway_has_no_known_address_yet() {
     let mut rig = Rig::new();
     rig.client.request_external_address(Instant::ZERO);
-    rig.tells_address(ADDRESS);
+    rig.answers_address(ADDRESS);
     assert!(rig.event().is_some());
     rig.client.set_gateway(Instant::ZERO, OTHER);
     assert_eq!(rig.client.external_address(), None);
@@ -129,11 +129,11 @@ fn another_gateway_has_no_known_address_yet() {
 fn an_address_that_was_asked_for_and_not_yet_told_survives_another_gateway() {
     let mut rig = Rig::new();
     rig.client.request_external_address(Instant::ZERO);
-    rig.tells_address(ADDRESS);
+    rig.answers_address(ADDRESS);
     rig.client.set_gateway(Instant::ZERO, OTHER);
     assert_eq!(rig.event(), Some(Event::GatewayChanged(OTHER)));
     assert_eq!(rig.event(), None, "what the old gateway said is no answer any more");
-    rig.tells_address(ADDRESS);
+    rig.answers_address(ADDRESS);
     assert_eq!(rig.event(), Some(Event::ExternalAddress(Ok(ADDRESS))));
 }
 
@@ -167,7 +167,7 @@ fn a_gateway_that_lost_its_state_is_asked_for_everything_within_five_seconds() {
         let now = rig.now();
         rig.client.request_external_address(now);
         assert!(rig.sent().is_some());
-        assert_eq!(rig.hears(Response::ExternalAddress { epoch: 5, address: ADDRESS }), Ok(Heard::Answer));
+        assert_eq!(rig.receives(Response::ExternalAddress { epoch: 5, address: ADDRESS }), Ok(Received::Answer));
         assert_eq!(rig.event(), Some(Event::GatewayRestarted));
         let cause = LossCause::GatewayRestarted;
         assert_eq!(rig.event(), lost(UDP, 1, 1001, cause));
@@ -181,7 +181,7 @@ fn a_gateway_that_lost_its_state_is_asked_for_everything_within_five_seconds() {
         rig.at(due.as_micros().div_ceil(1000));
         for port in [1, 2] {
             assert_eq!(rig.request(), asks(UDP, port, port + 1000, 7200));
-            assert_eq!(rig.hears(mapped(10, UDP, port, port + 1000, 7200)), Ok(Heard::Answer));
+            assert_eq!(rig.receives(mapped(10, UDP, port, port + 1000, 7200)), Ok(Received::Answer));
             assert!(matches!(rig.event(), Some(Event::Mapped(_))));
         }
         rig.is_quiet();
@@ -196,7 +196,7 @@ fn the_answer_that_tells_of_a_restart_counts_for_its_own_mapping() {
     let mut rig = Rig::keeping(UDP, 4000);
     rig.at(3_600_000);
     assert!(rig.sent().is_some());
-    assert_eq!(rig.hears(mapped(3, UDP, 4000, 4000, 7200)), Ok(Heard::Answer));
+    assert_eq!(rig.receives(mapped(3, UDP, 4000, 4000, 7200)), Ok(Received::Answer));
     assert_eq!(rig.event(), Some(Event::GatewayRestarted));
     assert_eq!(rig.event(), Some(Event::Renewed(mapping(UDP, 4000, 4000, 7200))));
     rig.is_quiet();
@@ -211,7 +211,7 @@ fn the_epoch_of_a_refusal_counts_as_well() {
     assert!(rig.sent().is_some());
     let detail = Some(FailureDetail { epoch: 3, internal_port: Some(5000) });
     let refusal = Refusal::OutOfResources;
-    assert_eq!(rig.hears(Response::Failure(Failure { opcode: 1, refusal, detail })), Ok(Heard::Answer));
+    assert_eq!(rig.receives(Response::Failure(Failure { opcode: 1, refusal, detail })), Ok(Received::Answer));
     assert_eq!(rig.event(), Some(Event::GatewayRestarted));
     assert_eq!(rig.event(), lost(UDP, 4000, 4000, LossCause::GatewayRestarted));
 }
@@ -224,13 +224,42 @@ fn a_loss_that_is_heard_at_the_moment_of_a_round_begins_another() {
         rig.client.request_external_address(now);
         assert!(rig.client.poll_transmit(now).is_some());
         let answer = Response::ExternalAddress { epoch: 0, address: ADDRESS };
-        assert_eq!(rig.client.handle_datagram(now, GATEWAY, &answer.encode()), Ok(Heard::Answer));
+        assert_eq!(rig.client.handle_datagram(now, GATEWAY, &answer.encode()), Ok(Received::Answer));
         rig.client.poll_timeout().unwrap()
     };
     let round = lose(&mut rig, secs(1_000));
     assert!(rig.at(1_000_000).refresh(UDP, 4000));
     assert!(rig.sent().is_some());
-    assert_eq!(rig.hears(mapped(9, UDP, 4000, 4000, 7200)), Ok(Heard::Answer));
+    assert_eq!(rig.receives(mapped(9, UDP, 4000, 4000, 7200)), Ok(Received::Answer));
     assert!(round > secs(1_000));
     assert!(lose(&mut rig, round) > round);
+}
+
+/// A caller that comes late gets both: the restart of the one gateway, and the change to another.
+#[test]
+fn a_restart_and_a_change_of_gateway_are_both_reported_to_a_caller_that_comes_late() {
+    for restarts_first in [false, true] {
+        let mut rig = Rig::keeping(UDP, 4000);
+        rig.at(1_000_000);
+        let now = rig.now();
+        if !restarts_first {
+            rig.client.set_gateway(now, OTHER);
+            rig.grants(UDP, 4000, 4000, 7200);
+            assert_eq!(rig.client.gateway_report, GatewayReport::Changed);
+        }
+        rig.client.request_external_address(now);
+        assert!(rig.sent().is_some());
+        assert_eq!(rig.receives(Response::ExternalAddress { epoch: 5, address: ADDRESS }), Ok(Received::Answer));
+        if restarts_first {
+            rig.client.set_gateway(now, OTHER);
+        }
+        assert_eq!(rig.event(), Some(Event::GatewayChanged(OTHER)));
+        assert_eq!(rig.event(), Some(Event::GatewayRestarted));
+        while let Some(event) = rig.event() {
+            assert!(
+                event.mapping_key().is_some() || matches!(event, Event::ExternalAddress(_)),
+                "{event:?} comes once"
+            );
+        }
+    }
 }

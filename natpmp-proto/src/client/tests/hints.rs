@@ -10,12 +10,12 @@ fn announced(epoch: u32) -> Response {
 }
 
 impl Rig {
-    fn announce(&mut self, epoch: u32) -> Result<Heard, Discard> {
+    fn announce(&mut self, epoch: u32) -> Result<Received, Discard> {
         let now = self.now();
         self.client.handle_announcement(now, GATEWAY, &announced(epoch).encode())
     }
 
-    fn announce_pcp(&mut self) -> Result<Heard, Discard> {
+    fn announce_pcp(&mut self) -> Result<Received, Discard> {
         let now = self.now();
         self.client.handle_announcement(now, GATEWAY, &PCP_ANNOUNCE)
     }
@@ -42,12 +42,12 @@ fn an_announcement_is_checked_by_a_question_and_not_believed() {
         let mut rig = Rig::keeping(UDP, 4000);
         rig.at(10_000);
         let from = SocketAddrV4::new(*GATEWAY.ip(), port);
-        let heard = rig.client.handle_announcement(secs(10), from, &announced(0).encode());
-        assert_eq!(heard, Ok(Heard::Announcement { epoch: 0, address: ADDRESS }));
+        let received = rig.client.handle_announcement(secs(10), from, &announced(0).encode());
+        assert_eq!(received, Ok(Received::Announcement { epoch: 0, address: ADDRESS }));
         assert_eq!(rig.event(), None);
         assert_eq!(rig.client.external_address(), None);
         // The truth is that nothing was lost.
-        rig.tells_address(ADDRESS);
+        rig.answers_address(ADDRESS);
         rig.is_quiet();
         assert!(matches!(rig.state(UDP, 4000), MappingState::Open { .. }));
     }
@@ -58,7 +58,7 @@ fn an_announcement_that_is_true_leads_to_everything_being_asked_for() {
     let mut rig = Rig::keeping(UDP, 4000);
     assert!(rig.at(1_000_000).announce(0).is_ok());
     assert_eq!(rig.request(), Request::ExternalAddress);
-    assert_eq!(rig.hears(announced(0)), Ok(Heard::Answer));
+    assert_eq!(rig.receives(announced(0)), Ok(Received::Answer));
     assert_eq!(rig.event(), Some(Event::GatewayRestarted));
     assert_eq!(rig.event(), lost(UDP, 4000, 4000, LossCause::GatewayRestarted));
     let (sends, _) = rig.silence_until(1_005_001);
@@ -70,7 +70,7 @@ fn an_announcement_that_is_true_leads_to_everything_being_asked_for() {
 fn an_announcement_on_the_request_socket_is_one_too() {
     let mut rig = Rig::keeping(UDP, 4000);
     rig.at(10_000);
-    assert_eq!(rig.hears(announced(0)), Ok(Heard::Announcement { epoch: 0, address: ADDRESS }));
+    assert_eq!(rig.receives(announced(0)), Ok(Received::Announcement { epoch: 0, address: ADDRESS }));
     assert_eq!(rig.request(), Request::ExternalAddress);
 }
 
@@ -81,7 +81,7 @@ fn a_client_that_wants_nothing_lasting_asks_nothing_when_it_hears_a_hint() {
     rig.grants(UDP, 4000, 4000, 7200);
     assert!(matches!(rig.event(), Some(Event::Mapped(_))));
     assert!(rig.announce(0).is_ok());
-    assert_eq!(rig.announce_pcp(), Ok(Heard::PcpAnnouncement));
+    assert_eq!(rig.announce_pcp(), Ok(Received::PcpAnnouncement));
     rig.is_quiet();
     assert_eq!(rig.client.poll_timeout(), Some(secs(7200)));
 }
@@ -97,7 +97,7 @@ fn a_flood_of_announcements_costs_one_question_a_second() {
             assert_eq!(request, Request::ExternalAddress);
             questions.push(at);
             let answer = announced(epoch);
-            assert_eq!(rig.hears(answer), Ok(Heard::Answer));
+            assert_eq!(rig.receives(answer), Ok(Received::Answer));
         }
     }
     assert_eq!(questions.len(), 10, "{questions:?}");
@@ -114,7 +114,7 @@ fn a_flood_of_announcements_begins_the_schedule_anew_once() {
     let mut gave_up = None;
     for at in (0..150_000).step_by(50) {
         let epoch = rig.at(at).epoch();
-        if let Some(Event::Failed { error: Error::NoAnswer, .. }) = rig.event() {
+        if let Some(Event::Failed { error: RequestError::NoAnswer, .. }) = rig.event() {
             gave_up = gave_up.or(Some(at));
         }
         assert!(rig.announce(epoch).is_ok());
@@ -148,11 +148,51 @@ fn a_flood_of_announcements_does_not_hurry_a_renewal() {
 fn a_pcp_announcement_renews_what_is_kept_within_five_seconds() {
     let mut rig = Rig::keeping(UDP, 4000);
     rig.at(100_000);
-    assert_eq!(rig.announce_pcp(), Ok(Heard::PcpAnnouncement));
-    rig.tells_address(ADDRESS);
+    assert_eq!(rig.announce_pcp(), Ok(Received::PcpAnnouncement));
+    rig.answers_address(ADDRESS);
     let (sends, events) = rig.silence_until(105_000);
     assert_eq!(events, []);
     assert_eq!(sends.first().map(|&(_, request)| request), Some(asks(UDP, 4000, 4000, 7200)));
+}
+
+/// Devices that run the same image have the same constant configuration: each spreads its renewals by its own seed.
+#[test]
+fn a_seed_that_is_set_at_start_spreads_renewals_as_one_of_the_configuration_does() {
+    fn round_after_an_announcement(mut rig: Rig) -> u64 {
+        rig.keep(MapRequest::new(UDP, 4000));
+        rig.grants(UDP, 4000, 4000, 7200);
+        assert!(rig.event().is_some());
+        rig.at(1000);
+        assert_eq!(rig.announce_pcp(), Ok(Received::PcpAnnouncement));
+        rig.answers_address(ADDRESS);
+        rig.client.poll_timeout().unwrap().as_micros()
+    }
+    const IMAGE: Config = Config::for_gateway(GATEWAY);
+    let mut rounds = Vec::new();
+    for seed in 1..=40 {
+        let mut rig = Rig::with(IMAGE);
+        rig.client.set_seed(seed);
+        let round = round_after_an_announcement(rig);
+        assert_eq!(round, round_after_an_announcement(Rig::with(IMAGE.seed(seed))), "seed {seed}");
+        rounds.push(round);
+    }
+    rounds.sort_unstable();
+    rounds.dedup();
+    assert_eq!(rounds.len(), 40, "no two devices renew at the same time");
+    assert!(rounds[0] < 2_000_000 && rounds[39] > 5_000_000, "{rounds:?}");
+}
+
+/// A device may get its seed late, when its randomness has come up: what is planned stays planned, and what comes is spread by it.
+#[test]
+fn a_seed_that_is_set_later_leaves_what_is_planned() {
+    let mut rig = Rig::keeping(UDP, 4000);
+    rig.at(1000);
+    assert_eq!(rig.announce_pcp(), Ok(Received::PcpAnnouncement));
+    rig.answers_address(ADDRESS);
+    let planned = rig.client.poll_timeout();
+    rig.client.set_seed(0x5eed);
+    assert_eq!(rig.client.poll_timeout(), planned);
+    rig.is_quiet();
 }
 
 #[test]
@@ -160,7 +200,7 @@ fn a_flood_of_pcp_announcements_costs_one_round_of_renewals_a_minute() {
     let mut rig = Rig::keeping(UDP, 4000);
     let mut rounds = Vec::new();
     for at in (100_000..400_000).step_by(100) {
-        assert_eq!(rig.at(at).announce_pcp(), Ok(Heard::PcpAnnouncement));
+        assert_eq!(rig.at(at).announce_pcp(), Ok(Received::PcpAnnouncement));
         while let Some((request, _)) = rig.sent() {
             let epoch = rig.epoch();
             let answer = match request {
@@ -170,7 +210,7 @@ fn a_flood_of_pcp_announcements_costs_one_round_of_renewals_a_minute() {
                     mapped(epoch, UDP, 4000, 4000, 7200)
                 }
             };
-            assert_eq!(rig.hears(answer), Ok(Heard::Answer));
+            assert_eq!(rig.receives(answer), Ok(Received::Answer));
         }
         while let Some(event) = rig.event() {
             assert!(matches!(event, Event::Renewed(_)), "{event:?}");
@@ -185,11 +225,11 @@ impl Rig {
     fn between_rounds() -> Self {
         let mut rig = Self::keeping(UDP, 4000);
         assert!(rig.at(100_000).announce_pcp().is_ok());
-        rig.tells_address(ADDRESS);
+        rig.answers_address(ADDRESS);
         let due = rig.client.poll_timeout().unwrap();
         rig.at(due.as_micros().div_ceil(1000)).grants(UDP, 4000, 4000, 7200);
         assert!(rig.at(107_000).announce_pcp().is_ok());
-        rig.tells_address(ADDRESS);
+        rig.answers_address(ADDRESS);
         assert!(matches!(rig.event(), Some(Event::Renewed(_))));
         rig
     }
@@ -203,8 +243,8 @@ fn what_one_gateway_announced_does_not_keep_the_next_one_waiting() {
     rig.grants(UDP, 4000, 4000, 7200);
     while rig.event().is_some() {}
     rig.at(112_000);
-    assert_eq!(rig.client.handle_announcement(secs(112), other, &PCP_ANNOUNCE), Ok(Heard::PcpAnnouncement));
-    rig.tells_address(ADDRESS);
+    assert_eq!(rig.client.handle_announcement(secs(112), other, &PCP_ANNOUNCE), Ok(Received::PcpAnnouncement));
+    rig.answers_address(ADDRESS);
     rig.at(117_000).grants(UDP, 4000, 4000, 7200);
 }
 
@@ -214,7 +254,7 @@ fn a_restart_is_healed_in_five_seconds_although_renewals_are_planned_for_later()
     let mut rig = Rig::between_rounds();
     assert!(rig.at(110_000).announce(0).is_ok());
     assert_eq!(rig.request(), Request::ExternalAddress);
-    assert_eq!(rig.hears(announced(0)), Ok(Heard::Answer));
+    assert_eq!(rig.receives(announced(0)), Ok(Received::Answer));
     assert_eq!(rig.event(), Some(Event::GatewayRestarted));
     assert_eq!(rig.event(), lost(UDP, 4000, 4000, LossCause::GatewayRestarted));
     assert!(is_for(&rig.at(115_000).request(), UDP, 4000));
@@ -224,15 +264,15 @@ fn a_restart_is_healed_in_five_seconds_although_renewals_are_planned_for_later()
 fn a_second_loss_before_the_round_has_the_address_asked_for_again() {
     let mut rig = Rig::keeping(UDP, 4000);
     rig.client.watch_external_address(Instant::ZERO, true);
-    rig.tells_address(ADDRESS);
-    rig.at(1_000_000).tells_address(ADDRESS);
+    rig.answers_address(ADDRESS);
+    rig.at(1_000_000).answers_address(ADDRESS);
     for epoch in [100, 10] {
         assert!(rig.refresh(UDP, 4000));
         assert!(is_for(&rig.request(), UDP, 4000));
-        assert_eq!(rig.hears(mapped(epoch, UDP, 4000, 4000, 7200)), Ok(Heard::Answer));
+        assert_eq!(rig.receives(mapped(epoch, UDP, 4000, 4000, 7200)), Ok(Received::Answer));
         if epoch == 100 {
             assert_eq!(rig.request(), Request::ExternalAddress);
-            assert_eq!(rig.hears(announced(epoch)), Ok(Heard::Answer));
+            assert_eq!(rig.receives(announced(epoch)), Ok(Received::Answer));
         }
     }
     assert_eq!(rig.at(1_005_000).request(), Request::ExternalAddress);
@@ -243,18 +283,18 @@ fn a_second_loss_before_the_round_has_the_address_asked_for_again() {
 fn a_pcp_announcement_during_the_pause_between_rounds_is_not_forgotten() {
     let mut rig = Rig::keeping(UDP, 4000);
     assert!(rig.at(100_000).announce_pcp().is_ok());
-    rig.tells_address(ADDRESS);
+    rig.answers_address(ADDRESS);
     let due = rig.client.poll_timeout().unwrap();
     rig.at(due.as_micros().div_ceil(1000)).grants(UDP, 4000, 4000, 7200);
     // The next round is planned for a minute after this one; then the caller has the mapping renewed.
     assert!(rig.at(110_000).announce_pcp().is_ok());
-    rig.tells_address(ADDRESS);
+    rig.answers_address(ADDRESS);
     assert!(rig.at(120_000).refresh(UDP, 4000));
     rig.grants(UDP, 4000, 4000, 7200);
     assert!(matches!(rig.event(), Some(Event::Renewed(_))));
     // A restart that does not show in the epoch.
     assert!(rig.at(130_000).announce_pcp().is_ok());
-    rig.tells_address(ADDRESS);
+    rig.answers_address(ADDRESS);
     let (sends, _) = rig.silence_until(171_000);
     assert_eq!(sends.first().map(|&(_, request)| request), Some(asks(UDP, 4000, 4000, 7200)));
 }

@@ -25,7 +25,7 @@ fn a_gateway_that_loses_its_state_with_every_answer_is_asked_for_everything_ever
                             mapped(epoch, protocol, internal_port, internal_port, lifetime)
                         }
                     };
-                    assert_eq!(rig.hears(answer), Ok(Heard::Answer));
+                    assert_eq!(rig.receives(answer), Ok(Received::Answer));
                 }
                 Output::Event(_) => {}
                 Output::Wait(deadline) => rig.now = deadline.unwrap().as_micros().div_ceil(1000),
@@ -48,7 +48,7 @@ fn no_lifetime_that_is_granted_makes_the_client_ask_more_than_twice_a_second() {
                 Output::Transmit(_) => {
                     requests += 1;
                     rig.now += 1;
-                    let _ = rig.hears(mapped(rig.epoch(), UDP, 4000, 4000, lifetime));
+                    let _ = rig.receives(mapped(rig.epoch(), UDP, 4000, 4000, lifetime));
                 }
                 Output::Event(_) => {}
                 Output::Wait(deadline) => rig.now = deadline.unwrap().as_micros().div_ceil(1000),
@@ -71,7 +71,7 @@ fn a_mapping_that_is_never_answered_does_not_starve_another() {
             Output::Transmit(transmit) => {
                 if is_for(&Request::decode(&transmit.payload).unwrap(), UDP, 4001) {
                     let answer = mapped(rig.epoch(), UDP, 4001, 4001, 7200);
-                    assert_eq!(rig.hears(answer), Ok(Heard::Answer));
+                    assert_eq!(rig.receives(answer), Ok(Received::Answer));
                 }
             }
             Output::Event(event) => open = matches!(event, Event::Mapped(_)),

@@ -1,4 +1,6 @@
-//! The life of a mapping: held once and kept.
+//! The life of a mapping, held once and kept, and the words of what reports it.
+
+use std::string::{String, ToString};
 
 use super::*;
 use crate::retry::Backoff;
@@ -28,7 +30,7 @@ fn a_mapping_held_once_that_is_refused_is_over_and_was_never_open() {
         let mut rig = Rig::new();
         rig.map(MapRequest::new(UDP, 4000));
         rig.refuses(refusal);
-        assert_eq!(rig.event(), ended(UDP, 4000, 0, Ending::NotMapped(Error::Refused(refusal))));
+        assert_eq!(rig.event(), ended(UDP, 4000, 0, Ending::NotMapped(RequestError::Refused(refusal))));
         rig.is_quiet();
         assert_eq!(rig.client.poll_timeout(), None);
     }
@@ -73,7 +75,7 @@ fn a_renewal_suggests_the_assigned_port_and_may_bring_another() {
     rig.at(3_600_000);
     assert_eq!(rig.request(), asks(UDP, 4000, 5000, 7200));
     let answer = mapped(rig.epoch(), UDP, 4000, 6000, 7200);
-    assert_eq!(rig.hears(answer), Ok(Heard::Answer));
+    assert_eq!(rig.receives(answer), Ok(Received::Answer));
     let changed = Event::PortChanged { mapping: mapping(UDP, 4000, 6000, 7200), previous_port: 5000 };
     assert_eq!(rig.event(), Some(changed));
     rig.at(7_200_000);
@@ -110,7 +112,7 @@ fn a_refused_mapping_is_tried_again_after_a_growing_pause_and_heals() {
     for pause in [2000, 4000, 8000, 16_000, 16_000, 16_000] {
         rig.refuses(Refusal::OutOfResources);
         let Some(Event::Failed { error, retry_at: Some(at), .. }) = rig.event() else { panic!("it is told") };
-        assert_eq!(error, Error::Refused(Refusal::OutOfResources));
+        assert_eq!(error, RequestError::Refused(Refusal::OutOfResources));
         assert_eq!(rig.state(UDP, 4000), MappingState::Closed { next_attempt: at });
         assert_eq!(rig.client.poll_timeout(), Some(at));
         let waited = at.saturating_since(rig.now()).as_millis();
@@ -161,7 +163,7 @@ fn a_lease_that_ends_under_its_renewal_is_told_and_comes_back_with_the_answer() 
     let (sends, events) = rig.silence_until(70_000);
     assert_eq!(events, [(60_000, lost(UDP, 4000, 4000, LossCause::Expired).unwrap())]);
     assert_eq!(sends.len(), 8);
-    assert_eq!(rig.hears(mapped(1070, UDP, 4000, 4000, 60)), Ok(Heard::Answer));
+    assert_eq!(rig.receives(mapped(1070, UDP, 4000, 4000, 60)), Ok(Received::Answer));
     assert_eq!(rig.event(), Some(Event::Mapped(mapping(UDP, 4000, 4000, 60))));
     rig.is_quiet();
 }
@@ -198,7 +200,7 @@ fn a_lease_granted_near_the_end_of_time_does_no_harm() {
     client.keep(end, &MapRequest::new(UDP, 4000).lifetime(u32::MAX)).unwrap();
     assert!(client.poll_transmit(end).is_some());
     let answer = mapped(u32::MAX, UDP, 4000, 4000, u32::MAX).encode();
-    assert_eq!(client.handle_datagram(end, GATEWAY, &answer), Ok(Heard::Answer));
+    assert_eq!(client.handle_datagram(end, GATEWAY, &answer), Ok(Received::Answer));
     assert_eq!(client.poll_timeout(), Some(end));
     client.handle_unreachable(end);
     client.network_changed(end);
@@ -216,4 +218,60 @@ fn a_thousand_refusals_in_a_row_do_not_overflow() {
         rig.at(at.as_micros().div_ceil(1000));
     }
     rig.grants(UDP, 4000, 4000, 7200);
+}
+
+/// Events are levels: a caller that comes late gets the grant and the failure after it, each once.
+#[test]
+fn a_grant_and_the_failure_after_it_are_both_reported_to_a_caller_that_comes_late() {
+    let mut rig = Rig::new();
+    rig.keep(MapRequest::new(UDP, 4000));
+    rig.grants(UDP, 4000, 4000, 7200);
+    rig.at(3_600_000).refuses(Refusal::OutOfResources);
+    assert_eq!(rig.event(), Some(Event::Mapped(mapping(UDP, 4000, 4000, 7200))));
+    let error = RequestError::Refused(Refusal::OutOfResources);
+    assert!(matches!(rig.event(), Some(Event::Failed { error: found, retry_at: Some(_), .. }) if found == error));
+    rig.is_quiet();
+}
+
+#[test]
+fn an_event_names_the_mapping_that_it_is_about_and_no_other() {
+    let open = mapping(UDP, 4000, 5000, 7200);
+    let (protocol, internal_port, external_port) = (UDP, 4000, 5000);
+    for event in [
+        Event::Mapped(open),
+        Event::Renewed(open),
+        Event::PortChanged { mapping: open, previous_port: 1 },
+        Event::Failed { protocol, internal_port, error: RequestError::NoAnswer, retry_at: None },
+        Event::Lost { protocol, internal_port, external_port, cause: LossCause::Expired },
+        Event::Ended { protocol, internal_port, external_port, ending: Ending::Expired },
+    ] {
+        assert_eq!(event.mapping_key(), Some((UDP, 4000)), "{event:?}");
+    }
+    for event in [
+        Event::UnmappedAll { protocol, result: Ok(()) },
+        Event::ExternalAddress(Ok(ADDRESS)),
+        Event::GatewayRestarted,
+        Event::GatewayChanged(GATEWAY),
+    ] {
+        assert_eq!(event.mapping_key(), None, "{event:?}");
+    }
+}
+
+#[test]
+fn errors_say_what_happened_and_what_to_do() {
+    let refused = RequestError::Refused(Refusal::OutOfResources);
+    let reported: [(String, &str); 9] = [
+        (RequestError::NoAnswer.to_string(), "does not answer"),
+        (RequestError::PortUnreachable.to_string(), "port unreachable"),
+        (RequestError::NetworkDown.to_string(), "on this side"),
+        (refused.to_string(), &Refusal::OutOfResources.to_string()),
+        (RequestError::GrantedNothing.to_string(), "granted nothing"),
+        (RequestError::GatewayChanged.to_string(), "another gateway"),
+        (MapError::TableFull { capacity: 8 }.to_string(), "all 8 mappings"),
+        (MapError::ZeroLifetime.to_string(), "lifetime of 0 s"),
+        (MapError::ZeroRefreshInterval.to_string(), "interval of 0 s"),
+    ];
+    for (text, part) in reported {
+        assert!(text.contains(part), "{text:?} does not say {part:?}");
+    }
 }

@@ -1,6 +1,6 @@
 //! What a response means for a request: every combination.
 
-use super::super::ask::Meaning;
+use super::super::exchange::Meaning;
 use super::*;
 
 const KEY: Key = Key { protocol: UDP, internal_port: 4000 };

@@ -12,8 +12,8 @@ fn an_unanswered_request_is_sent_by_the_schedule_and_given_up_at_its_end() {
     rig.map(MapRequest::new(UDP, 4000));
     let (sends, events) = rig.silence_until(10_000_000);
     assert_eq!(sends, RFC_SENDS.map(|at| (at, asks(UDP, 4000, 4000, 7200))));
-    assert_eq!(events, [(127_750, ended(UDP, 4000, 0, Ending::NotMapped(Error::NoAnswer)).unwrap())]);
-    assert!(Error::NoAnswer.is_unsupported());
+    assert_eq!(events, [(127_750, ended(UDP, 4000, 0, Ending::NotMapped(RequestError::NoAnswer)).unwrap())]);
+    assert!(RequestError::NoAnswer.is_unsupported());
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn another_schedule_is_kept_to_as_well() {
     let (sends, events) = rig.silence_until(10_000_000);
     let at: Vec<_> = sends.iter().map(|&(at, _)| at).collect();
     assert_eq!(at, RFC_SENDS[..5]);
-    assert!(matches!(events[..], [(7750, Event::Ended { ending: Ending::NotMapped(Error::NoAnswer), .. })]));
+    assert!(matches!(events[..], [(7750, Event::Ended { ending: Ending::NotMapped(RequestError::NoAnswer), .. })]));
 }
 
 /// A poll between the deadlines sends nothing and moves none of them.
@@ -60,7 +60,7 @@ fn a_gateway_that_stays_silent_is_tried_again_for_ever_with_a_growing_pause() {
     for round in 0..12 {
         let (sends, events) = rig.silence_until(rig.now + 7750);
         assert_eq!(sends.len(), 5, "round {round}");
-        let [(at, Event::Failed { error: Error::NoAnswer, retry_at: Some(retry_at), .. })] = events[..] else {
+        let [(at, Event::Failed { error: RequestError::NoAnswer, retry_at: Some(retry_at), .. })] = events[..] else {
             panic!("round {round}: {events:?}")
         };
         gave_up.push(retry_at.saturating_since(Instant::from_millis(at)).as_millis());
@@ -81,10 +81,10 @@ fn port_unreachable_ends_the_request_at_once() {
     rig.map(MapRequest::new(UDP, 4000));
     assert!(rig.sent().is_some());
     rig.client.handle_unreachable(Instant::ZERO);
-    assert_eq!(rig.event(), ended(UDP, 4000, 0, Ending::NotMapped(Error::PortUnreachable)));
+    assert_eq!(rig.event(), ended(UDP, 4000, 0, Ending::NotMapped(RequestError::PortUnreachable)));
     rig.is_quiet();
     assert_eq!(rig.client.poll_timeout(), None);
-    assert!(Error::PortUnreachable.is_unsupported());
+    assert!(RequestError::PortUnreachable.is_unsupported());
 }
 
 #[test]
@@ -93,10 +93,10 @@ fn a_network_that_is_down_ends_the_request_and_is_no_verdict_on_the_gateway() {
     rig.keep(MapRequest::new(UDP, 4000));
     assert!(rig.sent().is_some());
     rig.client.handle_network_down(Instant::ZERO);
-    let Some(Event::Failed { error: Error::NetworkDown, retry_at: Some(at), .. }) = rig.event() else {
+    let Some(Event::Failed { error: RequestError::NetworkDown, retry_at: Some(at), .. }) = rig.event() else {
         panic!("it is told")
     };
-    assert!(!Error::NetworkDown.is_unsupported());
+    assert!(!RequestError::NetworkDown.is_unsupported());
     assert_eq!(rig.client.poll_timeout(), Some(at));
     assert!((1500..=2000).contains(&at.saturating_since(Instant::ZERO).as_millis()));
 }
@@ -131,7 +131,7 @@ fn silence_is_the_answer_to_all_that_waits() {
     rig.client.unmap_all(now, TCP);
     assert!(rig.sent().is_some());
     rig.client.handle_unreachable(now);
-    let error = Error::PortUnreachable;
+    let error = RequestError::PortUnreachable;
     let mut events: Vec<_> = core::iter::from_fn(|| rig.event()).collect();
     let mut takes = |is_it: &dyn Fn(&Event) -> bool| {
         let index = events.iter().position(is_it);
@@ -231,7 +231,47 @@ fn a_machine_that_slept_through_the_end_of_a_schedule_begins_it_anew_once() {
     let (sends, events) = rig.silence_until(20_000_000);
     let gaps: Vec<_> = sends.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
     assert_eq!(gaps, [500, 1000, 2000, 4000, 8000, 16_000, 32_000], "the second send was late, and no burst follows");
-    assert!(matches!(events[..], [(_, Event::Ended { ending: Ending::NotMapped(Error::NoAnswer), .. })]));
+    assert!(matches!(events[..], [(_, Event::Ended { ending: Ending::NotMapped(RequestError::NoAnswer), .. })]));
+}
+
+/// A sleep and a hope may each begin the schedule anew once, in either order, so that a silent gateway is given up in the end.
+#[test]
+fn a_schedule_that_a_sleep_and_a_command_began_anew_is_begun_by_neither_again() {
+    let sleep = |rig: &mut Rig, until| {
+        let at = rig.now;
+        rig.silence_until(at + 4_500);
+        assert!(rig.at(until).sent().is_some_and(|(_, resends)| resends == 0), "it was sent for the last time before");
+    };
+    let hope = |rig: &mut Rig| {
+        let at = rig.now;
+        rig.silence_until(at + 2_000);
+        rig.refresh(UDP, 4000);
+        assert!(rig.silence_until(at + 2_100).0.len() == 1, "the next send would have been at 3.75 s");
+    };
+    for begins_with_a_sleep in [false, true] {
+        let mut rig = Rig::with(Config::for_gateway(GATEWAY).schedule(Schedule::QUICK));
+        rig.map(MapRequest::new(UDP, 4000));
+        assert!(rig.sent().is_some());
+        if begins_with_a_sleep {
+            sleep(&mut rig, 100_000);
+            hope(&mut rig);
+        } else {
+            hope(&mut rig);
+            sleep(&mut rig, 100_000);
+        }
+        let at = rig.now;
+        rig.silence_until(at + 2_000);
+        let due = rig.client.poll_timeout();
+        rig.refresh(UDP, 4000);
+        assert_eq!(rig.client.poll_timeout(), due, "another command changes nothing");
+        rig.silence_until(at + 4_500);
+        rig.at(1_000_000);
+        assert_eq!(
+            rig.event(),
+            ended(UDP, 4000, 0, Ending::NotMapped(RequestError::NoAnswer)),
+            "nor does another sleep"
+        );
+    }
 }
 
 /// C27: everything overdue is renewed once, one after the other.
@@ -248,8 +288,8 @@ fn a_machine_that_slept_over_its_leases_renews_each_once() {
         rig.grants(UDP, port, port, 60);
     }
     assert_eq!(rig.sent(), None);
-    let told: Vec<_> = core::iter::from_fn(|| rig.event()).collect();
-    assert_eq!(told.len(), 3, "one event a mapping: {told:?}");
+    let reported: Vec<_> = core::iter::from_fn(|| rig.event()).collect();
+    assert_eq!(reported.len(), 3, "one event a mapping: {reported:?}");
     rig.is_quiet();
     assert_eq!(rig.client.poll_timeout(), Some(secs(36_030)));
 }
@@ -284,7 +324,7 @@ fn commands_without_end_do_not_put_off_the_verdict_on_a_silent_gateway() {
         for at in (0..300_000).step_by(250) {
             rig.at(at);
             while rig.sent().is_some() {}
-            if let Some(Event::Failed { error: Error::NoAnswer, .. }) = rig.event() {
+            if let Some(Event::Failed { error: RequestError::NoAnswer, .. }) = rig.event() {
                 gave_up = gave_up.or(Some(at));
             }
             if at % 1_000 == 0 {

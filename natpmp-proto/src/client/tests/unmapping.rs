@@ -9,7 +9,7 @@ fn an_open_mapping_is_deleted_with_lifetime_0_and_port_0_and_its_end_is_told() {
     rig.unmap(TCP, 4000);
     assert_eq!(rig.state(TCP, 4000), MappingState::Closing);
     assert_eq!(rig.request(), asks(TCP, 4000, 0, 0));
-    assert_eq!(rig.hears(mapped(1000, TCP, 4000, 0, 0)), Ok(Heard::Answer));
+    assert_eq!(rig.receives(mapped(1000, TCP, 4000, 0, 0)), Ok(Received::Answer));
     assert_eq!(rig.state(TCP, 4000), MappingState::Ended);
     assert_eq!(rig.event(), ended(TCP, 4000, 4000, Ending::Unmapped));
     rig.is_quiet();
@@ -35,9 +35,9 @@ fn a_mapping_whose_request_is_in_flight_is_deleted_at_once() {
     rig.at(100).unmap(UDP, 4000);
     assert_eq!(rig.request(), asks(UDP, 4000, 0, 0));
     // C16: the late answer to the request is none to the deletion.
-    assert_eq!(rig.hears(mapped(1000, UDP, 4000, 4000, 7200)), Err(Discard::NotAwaited));
+    assert_eq!(rig.receives(mapped(1000, UDP, 4000, 4000, 7200)), Err(Discard::NotAwaited));
     assert_eq!(rig.event(), None);
-    assert_eq!(rig.hears(mapped(1000, UDP, 4000, 0, 0)), Ok(Heard::Answer));
+    assert_eq!(rig.receives(mapped(1000, UDP, 4000, 0, 0)), Ok(Received::Answer));
     assert_eq!(rig.event(), ended(UDP, 4000, 0, Ending::Unmapped));
     rig.is_quiet();
 }
@@ -69,7 +69,7 @@ fn a_mapping_that_this_machine_never_made_can_be_deleted() {
     let mut rig = Rig::new();
     rig.unmap(TCP, 4000);
     assert_eq!(rig.request(), asks(TCP, 4000, 0, 0));
-    assert_eq!(rig.hears(mapped(1000, TCP, 4000, 0, 0)), Ok(Heard::Answer));
+    assert_eq!(rig.receives(mapped(1000, TCP, 4000, 0, 0)), Ok(Received::Answer));
     assert_eq!(rig.event(), ended(TCP, 4000, 0, Ending::Unmapped));
     rig.is_quiet();
 }
@@ -80,7 +80,7 @@ fn a_deletion_that_is_refused_ends_with_the_refusal() {
     let mut rig = Rig::keeping(UDP, 4000);
     rig.unmap(UDP, 4000);
     rig.refuses(Refusal::NotAuthorized);
-    let error = Error::Refused(Refusal::NotAuthorized);
+    let error = RequestError::Refused(Refusal::NotAuthorized);
     assert_eq!(rig.event(), ended(UDP, 4000, 4000, Ending::NotUnmapped(error)));
     rig.is_quiet();
 }
@@ -94,7 +94,7 @@ fn a_deletion_that_nobody_answers_is_sent_by_the_schedule_and_given_up() {
     let at: Vec<_> = sends.iter().map(|&(at, _)| at).collect();
     assert_eq!(at, [0, 250, 750, 1750, 3750, 7750, 15_750, 31_750, 63_750]);
     assert!(sends.iter().all(|&(_, request)| request == Request::delete(UDP, 4000)));
-    let end = ended(UDP, 4000, 4000, Ending::NotUnmapped(Error::NoAnswer)).unwrap();
+    let end = ended(UDP, 4000, 4000, Ending::NotUnmapped(RequestError::NoAnswer)).unwrap();
     assert_eq!(events, [(127_750, end)]);
     assert_eq!(rig.client.mappings().count(), 0);
 }
@@ -133,7 +133,7 @@ fn a_deletion_is_sent_at_least_once_and_before_what_is_to_be_mapped() {
     rig.keep(MapRequest::new(UDP, 5000));
     rig.unmap(UDP, 4000);
     assert_eq!(rig.request(), Request::delete(UDP, 4000));
-    assert_eq!(rig.hears(mapped(1000, UDP, 4000, 0, 0)), Ok(Heard::Answer));
+    assert_eq!(rig.receives(mapped(1000, UDP, 4000, 0, 0)), Ok(Received::Answer));
     assert_eq!(rig.request(), asks(UDP, 5000, 5000, 7200));
 }
 
@@ -153,7 +153,7 @@ fn a_mapping_of_internal_port_0_is_left_to_lapse() {
     let mut rig = Rig::new();
     rig.keep(MapRequest::new(UDP, 0).external_port(1).lifetime(60));
     assert_eq!(rig.request(), asks(UDP, 0, 1, 60));
-    assert_eq!(rig.hears(mapped(1000, UDP, 0, 50_000, 60)), Ok(Heard::Answer));
+    assert_eq!(rig.receives(mapped(1000, UDP, 0, 50_000, 60)), Ok(Received::Answer));
     assert_eq!(rig.event(), Some(Event::Mapped(mapping(UDP, 0, 50_000, 60))));
     rig.unmap(UDP, 0);
     assert_eq!(rig.sent(), None);
@@ -197,7 +197,7 @@ fn unmap_all_deletes_all_of_its_protocol_and_tells_each_mapping_held() {
         rig.client.unmap_all(now, protocol);
         assert_eq!(rig.state(protocol, 4000), MappingState::Closing);
         assert_eq!(rig.request(), asks(protocol, 0, 0, 0));
-        assert_eq!(rig.hears(mapped(1000, protocol, 0, 0, 0)), Ok(Heard::Answer));
+        assert_eq!(rig.receives(mapped(1000, protocol, 0, 0, 0)), Ok(Received::Answer));
         assert_eq!(rig.event(), ended(protocol, 4000, 4000, Ending::Unmapped));
         assert_eq!(rig.event(), ended(protocol, 0, 50_000, Ending::Unmapped));
         assert_eq!(rig.event(), Some(Event::UnmappedAll { protocol, result: Ok(()) }));
@@ -284,7 +284,7 @@ fn clearing_in_vain_holds_up_nothing_that_is_kept() {
     rig.grants(UDP, 4000, 4000, 7200);
     assert_eq!(rig.event(), Some(Event::Renewed(mapping(UDP, 4000, 4000, 7200))));
     for protocol in [UDP, TCP] {
-        assert_eq!(rig.event(), Some(Event::UnmappedAll { protocol, result: Err(Error::NoAnswer) }));
+        assert_eq!(rig.event(), Some(Event::UnmappedAll { protocol, result: Err(RequestError::NoAnswer) }));
     }
     rig.is_quiet();
 }
@@ -295,7 +295,7 @@ fn unmap_all_that_is_refused_says_so_and_so_does_each_mapping_held() {
     let now = rig.now();
     rig.client.unmap_all(now, UDP);
     rig.refuses(Refusal::NotAuthorized);
-    let error = Error::Refused(Refusal::NotAuthorized);
+    let error = RequestError::Refused(Refusal::NotAuthorized);
     assert_eq!(rig.event(), ended(UDP, 4000, 4000, Ending::NotUnmapped(error)));
     assert_eq!(rig.event(), Some(Event::UnmappedAll { protocol: UDP, result: Err(error) }));
     rig.is_quiet();
@@ -308,7 +308,7 @@ fn unmap_all_that_nobody_answers_is_given_up() {
     rig.client.unmap_all(now, TCP);
     let (sends, events) = rig.silence_until(1_000_000);
     assert_eq!(sends.len(), 9);
-    let event = Event::UnmappedAll { protocol: TCP, result: Err(Error::NoAnswer) };
+    let event = Event::UnmappedAll { protocol: TCP, result: Err(RequestError::NoAnswer) };
     assert_eq!(events, [(127_750, event)]);
 }
 
@@ -333,8 +333,8 @@ fn unmap_all_takes_the_place_of_a_request_in_flight_for_the_same_protocol() {
     let now = rig.now();
     rig.client.unmap_all(now, UDP);
     assert_eq!(rig.request(), Request::delete(UDP, 0));
-    assert_eq!(rig.hears(mapped(1000, UDP, 4000, 4000, 7200)), Err(Discard::NotAwaited));
-    assert_eq!(rig.hears(mapped(1000, UDP, 0, 0, 0)), Ok(Heard::Answer));
+    assert_eq!(rig.receives(mapped(1000, UDP, 4000, 4000, 7200)), Err(Discard::NotAwaited));
+    assert_eq!(rig.receives(mapped(1000, UDP, 0, 0, 0)), Ok(Received::Answer));
     assert_eq!(rig.event(), ended(UDP, 4000, 0, Ending::Unmapped));
     assert!(matches!(rig.event(), Some(Event::UnmappedAll { .. })));
     rig.is_quiet();
@@ -363,7 +363,7 @@ fn a_deletion_goes_before_a_request_that_finds_no_answer() {
     let now = rig.at(3000).now();
     rig.client.unmap(now, UDP, 4000).unwrap();
     assert_eq!(rig.request(), Request::delete(UDP, 4000));
-    assert_eq!(rig.hears(mapped(rig.epoch(), UDP, 4000, 0, 0)), Ok(Heard::Answer));
+    assert_eq!(rig.receives(mapped(rig.epoch(), UDP, 4000, 0, 0)), Ok(Received::Answer));
     assert!(matches!(rig.event(), Some(Event::Ended { ending: Ending::Unmapped, .. })));
     // What made way is asked again.
     assert_eq!(rig.request(), Request::ExternalAddress);
@@ -402,7 +402,7 @@ fn a_deletion_waits_for_a_request_that_was_sent_once_and_for_none_that_was_sent_
         rig.unmap(UDP, 4000);
         if waits {
             assert_eq!(rig.sent(), None);
-            assert_eq!(rig.hears(mapped(1000, UDP, 5000, 5000, 7200)), Ok(Heard::Answer));
+            assert_eq!(rig.receives(mapped(1000, UDP, 5000, 5000, 7200)), Ok(Received::Answer));
         }
         assert_eq!(rig.request(), Request::delete(UDP, 4000), "a deletion at {at} ms");
     }
@@ -415,9 +415,9 @@ fn silence_after_a_deletion_of_all_is_a_verdict_on_the_gateway() {
     rig.client.unmap_all(Instant::ZERO, TCP);
     let (sends, events) = rig.silence_until(127_750);
     assert!(sends.iter().all(|(_, request)| *request == Request::delete(TCP, 0)), "{sends:?}");
-    let unmapped_all = (127_750, Event::UnmappedAll { protocol: TCP, result: Err(Error::NoAnswer) });
+    let unmapped_all = (127_750, Event::UnmappedAll { protocol: TCP, result: Err(RequestError::NoAnswer) });
     assert!(
-        matches!(events[..], [(_, Event::Failed { internal_port: 4000, error: Error::NoAnswer, .. }), last] if last == unmapped_all),
+        matches!(events[..], [(_, Event::Failed { internal_port: 4000, error: RequestError::NoAnswer, .. }), last] if last == unmapped_all),
         "{events:?}"
     );
 }

@@ -67,7 +67,6 @@ impl<const N: usize> Table<N> {
         loop {
             let left = place.saturating_mul(2).saturating_add(1);
             let right = left.saturating_add(1);
-            // `<=` would do as well: of two that are checked at the same time, either may be the first.
             let smaller = if self.check_at(right) < self.check_at(left) { right } else { left };
             if self.check_at(place) <= self.check_at(smaller) {
                 return;

@@ -81,7 +81,11 @@ fn a_cause_in_the_middle_of_a_row_begins_it_anew_with_what_is_true_then() {
     rig.gateway.set_external_address(rig.now, Some(OTHER_ADDRESS));
     let announced = announced(&mut rig);
     assert_eq!(announced.iter().map(|&(at, _)| at).collect::<Vec<_>>(), MOMENTS);
-    assert!(announced.iter().all(|(_, told)| matches!(told, Response::ExternalAddress { address: OTHER_ADDRESS, .. })));
+    assert!(
+        announced
+            .iter()
+            .all(|(_, reported)| matches!(reported, Response::ExternalAddress { address: OTHER_ADDRESS, .. }))
+    );
 }
 
 /// G06: the row ends with the address it tells, and begins with the next.

@@ -35,8 +35,8 @@ fn a_refusal_is_told_with_its_reason() {
     rig.waits(client(2), &map(TCP, 4001, 4000, 100));
     let asked = rig.nat();
     assert!(rig.outcome(&asked, Err(NatFailure::Resources)).is_some());
-    let told = rig.events();
-    assert!(told.contains(&refused(4001, Refusal::OutOfResources)), "{told:?}");
+    let reported = rig.events();
+    assert!(reported.contains(&refused(4001, Refusal::OutOfResources)), "{reported:?}");
 }
 
 #[test]

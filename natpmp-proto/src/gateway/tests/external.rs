@@ -7,11 +7,11 @@ use super::*;
 fn the_external_address_is_told_with_the_epoch() {
     let mut rig = Rig::new();
     rig.pass(1_000);
-    let told = Response::ExternalAddress { epoch: rig.epoch(), address: ADDRESS };
-    assert_eq!(rig.answer(client(2), &Request::ExternalAddress), told);
+    let reported = Response::ExternalAddress { epoch: rig.epoch(), address: ADDRESS };
+    assert_eq!(rig.answer(client(2), &Request::ExternalAddress), reported);
     rig.gateway.set_external_address(rig.now, Some(OTHER_ADDRESS));
-    let told = Response::ExternalAddress { epoch: rig.epoch(), address: OTHER_ADDRESS };
-    assert_eq!(rig.answer(client(2), &Request::ExternalAddress), told);
+    let reported = Response::ExternalAddress { epoch: rig.epoch(), address: OTHER_ADDRESS };
+    assert_eq!(rig.answer(client(2), &Request::ExternalAddress), reported);
     assert_eq!(rig.gateway.external_address(), Some(OTHER_ADDRESS));
 }
 

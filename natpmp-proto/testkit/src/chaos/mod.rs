@@ -26,18 +26,15 @@
 //! 2.8 years of networks, 117 of hosts, with 60,537 faults and 14 million forged datagrams; 3,832 times there was peace. On the way one fault of the
 //! client was found: a grant of nothing was forgotten when a command or an announcement had the schedule begin anew. It has a test of its own.
 
-mod agree;
-mod due;
-mod host;
-mod hostile;
-mod nat;
-mod net;
+mod attacker;
+mod endpoints;
+mod faults;
+mod invariants;
+mod network;
 mod run;
-mod tally;
-mod weather;
+mod statistics;
 
-pub use host::{Client, Host};
-pub use nat::Nat;
-pub use net::Net;
-pub use tally::Tally;
-pub use weather::{Setup, run};
+pub use endpoints::{Client, Host, Nat};
+pub use faults::{Setup, run};
+pub use network::Net;
+pub use statistics::Statistics;

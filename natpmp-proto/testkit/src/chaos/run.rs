@@ -7,8 +7,8 @@ use std::time::Duration;
 use natpmp_proto::gateway::Output;
 use natpmp_proto::{Discard, Instant, SocketId, Transmit, TransmitKind};
 
-use super::due::{Due, What};
-use super::net::{GATEWAY, Net};
+use super::endpoints::GATEWAY;
+use super::network::{Happening, Net, Scheduled};
 
 impl<const N: usize> Net<N> {
     /// Everybody does what is due now.
@@ -30,19 +30,19 @@ impl<const N: usize> Net<N> {
             self.now = self.now.max(next);
             self.step();
         }
-        self.tally.pass(duration, self.hosts.len());
+        self.statistics.pass(duration, self.hosts.len());
         self.now = end;
     }
 
     /// One host does what is due now, and with it all that follows at once.
-    pub(super) fn tend(&mut self, host: usize) {
+    pub(super) fn run_host(&mut self, host: usize) {
         self.drain(host);
         self.run_for(Duration::ZERO);
     }
 
-    pub(super) fn put(&mut self, at: Instant, what: What) {
-        self.tally.things += 1;
-        self.queue.push(Reverse(Due { at, number: self.tally.things, what }));
+    pub(super) fn put(&mut self, at: Instant, what: Happening) {
+        self.statistics.things += 1;
+        self.queue.push(Reverse(Scheduled { at, number: self.statistics.things, what }));
     }
 
     fn next(&self) -> Option<Instant> {
@@ -59,45 +59,45 @@ impl<const N: usize> Net<N> {
         let now = self.now;
         if self.queue.peek().is_some_and(|Reverse(due)| due.at <= now) {
             let Some(Reverse(due)) = self.queue.pop() else { return };
-            self.happens(due.what);
+            self.perform(due.what);
         }
         if self.gateway.poll_timeout().is_some_and(|at| at <= now) {
             self.drive_gateway();
         }
     }
 
-    fn happens(&mut self, what: What) {
+    fn perform(&mut self, what: Happening) {
         let now = self.now;
         match what {
-            What::Wake(host) => {
+            Happening::Wake(host) => {
                 if self.hosts[host].wake_at.is_some_and(|at| at <= now) {
                     self.drain(host);
                 }
             }
-            What::Request(from, bytes) => self.serve(from, &bytes),
-            What::Answer(host, ..) | What::Announcement(host, ..) | What::Unreachable(host)
+            Happening::Request(from, bytes) => self.serve(from, &bytes),
+            Happening::Answer(host, ..) | Happening::Announcement(host, ..) | Happening::Unreachable(host)
                 if self.hosts[host].is_asleep => {}
-            What::Answer(host, from, bytes) => {
+            Happening::Answer(host, from, bytes) => {
                 let local = self.hosts[host].clock(now);
                 let _ = self.hosts[host].client.handle_datagram(local, from, &bytes);
                 self.drain(host);
             }
-            What::Announcement(host, from, bytes) => {
+            Happening::Announcement(host, from, bytes) => {
                 let local = self.hosts[host].clock(now);
                 let _ = self.hosts[host].client.handle_announcement(local, from, &bytes);
                 self.drain(host);
             }
-            What::Unreachable(host) => {
+            Happening::Unreachable(host) => {
                 let local = self.hosts[host].clock(now);
                 self.hosts[host].client.handle_unreachable(local);
                 self.drain(host);
             }
-            What::Nat(life, request) if life == self.nat.life => {
+            Happening::Nat(life, request) if life == self.nat.life => {
                 let outcome = self.nat.work(&request, &mut self.random);
                 self.gateway.handle_nat(now, &request, outcome);
                 self.drive_gateway();
             }
-            What::Nat(..) => {}
+            Happening::Nat(..) => {}
         }
     }
 
@@ -106,13 +106,13 @@ impl<const N: usize> Net<N> {
         if !self.is_up() {
             return;
         }
-        self.tally.requests += 1;
+        self.statistics.requests += 1;
         *self.unanswered.entry(from).or_default() += 1;
         match self.gateway.handle_datagram(self.now, socket_of(from), from, bytes) {
             Ok(()) => {}
             Err(Discard::SwitchedOff) => {
                 if let Some(&host) = self.numbers.get(from.ip()) {
-                    self.fly(&[], |_| What::Unreachable(host));
+                    self.fly(&[], |_| Happening::Unreachable(host));
                 }
             }
             Err(discard) => assert_ne!(discard, Discard::AnswerNotPolled),
@@ -130,9 +130,9 @@ impl<const N: usize> Net<N> {
                 self.answer(transmit.to, bytes);
             }
             TransmitKind::Announcement => {
-                self.tally.announcements += 1;
+                self.statistics.announcements += 1;
                 for host in 0..self.hosts.len() {
-                    self.fly(&transmit.payload, |bytes| What::Announcement(host, GATEWAY, bytes));
+                    self.fly(&transmit.payload, |bytes| Happening::Announcement(host, GATEWAY, bytes));
                 }
             }
             TransmitKind::Request { .. } => panic!("a gateway asks nobody"),
@@ -141,11 +141,11 @@ impl<const N: usize> Net<N> {
 
     /// An answer goes out: to somebody who asked, and once for each time.
     fn answer(&mut self, to: SocketAddrV4, bytes: &[u8]) {
-        self.tally.answers += 1;
+        self.statistics.answers += 1;
         let unanswered = self.unanswered.get_mut(&to).filter(|unanswered| **unanswered > 0);
         *unanswered.expect("an answer to nobody, or one too many") -= 1;
         if let Some(&host) = self.numbers.get(to.ip()) {
-            self.fly(bytes, |bytes| What::Answer(host, GATEWAY, bytes));
+            self.fly(bytes, |bytes| Happening::Answer(host, GATEWAY, bytes));
         }
     }
 
@@ -166,7 +166,7 @@ impl<const N: usize> Net<N> {
                     self.nat.pending += 1;
                     assert!(self.nat.pending <= N, "the NAT is asked without end");
                     let delay = self.random.between(Duration::ZERO, self.nat.delay);
-                    self.put(now + delay, What::Nat(self.nat.life, request));
+                    self.put(now + delay, Happening::Nat(self.nat.life, request));
                 }
                 Output::Event(_) => {}
                 Output::Wait(deadline) => {
@@ -187,15 +187,15 @@ impl<const N: usize> Net<N> {
         let sent = host.drain(self.now, &mut self.random);
         let (from, wake_at) = (host.address, host.wake_at);
         if let Some(at) = wake_at.filter(|_| wake_at != before) {
-            self.put(at, What::Wake(number));
+            self.put(at, Happening::Wake(number));
         }
         for bytes in sent {
-            self.tally.sends += 1;
-            self.fly(&bytes, |bytes| What::Request(from, bytes));
+            self.statistics.sends += 1;
+            self.fly(&bytes, |bytes| Happening::Request(from, bytes));
         }
     }
 
-    fn fly(&mut self, bytes: &[u8], what: impl Fn(Vec<u8>) -> What) {
+    fn fly(&mut self, bytes: &[u8], what: impl Fn(Vec<u8>) -> Happening) {
         for _ in 0..=u8::from(self.random.chance(self.link.duplication)) {
             if self.random.chance(self.link.loss) {
                 continue;

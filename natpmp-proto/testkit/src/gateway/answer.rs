@@ -18,7 +18,7 @@ impl Gateway {
                 encode_unsupported_opcode(bytes, &mut vec![0; bytes.len()]).map(<[u8]>::to_vec)
             }
             Err(_) => Some(self.version_error(now, 0, VersionError::Opcode128)),
-            Ok(request) => Some(match self.knobs.version_error {
+            Ok(request) => Some(match self.faults.version_error {
                 Some(form) => self.version_error(now, request.opcode(), form),
                 None => self.serve(now, client, request),
             }),
@@ -32,7 +32,7 @@ impl Gateway {
                 self.unmap(now, client, protocol, internal_port)
             }
             Request::Map { protocol, internal_port, suggested_external_port: suggested, lifetime } => {
-                let lifetime = self.knobs.grant.lifetime(lifetime);
+                let lifetime = self.faults.grant.lifetime(lifetime);
                 self.map(now, &Wish { client, protocol, internal_port, suggested, lifetime })
             }
         };
@@ -43,7 +43,7 @@ impl Gateway {
     }
 
     fn external_address(&self, now: Instant) -> Result<Response, u16> {
-        if let Some(code) = self.knobs.refuse_address {
+        if let Some(code) = self.faults.refuse_address {
             return Err(code);
         }
         let address = self.external.ok_or(NETWORK_FAILURE)?;
@@ -51,21 +51,21 @@ impl Gateway {
     }
 
     fn map(&mut self, now: Instant, wish: &Wish) -> Result<Response, u16> {
-        if let Some(code) = self.knobs.refuse_map {
+        if let Some(code) = self.faults.refuse_map {
             return Err(code);
         }
         if self.external.is_none() {
             return Err(NETWORK_FAILURE);
         }
-        if wish.internal_port == 0 && self.knobs.vpn.is_none() {
+        if wish.internal_port == 0 && self.faults.vpn.is_none() {
             return Err(NOT_AUTHORIZED);
         }
-        let external_port = if self.knobs.grants_port_zero {
+        let external_port = if self.faults.grants_port_zero {
             0
         } else {
-            self.table.map(now, wish, self.knobs.moves_ports, self.knobs.maps_twice).ok_or(OUT_OF_RESOURCES)?
+            self.table.map(now, wish, self.faults.moves_ports, self.faults.maps_twice).ok_or(OUT_OF_RESOURCES)?
         };
-        let internal_port = if wish.internal_port == 0 && self.knobs.vpn == Some(Vpn::AnswersMapped) {
+        let internal_port = if wish.internal_port == 0 && self.faults.vpn == Some(Vpn::AnswersMapped) {
             external_port
         } else {
             wish.internal_port
@@ -75,11 +75,11 @@ impl Gateway {
     }
 
     fn unmap(&mut self, now: Instant, client: Ipv4Addr, protocol: Protocol, port: u16) -> Result<Response, u16> {
-        if let Some(code) = self.knobs.refuse_unmap {
+        if let Some(code) = self.faults.refuse_unmap {
             return Err(code);
         }
         if port == 0 {
-            self.table.unmap_all(client, protocol, self.knobs.unmaps_both);
+            self.table.unmap_all(client, protocol, self.faults.unmaps_both);
         } else {
             self.table.unmap(client, protocol, port);
         }
@@ -96,7 +96,7 @@ impl Gateway {
         let detail = FailureDetail { epoch: self.epoch(now), internal_port };
         let failure = Failure { opcode: request.opcode(), refusal, detail: Some(detail) };
         let mut bytes = Response::Failure(failure).encode().to_vec();
-        match (self.knobs.failure_form, echo) {
+        match (self.faults.failure_form, echo) {
             (FailureForm::Full, _) | (FailureForm::Echo, None) => {}
             (FailureForm::Echo, Some((port, lifetime))) => {
                 bytes.truncate(10);

@@ -1,31 +1,30 @@
-//! A gateway for tests: written from the RFC, with the faults met in the field as knobs. It does no IO.
+//! A gateway for tests: written from the RFC, with the faults met in practice as options. It does no IO.
 //!
 //! Datagrams go in by [`Gateway::handle`], and come out of [`Gateway::poll_transmit`]; [`Gateway::poll_timeout`] says when
 //! to ask for more. [`Served`] runs one on a real socket.
 
-mod announce;
 mod answer;
-mod knobs;
+mod faults;
 mod served;
 mod table;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
 
 use natpmp_proto::wire::{DecodeError, Request, Response};
 use natpmp_proto::{Instant, Protocol};
 
-use announce::Series;
 use table::Table;
 
-pub use knobs::{Announces, FailureForm, Grant, Knobs, Reach, VersionError, Vpn};
+pub use faults::{Announces, FailureForm, Faults, Grant, Reach, VersionError, Vpn};
 pub use served::Served;
 pub use table::Lease;
 
 /// The machine.
 #[derive(Clone, Debug)]
 pub struct Gateway {
-    /// Its faults; may be turned at any time.
-    pub knobs: Knobs,
+    /// Its faults, which may change at any time.
+    pub faults: Faults,
     external: Option<Ipv4Addr>,
     epoch_base: u32,
     epoch_from: Instant,
@@ -76,14 +75,14 @@ impl Gateway {
     /// A gateway that behaves, and came up 1000 s before the origin of time.
     #[must_use]
     pub fn new() -> Self {
-        Self::with(Knobs::default())
+        Self::with(Faults::default())
     }
 
     /// A gateway with faults, that came up 1000 s before the origin of time.
     #[must_use]
-    pub fn with(knobs: Knobs) -> Self {
+    pub fn with(faults: Faults) -> Self {
         Self {
-            knobs,
+            faults,
             external: Some(Self::EXTERNAL),
             epoch_base: 1_000,
             epoch_from: Instant::ZERO,
@@ -99,16 +98,16 @@ impl Gateway {
     pub fn handle(&mut self, now: Instant, from: SocketAddrV4, bytes: &[u8]) {
         self.table.expire(now);
         self.received.push(Received { at: now, from, bytes: bytes.to_vec(), request: Request::decode(bytes) });
-        if self.knobs.reach != Reach::Open {
+        if self.faults.reach != Reach::Open {
             return;
         }
         self.counted = self.counted.wrapping_add(1);
-        if self.counted % self.knobs.answers_every.max(1) != 0 {
+        if self.counted % self.faults.answers_every.max(1) != 0 {
             return;
         }
         let Some(answer) = self.answer(now, *from.ip(), bytes) else { return };
-        for _ in 0..=self.knobs.repeats {
-            let at = now + self.knobs.delay;
+        for _ in 0..=self.faults.repeats {
+            let at = now + self.faults.delay;
             self.outbox.push(Outgoing { at, to: Destination::Host(from), bytes: answer.clone() });
         }
     }
@@ -119,7 +118,7 @@ impl Gateway {
         if let Some(index) = self.outbox.iter().position(|outgoing| outgoing.at <= now) {
             return Some(self.outbox.remove(index));
         }
-        if !self.series.as_mut()?.send(now) || self.knobs.reach != Reach::Open {
+        if !self.series.as_mut()?.send(now) || self.faults.reach != Reach::Open {
             return None;
         }
         let bytes = self.announcement(now);
@@ -133,11 +132,11 @@ impl Gateway {
         self.outbox.iter().map(|outgoing| outgoing.at).chain(series).min()
     }
 
-    /// Stops and starts: every mapping is lost, and the epoch starts again, unless the knobs have it hide this.
+    /// Stops and starts: every mapping is lost, and the epoch starts again, unless its faults hide this.
     pub fn restart(&mut self, now: Instant) {
         self.table.clear();
         self.outbox.clear();
-        if !self.knobs.epoch_is_uptime {
+        if !self.faults.epoch_is_uptime {
             (self.epoch_base, self.epoch_from) = (0, now);
         }
         self.announce(now);
@@ -149,10 +148,10 @@ impl Gateway {
         self.announce(now);
     }
 
-    /// Announces itself, as the knobs have it.
+    /// Announces itself, as its faults have it.
     pub fn announce(&mut self, now: Instant) {
         self.series = None;
-        match self.knobs.announces {
+        match self.faults.announces {
             Announces::Nothing => {}
             Announces::NatPmp => self.series = Some(Series::new(now)),
             Announces::Pcp => {
@@ -222,3 +221,33 @@ impl Default for Gateway {
         Self::new()
     }
 }
+
+/// When announcements are due (section 3.2.1): ten, the first gap 250 ms, each next one doubled.
+#[derive(Clone, Copy, Debug)]
+struct Series {
+    next: Instant,
+    sent: u32,
+}
+
+impl Series {
+    fn new(now: Instant) -> Self {
+        Self { next: now, sent: 0 }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        (self.sent < ANNOUNCEMENTS).then_some(self.next)
+    }
+
+    /// Counts one as sent, if one is due.
+    fn send(&mut self, now: Instant) -> bool {
+        let is_due = self.due().is_some_and(|due| due <= now);
+        if is_due {
+            self.next = now + FIRST_GAP * 2u32.pow(self.sent);
+            self.sent += 1;
+        }
+        is_due
+    }
+}
+
+const ANNOUNCEMENTS: u32 = 10;
+const FIRST_GAP: Duration = Duration::from_millis(250);

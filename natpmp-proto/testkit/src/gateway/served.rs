@@ -6,9 +6,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use natpmp_proto::Instant;
+use natpmp_proto::wire::Request;
+use natpmp_proto::{Instant, Protocol};
 
-use super::{Destination, Gateway, Reach};
+use super::{Destination, Faults, Gateway, Reach};
 
 /// A gateway on a UDP socket: of 127.0.0.1, with a port of its own, unless another address is said. It ends when it is dropped.
 ///
@@ -88,16 +89,60 @@ impl Served {
         self.shared.lock().client
     }
 
-    /// Looks at the gateway or changes it; when this returns, the socket is as its knobs say.
+    /// Looks at the gateway or changes it; when this returns, the socket is as its faults say.
     pub fn with<T>(&self, work: impl FnOnce(&mut Gateway, Instant) -> T) -> T {
         let mut state = self.shared.lock();
         let result = work(&mut state.gateway, self.shared.now());
-        let wants_open = state.gateway.knobs.reach != Reach::Closed;
+        let wants_open = state.gateway.faults.reach != Reach::Closed;
         while state.is_open != wants_open && self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
             let waited = self.shared.changed.wait_timeout(state, GLANCE);
             state = waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0;
         }
         result
+    }
+
+    /// Changes what the gateway does wrong.
+    pub fn turn(&self, change: impl FnOnce(&mut Faults)) {
+        self.with(|gateway, _| change(&mut gateway.faults));
+    }
+
+    /// Has it answer, keep silent, or close its port.
+    pub fn reach(&self, reach: Reach) {
+        self.turn(|faults| faults.reach = reach);
+    }
+
+    /// The external port that an internal one has.
+    #[must_use]
+    pub fn lease(&self, protocol: Protocol, internal_port: u16) -> Option<u16> {
+        self.with(|gateway, now| gateway.lease(now, protocol, internal_port).map(|lease| lease.external_port))
+    }
+
+    /// How many mappings it has.
+    #[must_use]
+    pub fn leases(&self) -> usize {
+        self.with(|gateway, now| gateway.leases(now).len())
+    }
+
+    /// What it was asked since it was started, or since [`forget`](Self::forget).
+    ///
+    /// # Panics
+    /// If anything else than a request came.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Request> {
+        self.with(|gateway, _| gateway.received().iter().map(|received| received.request.unwrap()).collect())
+    }
+
+    /// The deletions among those.
+    #[must_use]
+    pub fn deletions(&self) -> Vec<Request> {
+        let mut requests = self.requests();
+        requests.retain(|request| matches!(request, Request::Map { lifetime: 0, .. }));
+        requests
+    }
+
+    /// Forgets what it was asked.
+    pub fn forget(&self) {
+        self.with(|gateway, _| gateway.forget_received());
     }
 
     /// Sends a datagram to the one who asked last, from another socket of the same host: a foreign sender.
@@ -137,7 +182,7 @@ impl Shared {
             if state.is_stopping {
                 return;
             }
-            if state.gateway.knobs.reach == Reach::Closed {
+            if state.gateway.faults.reach == Reach::Closed {
                 socket = None;
             } else if socket.is_none() {
                 socket = UdpSocket::bind(address).ok();

@@ -8,10 +8,7 @@
 //! The first three have steps that a test may choose, and a `run` that reads them from any bytes, as a fuzzer brings them. All end by panicking
 //! where a machine does what its model does not allow.
 
-mod bytes;
 pub mod client;
 pub mod client_and_gateway;
 pub mod gateway;
 pub mod witness;
-
-use bytes::Bytes;

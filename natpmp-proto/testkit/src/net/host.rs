@@ -7,8 +7,8 @@ use std::time::Duration;
 use natpmp_proto::wire::Request;
 use natpmp_proto::{Discard, Event, Instant};
 
+use crate::Random;
 use crate::model::witness::{Rules, Watched};
-use crate::random::Random;
 
 /// A request that a client sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,9 +21,9 @@ pub struct Sent {
     pub resends: u8,
 }
 
-/// Something that a client told.
+/// An event, and when a client reported it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct TimedEvent {
     /// When.
     pub at: Instant,
     /// What.
@@ -45,14 +45,14 @@ pub(super) struct Host<const N: usize> {
     pub(super) address: SocketAddrV4,
     pub(super) client: Watched<N>,
     /// It has a socket for announcements, and so tells them from answers.
-    pub(super) hears_apart: bool,
+    pub(super) has_announcement_socket: bool,
     pub(super) punctuality: Punctuality,
     /// When the client is polled next.
     pub(super) wake_at: Option<Instant>,
     pub(super) sent: Vec<Sent>,
-    pub(super) told: Vec<Told>,
+    pub(super) events: Vec<TimedEvent>,
     pub(super) discarded: Vec<Discard>,
-    pub(super) unread: VecDeque<Told>,
+    pub(super) unread: VecDeque<TimedEvent>,
 }
 
 impl<const N: usize> Host<N> {
@@ -60,18 +60,18 @@ impl<const N: usize> Host<N> {
         Self {
             address,
             client: Watched::new(rules),
-            hears_apart: true,
+            has_announcement_socket: true,
             punctuality: Punctuality::Exact,
             wake_at: None,
             sent: Vec::new(),
-            told: Vec::new(),
+            events: Vec::new(),
             discarded: Vec::new(),
             unread: VecDeque::new(),
         }
     }
 
     pub(super) fn receive(&mut self, now: Instant, from: SocketAddrV4, bytes: &[u8], is_announcement: bool) {
-        let result = if is_announcement && self.hears_apart {
+        let result = if is_announcement && self.has_announcement_socket {
             self.client.handle_announcement(now, from, bytes)
         } else {
             self.client.handle_datagram(now, from, bytes)
@@ -83,8 +83,8 @@ impl<const N: usize> Host<N> {
     pub(super) fn drain(&mut self, now: Instant, random: &mut Random) -> Vec<(SocketAddrV4, Vec<u8>)> {
         let drained = self.client.drain(now);
         for event in drained.events {
-            self.told.push(Told { at: now, event });
-            self.unread.push_back(Told { at: now, event });
+            self.events.push(TimedEvent { at: now, event });
+            self.unread.push_back(TimedEvent { at: now, event });
         }
         self.wake_at = drained.deadline.map(|deadline| self.punctuality.wake(now, deadline, random));
         let mut datagrams = Vec::new();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::random::Random;
+use crate::Random;
 
 /// The faults of the network, the same in both directions. The default is a perfect network without delay.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -11,12 +11,12 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use natpmp_proto::{Client, Discard, Event, Instant};
 
+use crate::Random;
 use crate::gateway::Gateway;
 use crate::model::witness::{Rules, Watched};
-use crate::random::Random;
 use host::Host;
 
-pub use host::{Punctuality, Sent, Told};
+pub use host::{Punctuality, Sent, TimedEvent};
 pub use link::Link;
 
 /// The network with all that is on it.
@@ -113,8 +113,8 @@ impl<const N: usize> Sim<N> {
     }
 
     /// Whether announcements are handed to the client as such, or mixed with answers.
-    pub fn hear_announcements_apart(&mut self, apart: bool) {
-        self.hosts.iter_mut().for_each(|host| host.hears_apart = apart);
+    pub fn separate_announcements(&mut self, apart: bool) {
+        self.hosts.iter_mut().for_each(|host| host.has_announcement_socket = apart);
     }
 
     /// The first gateway.
@@ -181,16 +181,16 @@ impl<const N: usize> Sim<N> {
             .collect()
     }
 
-    /// What the first client told since [`forget`](Self::forget).
+    /// The events of the first client, and when, since [`forget`](Self::forget).
     #[must_use]
-    pub fn told(&self) -> &[Told] {
-        &self.hosts[0].told
+    pub fn timed_events(&self) -> &[TimedEvent] {
+        &self.hosts[0].events
     }
 
-    /// The events alone of what the first client told since [`forget`](Self::forget).
+    /// The events of the first client since [`forget`](Self::forget).
     #[must_use]
     pub fn events(&self) -> Vec<Event> {
-        self.told().iter().map(|told| told.event).collect()
+        self.timed_events().iter().map(|timed| timed.event).collect()
     }
 
     /// What the first client dropped since [`forget`](Self::forget).
@@ -203,7 +203,7 @@ impl<const N: usize> Sim<N> {
     pub fn forget(&mut self) {
         for host in &mut self.hosts {
             host.sent.clear();
-            host.told.clear();
+            host.events.clear();
             host.discarded.clear();
             host.unread.clear();
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use natpmp_proto::Instant;
 
-use super::{Cargo, Flight, Sim, Target, Told};
+use super::{Cargo, Flight, Sim, Target, TimedEvent};
 use crate::gateway::{Destination, Reach};
 
 impl<const N: usize> Sim<N> {
@@ -24,12 +24,12 @@ impl<const N: usize> Sim<N> {
     }
 
     /// The next event of the first client that was not read yet, waiting for `limit` at most.
-    pub fn next_event(&mut self, limit: Duration) -> Option<Told> {
+    pub fn next_event(&mut self, limit: Duration) -> Option<TimedEvent> {
         let end = self.now + limit;
         let mut busy = Busy::default();
         loop {
-            if let Some(told) = self.hosts[0].unread.pop_front() {
-                return Some(told);
+            if let Some(event) = self.hosts[0].unread.pop_front() {
+                return Some(event);
             }
             if !self.step(end) {
                 self.now = self.now.max(end);
@@ -97,7 +97,7 @@ impl<const N: usize> Sim<N> {
         let (address, gateway) = &mut self.gateways[number];
         let Cargo::Request(bytes) = &flight.what else { return };
         gateway.handle(self.now, flight.from, bytes);
-        if gateway.knobs.reach == Reach::Closed {
+        if gateway.faults.reach == Reach::Closed {
             let host = self.hosts.iter().position(|host| host.address == flight.from);
             let (from, to) = (*address, Target::Host(host.expect("hosts do not go away")));
             self.fly(from, to, &[], |_| Cargo::Unreachable);

@@ -12,22 +12,22 @@
 //! }
 //! ```
 
-mod listening;
 pub mod scenarios;
 mod virtual_world;
 
-use std::net::Ipv4Addr;
+use std::collections::HashSet;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
+use std::sync::Mutex;
 use std::time::Duration;
 
-use natpmp_proto::client::Error;
+use natpmp_proto::client::RequestError;
 use natpmp_proto::{Backoff, Event, Instant, MapRequest, Mapping, Protocol, Schedule};
 
 use crate::gateway::Gateway;
 
-pub use listening::listening;
 pub use virtual_world::VirtualWorld;
 
-/// One client at one gateway, fresh for each scenario. The gateway's faults are turned by its knobs.
+/// One client at one gateway, fresh for each scenario. The gateway's faults are turned on by [`World::gateway`].
 ///
 /// Announcements of the gateway reach the client, on whatever socket.
 pub trait World {
@@ -45,25 +45,25 @@ pub trait World {
     ///
     /// # Errors
     /// As the client says.
-    fn external_address(&mut self) -> Result<Ipv4Addr, Error>;
+    fn external_address(&mut self) -> Result<Ipv4Addr, RequestError>;
 
     /// Asks for a mapping once, and waits.
     ///
     /// # Errors
     /// As the client says.
-    fn map(&mut self, request: &MapRequest) -> Result<Mapping, Error>;
+    fn map(&mut self, request: &MapRequest) -> Result<Mapping, RequestError>;
 
     /// Deletes a mapping that is not kept, and waits.
     ///
     /// # Errors
     /// As the client says.
-    fn unmap(&mut self, protocol: Protocol, internal_port: u16) -> Result<(), Error>;
+    fn unmap(&mut self, protocol: Protocol, internal_port: u16) -> Result<(), RequestError>;
 
     /// Deletes all mappings of a protocol, and waits.
     ///
     /// # Errors
     /// As the client says.
-    fn unmap_all(&mut self, protocol: Protocol) -> Result<(), Error>;
+    fn unmap_all(&mut self, protocol: Protocol) -> Result<(), RequestError>;
 
     /// Begins to keep a mapping, and returns at once. The world holds the handle, if there is one.
     fn keep(&mut self, request: &MapRequest);
@@ -78,7 +78,7 @@ pub trait World {
     ///
     /// # Errors
     /// As the client says.
-    fn stop(&mut self, protocol: Protocol, internal_port: u16) -> Result<(), Error>;
+    fn stop(&mut self, protocol: Protocol, internal_port: u16) -> Result<(), RequestError>;
 
     /// The next event, waiting for `limit` at most. Events of the calls that wait may come here as well, or not.
     fn next_event(&mut self, limit: Duration) -> Option<Event>;
@@ -126,5 +126,36 @@ impl Scale {
             patience: Duration::from_secs(30),
             is_exact: false,
         }
+    }
+}
+
+/// Builds a client that hears announcements on a port of the loopback interface that nobody else has, and returns that
+/// address too. `build` is `None` if the client cannot listen there.
+///
+/// The port is found by letting the system choose one. Should somebody else get it in the moment before the client opens
+/// it, another is tried.
+///
+/// # Panics
+/// If there is none.
+pub fn listening<C>(mut build: impl FnMut(SocketAddrV4) -> Option<C>) -> (C, SocketAddrV4) {
+    static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
+    for _ in 0..100 {
+        let address = free_address();
+        // A client shares its port with whoever allows it, so that another client of these tests would not be noticed.
+        if !GIVEN.lock().unwrap().get_or_insert_default().insert(address.port()) {
+            continue;
+        }
+        if let Some(client) = build(address) {
+            return (client, address);
+        }
+    }
+    panic!("no port for announcements could be had");
+}
+
+fn free_address() -> SocketAddrV4 {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    match socket.local_addr().unwrap() {
+        SocketAddr::V4(address) => address,
+        SocketAddr::V6(address) => panic!("{address} is not of IPv4"),
     }
 }

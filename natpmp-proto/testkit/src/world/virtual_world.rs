@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
-use natpmp_proto::client::{Ending, Error, MappingState};
+use natpmp_proto::client::{Ending, MappingState, RequestError};
 use natpmp_proto::{Event, Instant, MapRequest, Mapping, Protocol};
 
 use super::{Scale, World};
@@ -29,10 +29,10 @@ impl VirtualWorld {
     /// Waits for the answer to a call. Other events stay to be read.
     fn wait<T>(&mut self, answer: impl Fn(&Event) -> Option<T>) -> T {
         loop {
-            let told = self.sim.next_event(Scale::exact().patience).expect("an answer comes");
-            match answer(&told.event) {
+            let timed = self.sim.next_event(Scale::exact().patience).expect("an answer comes");
+            match answer(&timed.event) {
                 Some(result) => return result,
-                None => self.unread.push_back(told.event),
+                None => self.unread.push_back(timed.event),
             }
         }
     }
@@ -51,7 +51,7 @@ impl World for VirtualWorld {
         self.sim.inject(SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 66), 5351), bytes);
     }
 
-    fn external_address(&mut self) -> Result<Ipv4Addr, Error> {
+    fn external_address(&mut self) -> Result<Ipv4Addr, RequestError> {
         self.sim.command(|client, now| client.request_external_address(now));
         self.wait(|event| match *event {
             Event::ExternalAddress(result) => Some(result),
@@ -59,7 +59,7 @@ impl World for VirtualWorld {
         })
     }
 
-    fn map(&mut self, request: &MapRequest) -> Result<Mapping, Error> {
+    fn map(&mut self, request: &MapRequest) -> Result<Mapping, RequestError> {
         self.sim.command(|client, now| client.map(now, request)).expect("there is room");
         let key = (request.protocol(), request.internal_port());
         self.wait(|event| match *event {
@@ -80,7 +80,7 @@ impl World for VirtualWorld {
         })
     }
 
-    fn unmap(&mut self, protocol: Protocol, internal_port: u16) -> Result<(), Error> {
+    fn unmap(&mut self, protocol: Protocol, internal_port: u16) -> Result<(), RequestError> {
         self.sim.command(|client, now| client.unmap(now, protocol, internal_port)).expect("there is room");
         let key = (protocol, internal_port);
         self.wait(|event| match *event {
@@ -94,7 +94,7 @@ impl World for VirtualWorld {
         })
     }
 
-    fn unmap_all(&mut self, all: Protocol) -> Result<(), Error> {
+    fn unmap_all(&mut self, all: Protocol) -> Result<(), RequestError> {
         self.sim.command(|client, now| client.unmap_all(now, all));
         self.wait(|event| match *event {
             Event::UnmappedAll { protocol, result } if protocol == all => Some(result),
@@ -117,11 +117,11 @@ impl World for VirtualWorld {
         assert!(self.sim.command(|client, now| client.refresh(now, protocol, internal_port)));
     }
 
-    fn stop(&mut self, protocol: Protocol, internal_port: u16) -> Result<(), Error> {
+    fn stop(&mut self, protocol: Protocol, internal_port: u16) -> Result<(), RequestError> {
         self.unmap(protocol, internal_port)
     }
 
     fn next_event(&mut self, limit: Duration) -> Option<Event> {
-        self.unread.pop_front().or_else(|| self.sim.next_event(limit).map(|told| told.event))
+        self.unread.pop_front().or_else(|| self.sim.next_event(limit).map(|timed| timed.event))
     }
 }

@@ -1,24 +1,24 @@
-//! `natpmp demo`: a gateway, a client, a mapping and bytes through it, on this machine's loopback.
+//! The subcommand `demo`: a gateway, a client, a mapping and bytes through it, on this machine's loopback.
 
-mod echo;
-mod peer;
-mod timeline;
+mod traffic;
 mod wiretap;
 
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use natpmp_std::server::nat::{Relay, RelayLimits};
 use natpmp_std::server::{External, Internal, Server};
 use natpmp_std::{Client, Ending, Event, KeptMapping, MapRequest, Mapping, Protocol, Schedule, Subscription};
 
 use crate::failure::Failure;
-use crate::report::{Report, endpoint, name};
+use crate::lines::{Line, endpoint, name};
+use crate::report::{Report, Results};
 
-use timeline::Timeline;
+use traffic::Services;
 use wiretap::Wiretap;
 
+/// Shows it all, and fails if a step does not bring what it should.
 pub(crate) fn demo(report: &mut Report) -> Result<(), Failure> {
     let timeline = Timeline::new(report);
     timeline.chapter("A gateway starts. Its inside is 127.0.0.1, its outside 127.0.0.2.");
@@ -31,16 +31,16 @@ pub(crate) fn demo(report: &mut Report) -> Result<(), Failure> {
     let wiretap =
         Wiretap::start(SocketAddrV4::new(INSIDE, port), timeline.clone()).map_err(failed("start the wiretap"))?;
     let client = client(wiretap.address(), announcements)?;
-    listen(&client, &timeline);
+    follow_announcements(&client, &timeline);
     let address =
         client.external_address().map_err(|error| Failure::new("cannot learn the external address", &error))?;
     check(address == OUTSIDE, "the gateway's own address was to come", format!("{address} came"))?;
 
     timeline.chapter("It runs a TCP and a UDP service, and keeps a port open for each.");
-    let echo = echo::start(INSIDE).map_err(failed("start the services"))?;
+    let services = Services::start(INSIDE).map_err(failed("start the services"))?;
     let mut events = client.events();
     let wish = free_port(OUTSIDE).map_err(failed("find a free port"))?;
-    let kept = keep_both(&client, &echo, wish)?;
+    let kept = keep_both(&client, &services, wish)?;
     let mapped = wait_mapped(&mut events, &timeline, address)?;
     check_bytes(&timeline, address, &mapped)?;
 
@@ -67,6 +67,35 @@ pub(crate) fn demo(report: &mut Report) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Says what happens as it happens, and when. Clones write to the same place.
+#[derive(Clone)]
+struct Timeline {
+    start: Instant,
+    results: Results,
+}
+
+impl Timeline {
+    fn new(report: &Report) -> Self {
+        Self { start: Instant::now(), results: report.results() }
+    }
+
+    /// What is to come.
+    fn chapter(&self, text: &str) {
+        self.write("demo", text, &format!("\n{text}"));
+    }
+
+    /// What somebody did or sent.
+    fn says(&self, who: &str, text: &str) {
+        self.write(who, text, &format!("{:7.3} s  {who:<17} {text}", self.start.elapsed().as_secs_f64()));
+    }
+
+    fn write(&self, who: &str, text: &str, line: &str) {
+        let json = Line { event: "demo", who: Some(who.to_owned()), text: Some(text.to_owned()), ..Line::default() };
+        // Whoever read it is gone: the demonstration goes on for its exit code.
+        let _ = self.results.write(&json, line);
+    }
+}
+
 fn start_gateway(port: u16, announcements: u16) -> Result<Server, Failure> {
     Server::builder(|_| Relay::start(RelayLimits::default()))
         .internal(Internal::Address(INSIDE))
@@ -86,20 +115,20 @@ fn client(gateway: SocketAddrV4, announcements: u16) -> Result<Client, Failure> 
         .map_err(|error| Failure::new("cannot start the client", &error))
 }
 
-fn keep_both(client: &Client, echo: &echo::Echo, wish: u16) -> Result<Vec<KeptMapping>, Failure> {
+fn keep_both(client: &Client, services: &Services, wish: u16) -> Result<Vec<KeptMapping>, Failure> {
     let keep = |(protocol, port)| {
         let request = MapRequest::new(protocol, port).external_port(wish).lifetime(600);
         client.keep(&request).map_err(|error| Failure::new("cannot keep a mapping", &error))
     };
-    echo.services().into_iter().map(keep).collect()
+    services.ports().into_iter().map(keep).collect()
 }
 
-/// Tells of the gateway's announcements, which do not pass the wiretap.
-fn listen(client: &Client, timeline: &Timeline) {
+/// Says what the gateway announces, which does not pass the wiretap.
+fn follow_announcements(client: &Client, timeline: &Timeline) {
     let (announcements, timeline) = (client.announcements(), timeline.clone());
     thread::spawn(move || {
-        for heard in announcements {
-            if let (Some(address), Some(epoch)) = (heard.external_address, heard.epoch) {
+        for announcement in announcements {
+            if let (Some(address), Some(epoch)) = (announcement.external_address, announcement.epoch) {
                 timeline.says("gateway -> all", &format!("my external address is {address} (up for {epoch} s)"));
             }
         }
@@ -141,9 +170,10 @@ fn check_bytes(timeline: &Timeline, address: Ipv4Addr, mappings: &[Mapping]) -> 
     for mapping in mappings {
         let target = SocketAddrV4::new(address, mapping.external_port);
         let protocol = name(mapping.protocol);
-        let answer = peer::ask(mapping.protocol, target).map_err(failed("reach the service from outside"))?;
-        timeline.says("outside", &format!("{protocol} {target}: sent \"{}\", got \"{answer}\" back", peer::GREETING));
-        check(answer == peer::GREETING, "the same bytes were to come back", format!("\"{answer}\" came"))?;
+        let answer = traffic::ask(mapping.protocol, target).map_err(failed("reach the service from outside"))?;
+        timeline
+            .says("outside", &format!("{protocol} {target}: sent \"{}\", got \"{answer}\" back", traffic::GREETING));
+        check(answer == traffic::GREETING, "the same bytes were to come back", format!("\"{answer}\" came"))?;
     }
     Ok(())
 }
@@ -152,7 +182,7 @@ fn check_closed(timeline: &Timeline, address: Ipv4Addr, mappings: &[Mapping]) ->
     for mapping in mappings {
         let target = SocketAddrV4::new(address, mapping.external_port);
         let protocol = name(mapping.protocol);
-        match peer::ask(mapping.protocol, target) {
+        match traffic::ask(mapping.protocol, target) {
             Ok(answer) => {
                 check(false, "nothing was to come back", format!("\"{answer}\" came from {protocol} {target}"))?
             }

@@ -8,9 +8,10 @@ use std::thread;
 use natpmp_proto::wire::{Request, Response};
 use natpmp_std::AddressKind;
 
-use super::timeline::Timeline;
-use crate::report::name;
+use super::Timeline;
+use crate::lines::name;
 
+/// Its address is where the client sends its requests.
 pub(super) struct Wiretap {
     address: SocketAddrV4,
 }
@@ -25,13 +26,13 @@ impl Wiretap {
         };
         let client: Arc<Mutex<Option<SocketAddr>>> = Arc::default();
 
-        let (ear, mouth, asker, story) =
-            (Arc::clone(&towards_client), Arc::clone(&towards_gateway), Arc::clone(&client), timeline.clone());
+        let (inside, outside) = (Arc::clone(&towards_client), Arc::clone(&towards_gateway));
+        let (asker, requests) = (Arc::clone(&client), timeline.clone());
         thread::spawn(move || {
-            pass_on(&ear, |from, request| {
+            pass_on(&inside, |from, request| {
                 *asker.lock().unwrap_or_else(PoisonError::into_inner) = Some(from);
-                story.says("client -> gateway", &describe_request(request));
-                mouth.send_to(request, gateway)
+                requests.says("client -> gateway", &describe_request(request));
+                outside.send_to(request, gateway)
             });
         });
         thread::spawn(move || {

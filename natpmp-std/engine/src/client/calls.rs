@@ -1,3 +1,5 @@
+//! Calls that wait for what the gateway says.
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -5,25 +7,28 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use natpmp_proto::Instant;
+use natpmp_proto::client::RequestError;
 
-use super::state::Core;
+use super::state::State;
 use super::waiters::{Answer, Awaited, Outcome};
 use super::{ClientHandle, Error};
 
-/// Waits for what the gateway says to a request. The request is on its way when this exists; dropping it gives up the waiting, and
-/// changes nothing else. A mapping that no call heard of is deleted when the client ends.
-#[must_use = "the outcome is told to whoever waits for it"]
+/// A future of what the gateway says to a request.
+///
+/// The request is on its way as soon as this exists, whether it is polled or not. Dropping it gives up the wait, and changes nothing
+/// else; a mapping that no call has reported is deleted when the client ends. It holds the client, borrows nothing and is
+/// [`Unpin`].
+#[must_use = "the request is on its way, but only this has its outcome"]
 pub struct Call<T> {
     handle: Arc<ClientHandle>,
-    state: State<T>,
+    state: CallState<T>,
     began: Instant,
     bound: Option<Duration>,
     read: fn(Answer) -> Option<T>,
-    /// It waits for a deletion.
-    is_ending: bool,
+    awaited: Awaited,
 }
 
-enum State<T> {
+enum CallState<T> {
     Known(Result<T, Error>),
     Waiting(u64),
     Done,
@@ -37,35 +42,47 @@ impl<T> Call<T> {
         awaited: Awaited,
         bound: Option<Duration>,
         read: fn(Answer) -> Option<T>,
-        command: impl FnOnce(&mut Core, Instant) -> Result<Option<T>, Error>,
+        command: impl FnOnce(&mut State, Instant) -> Result<Option<T>, Error>,
     ) -> Self {
-        let (state, began) = handle.shared.command(|core, now| {
-            let state = match command(core, now) {
-                Ok(None) => State::Waiting(core.waiters.add(awaited, bound.map(|bound| now + bound))),
-                Ok(Some(known)) => State::Known(Ok(known)),
-                Err(error) => State::Known(Err(error)),
+        let (call, began) = handle.shared.command(|state, now| {
+            let call = match command(state, now) {
+                Ok(None) if state.is_closed() => CallState::Known(Err(Error::Stopped)),
+                Ok(None) => CallState::Waiting(state.waiters.add(awaited, bound.map(|bound| now + bound))),
+                Ok(Some(known)) => CallState::Known(Ok(known)),
+                Err(error) => CallState::Known(Err(error)),
             };
-            (state, now)
+            (call, now)
         });
-        let is_ending = matches!(awaited, Awaited::Ending(..));
-        Self { handle: Arc::clone(handle), state, began, bound, read, is_ending }
+        Self { handle: Arc::clone(handle), state: call, began, bound, read, awaited }
     }
 
-    fn result(&self, core: &mut Core, now: Instant, outcome: Outcome) -> Result<T, Error> {
+    fn result(&self, state: &mut State, now: Instant, outcome: Outcome) -> Result<T, Error> {
         if let Outcome::Answered(Answer::Mapping(mapping)) = outcome {
-            core.owners.hear(mapping.protocol, mapping.internal_port);
+            state.owners.mark_reported(mapping.protocol, mapping.internal_port);
         }
-        if outcome == Outcome::TimedOut && self.is_ending {
-            core.is_silent = true;
+        if outcome == Outcome::TimedOut && matches!(self.awaited, Awaited::Ending(..)) {
+            state.is_gateway_silent = true;
         }
-        let gateway = core.machine.gateway();
+        let gateway = state.machine.gateway();
         let waited = now.saturating_since(self.began);
+        let failed = |error| Err(Error::from_machine(error, gateway, waited, state.network_error));
         match outcome {
             Outcome::Answered(answer) => (self.read)(answer).ok_or(Error::Interrupted),
-            Outcome::Failed(error) => Err(Error::from_machine(error, gateway, waited, core.network_error)),
+            Outcome::Failed(error) => failed(error),
             Outcome::Interrupted => Err(Error::Interrupted),
-            Outcome::TimedOut => Err(Error::NoAnswer { gateway, waited: self.bound.unwrap_or(waited) }),
+            Outcome::TimedOut => match self.last_error(state) {
+                Some(error) => failed(error),
+                None => Err(Error::NoAnswer { gateway, waited: self.bound.unwrap_or(waited) }),
+            },
             Outcome::Stopped => Err(Error::Stopped),
+        }
+    }
+
+    /// Why a kept mapping is not open so far.
+    fn last_error(&self, state: &State) -> Option<RequestError> {
+        match self.awaited {
+            Awaited::Open(protocol, port) => state.machine.mapping(protocol, port)?.last_error,
+            _ => None,
         }
     }
 }
@@ -77,32 +94,32 @@ impl<T> Future for Call<T> {
     type Output = Result<T, Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match std::mem::replace(&mut self.state, State::Done) {
-            State::Known(result) => Poll::Ready(result),
-            State::Waiting(id) => {
+        match std::mem::replace(&mut self.state, CallState::Done) {
+            CallState::Known(result) => Poll::Ready(result),
+            CallState::Waiting(id) => {
                 let shared = Arc::clone(&self.handle.shared);
-                let outcome = shared.with(|core, now| {
-                    let outcome = core.waiters.take(id, context.waker().clone())?;
-                    Ok::<_, Waker>(self.result(core, now, outcome))
+                let outcome = shared.with(|state, now| {
+                    let outcome = state.waiters.take(id, context.waker().clone())?;
+                    Ok::<_, Waker>(self.result(state, now, outcome))
                 });
                 match outcome {
                     Ok(result) => Poll::Ready(result),
                     Err(_before) => {
-                        self.state = State::Waiting(id);
+                        self.state = CallState::Waiting(id);
                         Poll::Pending
                     }
                 }
             }
-            // It was polled once too often.
-            State::Done => Poll::Ready(Err(Error::Stopped)),
+            // A future that is ready is not to be polled again.
+            CallState::Done => Poll::Ready(Err(Error::Stopped)),
         }
     }
 }
 
 impl<T> Drop for Call<T> {
     fn drop(&mut self) {
-        let State::Waiting(id) = self.state else { return };
+        let CallState::Waiting(id) = self.state else { return };
         // It is dropped without the lock.
-        let _waker = self.handle.shared.with(|core, _| core.waiters.remove(id));
+        let _waker = self.handle.shared.with(|state, _| state.waiters.remove(id));
     }
 }

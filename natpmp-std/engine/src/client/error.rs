@@ -70,17 +70,19 @@ impl Error {
 
     /// The machine's error, with what the adapter knows about it.
     pub(crate) fn from_machine(
-        error: client::Error,
+        error: client::RequestError,
         gateway: SocketAddrV4,
         waited: Duration,
         network: NetworkError,
     ) -> Self {
         match error {
-            client::Error::NoAnswer => Self::NoAnswer { gateway, waited },
-            client::Error::PortUnreachable => Self::PortUnreachable { gateway },
-            client::Error::NetworkDown => Self::NetworkDown { gateway, kind: network.kind, os_error: network.os_error },
-            client::Error::Refused(refusal) => Self::Refused { gateway, refusal: Some(refusal) },
-            client::Error::GrantedNothing => Self::Refused { gateway, refusal: None },
+            client::RequestError::NoAnswer => Self::NoAnswer { gateway, waited },
+            client::RequestError::PortUnreachable => Self::PortUnreachable { gateway },
+            client::RequestError::NetworkDown => {
+                Self::NetworkDown { gateway, kind: network.kind, os_error: network.os_error }
+            }
+            client::RequestError::Refused(refusal) => Self::Refused { gateway, refusal: Some(refusal) },
+            client::RequestError::GrantedNothing => Self::Refused { gateway, refusal: None },
             _ => Self::Interrupted,
         }
     }

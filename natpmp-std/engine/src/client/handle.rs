@@ -5,18 +5,20 @@ use std::task::Waker;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use natpmp_proto::client::{Ending, Event, MappingState, MappingStatus};
+use natpmp_proto::client::{Ending, Event, MappingState};
 use natpmp_proto::{Instant, MapRequest, Mapping, Protocol};
 
-use super::callbacks::Callback;
+use super::callbacks::{Callback, CallbackRunner};
 use super::sockets::Addresses;
-use super::state::{Core, NetworkError};
+use super::state::{NetworkError, State};
 use super::waiters::{Answer, Awaited};
-use super::{Call, ClientOptions, Error, Kept};
+use super::{Call, ClientConfig, Error, KeptHandle, MappingReport};
+use crate::os::network::NetworkCheck;
 use crate::shared_machine::SharedMachine;
 use crate::{Announcement, EventQueue};
 
-/// What all clones of a client and its kept mappings share; with the last of them the driver ends, after its goodbye.
+/// Gives commands to a client. All clones of a client, its kept mappings and its calls share one; when the last of them is gone, this
+/// ends the driver, after the deletions that are under way.
 pub struct ClientHandle {
     pub(crate) shared: Arc<ClientShared>,
     worker: Option<JoinHandle<()>>,
@@ -24,43 +26,47 @@ pub struct ClientHandle {
 }
 
 impl ClientHandle {
-    /// `worker`: the thread that is to be waited for at the end, if there is one.
+    /// Makes the handle of a client whose engine shares `shared`. It waits at its end for `worker`, the thread that drives the
+    /// engine, if there is one.
     #[must_use]
-    pub fn new(shared: Arc<ClientShared>, settings: &ClientOptions, worker: Option<JoinHandle<()>>) -> Arc<Self> {
-        Arc::new(Self { shared, worker, goodbye: settings.goodbye })
+    pub fn new(shared: Arc<ClientShared>, config: &ClientConfig, worker: Option<JoinHandle<()>>) -> Arc<Self> {
+        Arc::new(Self { shared, worker, goodbye: config.goodbye })
     }
 
-    /// The gateway's address and port.
+    /// Says at which address and port the gateway is asked.
     #[must_use]
     pub fn gateway(&self) -> SocketAddrV4 {
-        self.shared.look(|core, _| core.machine.gateway())
+        self.shared.read(|state, _| state.machine.gateway())
     }
 
-    /// The local address that requests are sent from at present; `None` while the network is down.
+    /// Says which local address requests are sent from at present; `None` while the network is down.
     #[must_use]
     pub fn local_address(&self) -> Option<Ipv4Addr> {
         self.shared.addresses.local_address(self.gateway()).ok()
     }
 
-    /// Why announcements are not heard.
+    /// Says why announcements are not received; `None` if they are, or are not wanted.
     #[must_use]
     pub fn announcement_error(&self) -> Option<io::Error> {
-        self.shared.look(|core, _| core.announcement_error).map(NetworkError::to_error)
+        self.shared.read(|state, _| state.announcement_error).map(NetworkError::to_error)
     }
 
-    /// The time on this client's clock.
+    /// Reads this client's clock.
     #[must_use]
     pub fn now(&self) -> Instant {
         self.shared.now()
     }
 
-    /// All mappings that the machine holds.
+    /// Reports all mappings that the client holds; none when nobody drives it any more.
     #[must_use]
-    pub fn mappings(&self) -> Vec<MappingStatus> {
-        self.shared.look(|core, _| match core.is_closed() {
+    pub fn mappings(&self) -> Vec<MappingReport> {
+        self.shared.read(|state, now| match state.is_closed() {
             // What becomes of them nobody knows any more.
             true => Vec::new(),
-            false => core.machine.mappings().collect(),
+            false => {
+                let external_address = state.machine.external_address();
+                state.machine.mappings().map(|status| MappingReport::of(&status, now, external_address)).collect()
+            }
         })
     }
 
@@ -70,8 +76,8 @@ impl ClientHandle {
             Answer::Address(address) => Some(address),
             _ => None,
         };
-        Call::begin(self, Awaited::ExternalAddress, None, read, |core, now| {
-            core.machine.request_external_address(now);
+        Call::begin(self, Awaited::ExternalAddress, None, read, |state, now| {
+            state.machine.request_external_address(now);
             Ok(None)
         })
     }
@@ -79,11 +85,11 @@ impl ClientHandle {
     /// Makes a mapping, once.
     pub fn map(self: &Arc<Self>, request: &MapRequest) -> Call<Mapping> {
         let (protocol, port) = (request.protocol(), request.internal_port());
-        Call::begin(self, Awaited::Mapping(protocol, port), None, Answer::mapping, |core, now| {
-            let state = core.machine.mapping(protocol, port).map(|status| status.state);
-            core.machine.map(now, request)?;
-            if !matches!(state, Some(MappingState::Open { .. } | MappingState::Closed { .. })) {
-                core.owners.add_unheard(protocol, port);
+        Call::begin(self, Awaited::Mapping(protocol, port), None, Answer::mapping, |state, now| {
+            let before = state.machine.mapping(protocol, port).map(|status| status.state);
+            state.machine.map(now, request)?;
+            if !matches!(before, Some(MappingState::Open { .. } | MappingState::Closed { .. })) {
+                state.owners.add_unreported(protocol, port);
             }
             Ok(None)
         })
@@ -92,9 +98,9 @@ impl ClientHandle {
     /// Renews a mapping that was made earlier.
     pub fn refresh(self: &Arc<Self>, mapping: &Mapping) -> Call<Mapping> {
         let (protocol, port) = (mapping.protocol, mapping.internal_port);
-        Call::begin(self, Awaited::Mapping(protocol, port), None, Answer::mapping, |core, now| {
-            if !core.machine.refresh(now, protocol, port) {
-                core.machine.map(now, &mapping.request())?;
+        Call::begin(self, Awaited::Mapping(protocol, port), None, Answer::mapping, |state, now| {
+            if !state.machine.refresh(now, protocol, port) {
+                state.machine.map(now, &mapping.request())?;
             }
             Ok(None)
         })
@@ -102,8 +108,8 @@ impl ClientHandle {
 
     /// Deletes a mapping.
     pub fn unmap(self: &Arc<Self>, protocol: Protocol, port: u16) -> Call<Ending> {
-        Call::begin(self, Awaited::Ending(protocol, port), None, Answer::ending, |core, now| {
-            core.machine.unmap(now, protocol, port)?;
+        Call::begin(self, Awaited::Ending(protocol, port), None, Answer::ending, |state, now| {
+            state.machine.unmap(now, protocol, port)?;
             Ok(None)
         })
     }
@@ -115,8 +121,8 @@ impl ClientHandle {
             Awaited::UnmappedAll(protocol),
             None,
             |_| Some(()),
-            |core, now| {
-                core.machine.unmap_all(now, protocol);
+            |state, now| {
+                state.machine.unmap_all(now, protocol);
                 Ok(None)
             },
         )
@@ -126,72 +132,65 @@ impl ClientHandle {
     ///
     /// # Errors
     /// [`Error::BadArgument`], [`Error::AlreadyKept`], [`Error::Stopped`].
-    pub fn keep(self: &Arc<Self>, request: &MapRequest, callback: Option<Callback>) -> Result<Kept, Error> {
+    pub fn keep(self: &Arc<Self>, request: &MapRequest, callback: Option<Callback>) -> Result<KeptHandle, Error> {
         let (protocol, port) = (request.protocol(), request.internal_port());
         // One that is not taken on is dropped without the lock: it may hold a handle.
         let mut callback = callback;
-        let owner = self.shared.command(|core, now| {
-            if core.is_closed() {
+        let owner = self.shared.command(|state, now| {
+            if state.is_closed() {
                 return Err(Error::Stopped);
             }
-            if core.owners.owner(protocol, port).is_some() {
+            if state.owners.owner(protocol, port).is_some() {
                 return Err(Error::AlreadyKept);
             }
-            core.machine.keep(now, request)?;
+            state.machine.keep(now, request)?;
             if let Some(callback) = callback.take() {
-                core.callbacks.add(protocol, port, callback);
-                core.watch_address(now);
+                state.callbacks.add(protocol, port, callback, &mut state.pending_wakers);
+                state.update_address_watch(now);
             }
-            Ok(core.owners.add(protocol, port))
+            Ok(state.owners.add(protocol, port))
         })?;
-        Ok(Kept::new(Arc::clone(self), protocol, port, owner))
+        Ok(KeptHandle::new(Arc::clone(self), protocol, port, owner))
     }
 
-    /// What happens from now on.
+    /// Subscribes to what happens from now on.
     #[must_use]
     pub fn events(&self) -> EventQueue<Event> {
-        self.shared.command(|core, _| core.events.subscribe())
+        self.shared.command(|state, _| state.events.subscribe())
     }
 
-    /// The gateway's announcements from now on.
+    /// Subscribes to the gateway's announcements from now on.
     #[must_use]
     pub fn announcements(&self) -> EventQueue<Announcement> {
-        self.shared.command(|core, _| core.announcements.subscribe())
+        self.shared.command(|state, _| state.announcements.subscribe())
     }
 
-    /// Whether changes of the external address are told as events.
+    /// Watches the external address, so that its changes are events, or not any more.
     pub fn watch_external_address(&self, is_watched: bool) {
-        self.shared.command(|core, now| {
-            core.is_address_watched = is_watched;
-            // Whoever asks again is told again.
-            core.does_watch &= !is_watched;
-            core.watch_address(now);
-        });
+        self.shared.command(|state, now| state.watch_external_address(now, is_watched));
     }
 
-    /// The link, the own address or the routing changed.
+    /// Renews all that is kept, because the link, the own address or the routing has changed.
     pub fn network_changed(&self) {
-        self.shared.command(|core, now| {
-            core.is_socket_stale = true;
-            core.is_network_changed = true;
-            core.machine.network_changed(now);
+        self.shared.command(|state, now| {
+            state.network_check = state.network_check.max(NetworkCheck::ChangedByCaller);
+            state.machine.network_changed(now);
         });
     }
 
-    /// Another gateway from now on.
+    /// Asks another gateway for all that is kept, from now on.
     pub fn set_gateway(&self, gateway: SocketAddrV4) {
-        self.shared.command(|core, now| {
-            core.is_socket_stale = true;
-            core.is_gateway_set = true;
-            core.machine.set_gateway(now, gateway);
+        self.shared.command(|state, now| {
+            state.network_check = NetworkCheck::GatewaySet;
+            state.machine.set_gateway(now, gateway);
         });
     }
 }
 
-/// A goodbye for deletions that are under way, within the bound; a worker's end is waited for.
+/// Has the driver finish the deletions that are under way, within the bound of the goodbye, and waits for the end of a worker.
 impl Drop for ClientHandle {
     fn drop(&mut self) {
-        self.shared.command(|core, now| core.leave(now, self.goodbye));
+        self.shared.command(|state, now| state.begin_goodbye(now, self.goodbye));
         if let Some(worker) = self.worker.take() {
             // A worker that panicked has nothing more to say.
             let _ = worker.join();
@@ -199,36 +198,41 @@ impl Drop for ClientHandle {
     }
 }
 
-/// What the handles of a client share with its driver.
+/// The machine of a client under its lock, which handles and driver share.
 pub struct ClientShared {
-    machine_lock: SharedMachine<Core>,
+    machine_lock: SharedMachine<State>,
     addresses: Addresses,
 }
 
 impl ClientShared {
-    pub(crate) fn new(settings: &ClientOptions, announcement_error: Option<NetworkError>) -> Arc<Self> {
-        let mut core = Core::new(settings.config);
-        core.announcement_error = announcement_error;
-        Arc::new(Self { machine_lock: SharedMachine::new(core), addresses: settings.addresses.clone() })
+    pub(crate) fn new(config: &ClientConfig, announcement_error: Option<NetworkError>) -> (Arc<Self>, CallbackRunner) {
+        let (mut state, callbacks) = State::new(config.machine);
+        state.announcement_error = announcement_error;
+        let shared = Self { machine_lock: SharedMachine::new(state), addresses: config.addresses.clone() };
+        (Arc::new(shared), callbacks)
     }
 
-    /// Who is to be woken when there is something to do.
+    /// Sets whom commands wake: the driver, when it has something to do.
     pub fn set_waker(&self, waker: &Waker) {
         self.machine_lock.set_waker(waker);
     }
 
-    /// Gives the machine a command; the driver carries out what follows from it.
-    pub(crate) fn command<T>(&self, command: impl FnOnce(&mut Core, Instant) -> T) -> T {
-        self.machine_lock.command(command)
+    /// Gives the machine a command, dispatches the events that it leads to at once, and wakes the driver for the rest.
+    pub(crate) fn command<T>(&self, command: impl FnOnce(&mut State, Instant) -> T) -> T {
+        self.machine_lock.command(|state, now| {
+            let result = command(state, now);
+            state.dispatch_events(now);
+            result
+        })
     }
 
-    /// Looks, and changes nothing.
-    pub(crate) fn look<T>(&self, look: impl FnOnce(&Core, Instant) -> T) -> T {
-        self.machine_lock.with(|core, now| look(core, now))
+    /// Takes the lock and looks at the state, without a change.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&State, Instant) -> T) -> T {
+        self.machine_lock.with(|state, now| read(state, now))
     }
 
-    /// Has the core for itself.
-    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut Core, Instant) -> T) -> T {
+    /// Takes the lock and works on the state; for the driver, which dispatches the events itself.
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut State, Instant) -> T) -> T {
         self.machine_lock.with(work)
     }
 
@@ -236,25 +240,9 @@ impl ClientShared {
         self.machine_lock.now()
     }
 
-    /// The machine sleeps this long.
+    /// Lets the client's clock go on by this much, as if the computer had slept.
     #[cfg(test)]
     pub(crate) fn sleep(&self, duration: Duration) {
         self.machine_lock.clock.sleep(duration);
-    }
-}
-
-impl Answer {
-    pub(crate) fn mapping(self) -> Option<Mapping> {
-        match self {
-            Self::Mapping(mapping) => Some(mapping),
-            _ => None,
-        }
-    }
-
-    pub(crate) fn ending(self) -> Option<Ending> {
-        match self {
-            Self::Ended(ending) => Some(ending),
-            _ => None,
-        }
     }
 }

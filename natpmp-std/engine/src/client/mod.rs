@@ -3,28 +3,27 @@
 //! - [`ClientEngine`] carries datagrams and time to the machine. An adapter waits, and calls it.
 //! - [`ClientHandle`] is what clones of a client share, and [`Call`] a future of what the gateway says. It holds no state of the
 //!   protocol: dropped half-way, it leaves the machine as it is.
-//! - [`Kept`], [`EventQueue`](crate::EventQueue), [`ClientBuilder`]: what the public types of both adapters are thin covers of.
+//! - [`ClientOptions`], [`KeptHandle`], [`EventQueue`](crate::EventQueue): what the public types of both adapters are thin covers of.
 
-mod builder;
 mod callbacks;
 mod calls;
 mod engine;
 mod error;
-mod farewell;
 mod handle;
 mod kept;
-mod owners;
+mod options;
+mod previous_gateway;
 mod sockets;
 mod state;
 mod waiters;
 
-pub use builder::{ClientBuilder, ClientOptions, Start};
-pub use callbacks::{Change, Message, Runner};
+pub use callbacks::{CallbackRunner, Change};
 pub use calls::Call;
 pub use engine::{ClientEngine, Wait};
 pub use error::Error;
 pub use handle::{ClientHandle, ClientShared};
-pub use kept::{Kept, KeptState};
+pub use kept::{KeptHandle, MappingReport};
+pub use options::{ClientConfig, ClientOptions};
 pub use sockets::{Register, Source};
 pub use state::CLIENT_CAPACITY;
 

@@ -1,4 +1,4 @@
-//! The sockets of a client: one connected to the gateway, one that hears announcements.
+//! The sockets of a client: one connected to the gateway, one that receives announcements.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
@@ -11,12 +11,12 @@ use log::debug;
 use natpmp_proto::Instant;
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Where to send from, and where to hear announcements.
+/// Where to send from, and where to receive announcements.
 #[derive(Clone, Debug)]
 pub(crate) struct Addresses {
     pub(crate) local: Option<Ipv4Addr>,
     pub(crate) interface: Option<String>,
-    /// `None`: announcements are not heard.
+    /// `None`: announcements are not received.
     pub(crate) announcements: Option<SocketAddrV4>,
 }
 
@@ -29,7 +29,7 @@ pub(crate) struct Sockets<R: Register> {
     last_use: Instant,
     announcements: Option<R::Socket>,
     /// Not used any more, and to be dropped without the lock: what waits for one may be the last of a task.
-    left: Vec<R::Socket>,
+    retired: Vec<R::Socket>,
 }
 
 /// How an adapter waits for sockets, and for whatever else there is.
@@ -58,11 +58,11 @@ pub trait Register {
 pub enum Source {
     /// The socket that is connected to the gateway.
     Request,
-    /// The one that hears announcements.
+    /// The one that receives announcements.
     Announcements,
-    /// Those that are connected to gateways that were left.
-    Farewells,
-    /// What the system tells of its routes.
+    /// Those that are connected to gateways which were asked before.
+    PreviousGateways,
+    /// What the system reports of its routes.
     Routes,
     /// The timer. Nothing is read from it.
     Timer,
@@ -70,7 +70,7 @@ pub enum Source {
 
 impl Source {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Request, Self::Announcements, Self::Farewells, Self::Routes, Self::Timer];
+    pub const ALL: [Self; 5] = [Self::Request, Self::Announcements, Self::PreviousGateways, Self::Routes, Self::Timer];
 }
 
 /// What a socket had.
@@ -96,7 +96,7 @@ impl<R: Register> Sockets<R> {
             request: None,
             last_use: Instant::ZERO,
             announcements: None,
-            left: Vec::new(),
+            retired: Vec::new(),
         };
         let result = sockets.open_announcements();
         (sockets, result)
@@ -110,7 +110,7 @@ impl<R: Register> Sockets<R> {
     /// The way to the gateway is another one: what is open belongs to the one before.
     pub(crate) fn reopen(&mut self) -> io::Result<()> {
         self.forget_request();
-        self.left.extend(self.announcements.take());
+        self.retired.extend(self.announcements.take());
         self.open_announcements().inspect_err(|error| debug!("announcements of the gateway cannot be heard: {error}"))
     }
 
@@ -123,13 +123,13 @@ impl<R: Register> Sockets<R> {
         match source {
             Source::Request => self.request.as_ref(),
             Source::Announcements => self.announcements.as_ref(),
-            Source::Farewells | Source::Routes | Source::Timer => None,
+            Source::PreviousGateways | Source::Routes | Source::Timer => None,
         }
     }
 
     /// Sends to the gateway.
     ///
-    /// The socket is connected, which is what makes port unreachable heard. It is opened anew after a while of disuse and
+    /// The socket is connected, without which port unreachable is not reported. It is opened anew after a while of disuse and
     /// in a long silence, since the local address and the route may have changed; each time from another random port.
     pub(crate) fn send(&mut self, now: Instant, payload: &[u8], resends: u8) -> io::Result<()> {
         if now.saturating_since(self.last_use) > DISUSE || resends >= MANY_RESENDS {
@@ -158,7 +158,7 @@ impl<R: Register> Sockets<R> {
                 io::ErrorKind::WouldBlock => Received::Nothing,
                 io::ErrorKind::Interrupted => Received::Later,
                 _ if source == Source::Announcements => Received::Later,
-                // On Windows a reset is how port unreachable is told.
+                // Windows reports port unreachable as a reset.
                 io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Received::Unreachable,
                 _ => {
                     self.forget_request();
@@ -170,17 +170,17 @@ impl<R: Register> Sockets<R> {
 
     /// Forgets a socket that failed.
     pub(crate) fn forget_request(&mut self) {
-        self.left.extend(self.request.take());
+        self.retired.extend(self.request.take());
     }
 
     /// One more that is not used any more.
-    pub(crate) fn leave(&mut self, socket: R::Socket) {
-        self.left.push(socket);
+    pub(crate) fn retire(&mut self, socket: R::Socket) {
+        self.retired.push(socket);
     }
 
     /// Drops what is not used any more.
-    pub(crate) fn clear_left(&mut self) {
-        self.left.clear();
+    pub(crate) fn drop_retired(&mut self) {
+        self.retired.clear();
     }
 
     fn open_announcements(&mut self) -> io::Result<()> {
@@ -197,7 +197,7 @@ impl<R: Register> Sockets<R> {
 }
 
 impl Addresses {
-    /// The local address that the system chooses, or was told to choose, for packets to the gateway. Nothing is sent.
+    /// The local address that the system chooses, or that was chosen, for packets to the gateway. Nothing is sent.
     pub(crate) fn local_address(&self, gateway: SocketAddrV4) -> io::Result<Ipv4Addr> {
         let address = self.connect(gateway)?.local_addr()?.as_socket_ipv4();
         address.map(|address| *address.ip()).ok_or(io::ErrorKind::AddrNotAvailable.into())
@@ -217,7 +217,7 @@ impl Addresses {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_nonblocking(true)?;
         if address.port() != 0 {
-            // Several clients of a host hear announcements (section 3.2.1).
+            // Several clients of a host receive announcements (section 3.2.1).
             socket.set_reuse_address(true)?;
             #[cfg(all(unix, not(target_os = "linux")))]
             socket.set_reuse_port(true)?;

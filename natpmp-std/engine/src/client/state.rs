@@ -1,4 +1,4 @@
-//! The machine, and whoever waits for what it says. It holds no protocol state: that is the machine's.
+//! The machine of a client, and whoever waits for what it says. It holds no protocol state: that is the machine's.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -6,21 +6,21 @@ use std::task::Waker;
 use std::time::Duration;
 
 use log::debug;
-use natpmp_proto::client::{Client as Machine, Config, Ending, Error, Event, Heard, MappingState, Output};
-use natpmp_proto::{Instant, Transmit};
+use natpmp_proto::client::{Client as Machine, Config, Ending, Event, MappingState, Output, Received, RequestError};
+use natpmp_proto::{Instant, Protocol, Transmit};
 
-use super::callbacks::Callbacks;
-use super::owners::Owners;
+use super::callbacks::{CallbackRunner, Callbacks};
 use super::sockets::Source;
 use super::waiters::Waiters;
 use crate::Announcement;
 use crate::events::Subscribers;
+use crate::os::network::NetworkCheck;
 use crate::shared_machine::PendingWakers;
 
-/// How many mappings a client can hold.
-pub const CLIENT_CAPACITY: usize = 1_024;
-
-pub(crate) struct Core {
+/// All that the handles of a client share with its driver, under one lock.
+///
+/// No event stays in the machine when the lock is given back: a call that comes next does not get what belongs to an earlier one.
+pub(crate) struct State {
     pub(crate) machine: Box<Machine<CLIENT_CAPACITY>>,
     pub(crate) waiters: Waiters,
     pub(crate) events: Subscribers<Event>,
@@ -29,24 +29,40 @@ pub(crate) struct Core {
     pub(crate) owners: Owners,
     /// What the system said when the network was last found down.
     pub(crate) network_error: NetworkError,
-    /// Why announcements are not heard.
+    /// Why announcements are not received.
     pub(crate) announcement_error: Option<NetworkError>,
-    /// The socket is to be opened anew.
-    pub(crate) is_socket_stale: bool,
-    /// The caller set a gateway, which stays.
-    pub(crate) is_gateway_set: bool,
-    /// Something was renewed or failed: the way to the gateway may have changed.
-    pub(crate) is_network_doubtful: bool,
-    /// The caller says that it has.
-    pub(crate) is_network_changed: bool,
+    /// What the driver is to look at in its next turn.
+    pub(crate) network_check: NetworkCheck,
     /// A deletion was waited for in vain, and nothing was answered since: there is no point in waiting again.
-    pub(crate) is_silent: bool,
-    /// The caller wants to hear of the external address; callbacks do in any case.
-    pub(crate) is_address_watched: bool,
-    pub(crate) does_watch: bool,
-    /// The last handle is gone: only deletions are waited for, and those not for ever.
-    goodbye: Option<Goodbye>,
-    pending_wakers: Vec<Waker>,
+    pub(crate) is_gateway_silent: bool,
+    address_watch: AddressWatch,
+    lifecycle: Lifecycle,
+    pub(crate) pending_wakers: Vec<Waker>,
+}
+
+/// How far a client is from its end.
+#[derive(Clone, Copy, Debug)]
+enum Lifecycle {
+    /// Handles exist. It has no deadline.
+    Running,
+    /// The last handle is gone, and deletions are under way. Deadline: `resend_at`, when each deletion that has no answer yet, or has
+    /// not had its turn, is sent a last time; or `until`, if that comes first.
+    Deleting { bound: Duration, resend_at: Instant, until: Instant },
+    /// All deletions were sent a last time. Deadline: `until`, which is `bound` after the last answer.
+    AwaitingLastAnswers { bound: Duration, until: Instant },
+    /// Nobody drives the machine any more, and no call gets an answer. It has no deadline.
+    Closed,
+}
+
+/// For whom the machine watches the external address. No variant has a deadline: the machine has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AddressWatch {
+    /// Nobody.
+    Off,
+    /// Callbacks only: with the last of them the watch ends.
+    ForCallbacks,
+    /// The caller, whether there are callbacks or not.
+    ForCaller,
 }
 
 /// What the system said.
@@ -69,119 +85,142 @@ impl NetworkError {
 /// What is to be done now.
 #[derive(Debug)]
 pub(crate) enum Step {
+    /// Send this.
     Send(Transmit),
-    /// Nothing, until then or until something happens.
+    /// Wait until then, or until something happens.
     Wait(Option<Instant>),
-    /// Nothing any more.
+    /// End: there is nothing to be done any more.
     End,
 }
 
-/// How long the end may take.
-struct Goodbye {
-    bound: Duration,
-    end: Instant,
-    /// When deletions that still wait for an answer, or for their turn, are sent a last time.
-    hasten_at: Option<Instant>,
-}
-
-impl PendingWakers for Core {
+impl PendingWakers for State {
     fn pending_wakers(&mut self) -> &mut Vec<Waker> {
         &mut self.pending_wakers
     }
 }
 
-impl Core {
-    pub(crate) fn new(config: Config) -> Self {
-        Self {
+impl State {
+    pub(crate) fn new(config: Config) -> (Self, CallbackRunner) {
+        let (callbacks, runner) = Callbacks::new();
+        let state = Self {
             machine: Box::new(Machine::new(config)),
             waiters: Waiters::default(),
             events: Subscribers::new(),
             announcements: Subscribers::new(),
-            callbacks: Callbacks::default(),
+            callbacks,
             owners: Owners::default(),
             network_error: NetworkError { kind: io::ErrorKind::NetworkUnreachable, os_error: None },
             announcement_error: None,
-            is_socket_stale: false,
-            is_gateway_set: false,
-            is_network_doubtful: false,
-            is_network_changed: false,
-            is_silent: false,
-            is_address_watched: false,
-            does_watch: false,
-            goodbye: None,
+            network_check: NetworkCheck::None,
+            is_gateway_silent: false,
+            address_watch: AddressWatch::Off,
+            lifecycle: Lifecycle::Running,
             pending_wakers: Vec::new(),
-        }
+        };
+        (state, runner)
     }
 
-    /// What is to be done next. What happened on the way was told.
+    /// What is to be done next. The events on the way there are dispatched.
     pub(crate) fn step(&mut self, now: Instant) -> Step {
         self.waiters.handle_timeout(now, &mut self.pending_wakers);
         loop {
             match self.machine.poll(now) {
                 Output::Transmit(transmit) => return Step::Send(transmit),
-                Output::Event(event) => self.tell(now, event),
+                Output::Event(event) => self.dispatch_event(now, event),
                 Output::Wait(deadline) => {
-                    let is_deleting = self.goodbye.is_some() && self.is_deleting();
-                    let mut until = None;
-                    if let Some(goodbye) = &mut self.goodbye {
-                        if goodbye.end <= now || !is_deleting {
+                    let until = match self.lifecycle {
+                        Lifecycle::Running => None,
+                        Lifecycle::Deleting { until, .. } | Lifecycle::AwaitingLastAnswers { until, .. }
+                            if until <= now || !self.is_deleting() =>
+                        {
                             return Step::End;
                         }
-                        if goodbye.hasten_at.is_some_and(|at| at <= now) {
-                            goodbye.hasten_at = None;
+                        Lifecycle::Deleting { bound, resend_at, until } if resend_at <= now => {
+                            self.lifecycle = Lifecycle::AwaitingLastAnswers { bound, until };
                             self.machine.hasten_deletions(now);
                             continue;
                         }
-                        until = goodbye.hasten_at.or(Some(goodbye.end));
-                    }
+                        Lifecycle::Deleting { resend_at, .. } => Some(resend_at),
+                        Lifecycle::AwaitingLastAnswers { until, .. } => Some(until),
+                        Lifecycle::Closed => return Step::End,
+                    };
                     return Step::Wait([deadline, until, self.waiters.poll_timeout()].into_iter().flatten().min());
                 }
             }
         }
     }
 
-    /// The last handle is gone: the end comes when the deletions are through, or `bound` after the last answer.
+    /// Begins the end, since the last handle is gone: it comes when the deletions are through, or `bound` after the last answer.
     /// If the gateway is known to be silent, each deletion is sent once, and no more.
-    pub(crate) fn leave(&mut self, now: Instant, bound: Duration) {
-        for (protocol, port) in self.owners.take_unheard() {
+    pub(crate) fn begin_goodbye(&mut self, now: Instant, bound: Duration) {
+        if self.is_closed() {
+            return;
+        }
+        for (protocol, port) in self.owners.take_unreported() {
             if self.machine.mapping(protocol, port).is_some() {
                 // It has a slot: there is nothing to fail.
                 let _ = self.machine.unmap(now, protocol, port);
             }
         }
-        let hasten_at = if self.is_silent { now } else { now + bound / 2 };
-        self.goodbye = Some(Goodbye { bound, end: now + bound, hasten_at: Some(hasten_at) });
+        let resend_at = if self.is_gateway_silent { now } else { now + bound / 2 };
+        self.lifecycle = Lifecycle::Deleting { bound, resend_at, until: now + bound };
     }
 
     /// The network is down, as the system says.
-    pub(crate) fn network_down(&mut self, now: Instant, error: &io::Error) {
+    pub(crate) fn handle_network_down(&mut self, now: Instant, error: &io::Error) {
         self.network_error = NetworkError::of(error);
         self.machine.handle_network_down(now);
     }
 
-    pub(crate) fn hear(&mut self, now: Instant, source: Source, from: SocketAddrV4, bytes: &[u8]) {
-        let heard = match source {
+    pub(crate) fn handle_datagram(&mut self, now: Instant, source: Source, from: SocketAddrV4, bytes: &[u8]) {
+        let result = match source {
             Source::Announcements => self.machine.handle_announcement(now, from, bytes),
             _ => self.machine.handle_datagram(now, from, bytes),
         };
-        debug!("from {from}: {bytes:02x?}: {heard:?}");
-        match heard {
-            Ok(Heard::Announcement { epoch, address }) => self.announce(from, Some(epoch), Some(address)),
-            Ok(Heard::PcpAnnouncement) => self.announce(from, None, None),
+        debug!("from {from}: {bytes:02x?}: {result:?}");
+        match result {
+            Ok(Received::Announcement { epoch, address }) => self.announce(from, Some(epoch), Some(address)),
+            Ok(Received::PcpAnnouncement) => self.announce(from, None, None),
             Ok(_) | Err(_) => {}
+        }
+    }
+
+    /// Dispatches all events of the machine. To be called after each command and each input, before the lock is given back.
+    pub(crate) fn dispatch_events(&mut self, now: Instant) {
+        while let Some(event) = self.machine.poll_event() {
+            self.dispatch_event(now, event);
+        }
+    }
+
+    /// Watches the external address for the caller, or not any more. A caller who asks again gets the address again.
+    pub(crate) fn watch_external_address(&mut self, now: Instant, is_watched: bool) {
+        let wanted = match is_watched {
+            true => AddressWatch::ForCaller,
+            false => self.watch_for_callbacks(),
+        };
+        self.set_address_watch(now, wanted, is_watched);
+    }
+
+    /// Watches the external address for as long as there are callbacks, or the caller wants it. To be called when callbacks came
+    /// or went.
+    pub(crate) fn update_address_watch(&mut self, now: Instant) {
+        if self.address_watch != AddressWatch::ForCaller {
+            self.set_address_watch(now, self.watch_for_callbacks(), false);
         }
     }
 
     /// Whether there is no driver any more.
     pub(crate) const fn is_closed(&self) -> bool {
-        self.waiters.is_closed
+        matches!(self.lifecycle, Lifecycle::Closed)
     }
 
-    /// Whoever still waits is told that nobody will answer.
+    /// Ends all calls, queues and callbacks: nobody will answer any more.
     pub(crate) fn close(&mut self) {
+        self.lifecycle = Lifecycle::Closed;
         self.waiters.close(&mut self.pending_wakers);
         self.events.close(&mut self.pending_wakers);
         self.announcements.close(&mut self.pending_wakers);
+        self.callbacks.close(&mut self.pending_wakers);
     }
 
     fn announce(&mut self, gateway: SocketAddrV4, epoch: Option<u32>, external_address: Option<Ipv4Addr>) {
@@ -189,12 +228,11 @@ impl Core {
         self.announcements.push(&announcement, &mut self.pending_wakers);
     }
 
-    fn tell(&mut self, now: Instant, event: Event) {
+    fn dispatch_event(&mut self, now: Instant, event: Event) {
         debug!("{event:?}");
-        let is_silence = matches!(event, Event::Ended { ending: Ending::NotUnmapped(Error::NoAnswer), .. });
-        if let (Event::Ended { .. }, false, Some(goodbye)) = (event, is_silence, &mut self.goodbye) {
-            // It goes on, and may as long as it does.
-            goodbye.end = now + goodbye.bound;
+        let is_silence = matches!(event, Event::Ended { ending: Ending::NotUnmapped(RequestError::NoAnswer), .. });
+        if let (Event::Ended { .. }, false) = (event, is_silence) {
+            self.extend_goodbye(now);
         }
         match event {
             Event::Mapped(_)
@@ -202,29 +240,41 @@ impl Core {
             | Event::PortChanged { .. }
             | Event::Ended { ending: Ending::Unmapped, .. }
             | Event::ExternalAddress(Ok(_))
-            | Event::UnmappedAll { result: Ok(()), .. } => self.is_silent = false,
+            | Event::UnmappedAll { result: Ok(()), .. } => self.is_gateway_silent = false,
             _ => {}
         }
-        self.is_network_doubtful |= match event {
-            Event::Renewed(_) | Event::Failed { .. } | Event::Lost { .. } | Event::ExternalAddress(Err(_)) => true,
-            Event::Ended { ending: Ending::NotMapped(_) | Ending::NotUnmapped(_), .. } => true,
-            Event::UnmappedAll { result, .. } => result.is_err(),
-            _ => false,
-        };
-        self.waiters.tell(&event, &mut self.pending_wakers);
-        self.owners.tell(&event);
+        if makes_network_doubtful(&event) {
+            self.network_check = self.network_check.max(NetworkCheck::Doubtful);
+        }
+        self.waiters.dispatch_event(&event, &mut self.pending_wakers);
+        self.owners.dispatch_event(&event);
         self.events.push(&event, &mut self.pending_wakers);
         let address = self.machine.external_address();
-        self.callbacks.tell(&event, address);
+        self.callbacks.dispatch_event(&event, address, &mut self.pending_wakers);
         if let Event::Ended { .. } = event {
-            self.watch_address(now);
+            self.update_address_watch(now);
         }
     }
 
-    /// Watches the external address for as long as somebody is to hear of it.
-    pub(crate) fn watch_address(&mut self, now: Instant) {
-        let is_watched = self.is_address_watched || !self.callbacks.is_empty();
-        if is_watched != std::mem::replace(&mut self.does_watch, is_watched) {
+    /// The deletions go on, and may for as long as they do.
+    fn extend_goodbye(&mut self, now: Instant) {
+        match &mut self.lifecycle {
+            Lifecycle::Deleting { bound, until, .. } | Lifecycle::AwaitingLastAnswers { bound, until } => {
+                *until = now + *bound;
+            }
+            Lifecycle::Running | Lifecycle::Closed => {}
+        }
+    }
+
+    fn watch_for_callbacks(&self) -> AddressWatch {
+        if self.callbacks.is_empty() { AddressWatch::Off } else { AddressWatch::ForCallbacks }
+    }
+
+    fn set_address_watch(&mut self, now: Instant, wanted: AddressWatch, is_asked_again: bool) {
+        let was_watched = self.address_watch != AddressWatch::Off;
+        let is_watched = wanted != AddressWatch::Off;
+        self.address_watch = wanted;
+        if is_watched != was_watched || is_asked_again {
             self.machine.watch_external_address(now, is_watched);
         }
     }
@@ -233,3 +283,72 @@ impl Core {
         self.machine.mappings().any(|mapping| mapping.state == MappingState::Closing)
     }
 }
+
+/// Whether this event is a reason to look whether the way to the gateway has changed, where the system does not report changes:
+/// something was renewed or has failed.
+const fn makes_network_doubtful(event: &Event) -> bool {
+    match event {
+        Event::Renewed(_)
+        | Event::Failed { .. }
+        | Event::Lost { .. }
+        | Event::ExternalAddress(Err(_))
+        | Event::Ended { ending: Ending::NotMapped(_) | Ending::NotUnmapped(_), .. } => true,
+        Event::UnmappedAll { result, .. } => result.is_err(),
+        _ => false,
+    }
+}
+
+/// Which handle owns which kept mapping, and which mappings no caller knows of.
+#[derive(Debug, Default)]
+pub(crate) struct Owners {
+    owners: Vec<(Protocol, u16, u64)>,
+    last: u64,
+    /// Asked for by calls that have no outcome yet, and may be dropped before they have one.
+    unreported: Vec<(Protocol, u16)>,
+}
+
+impl Owners {
+    pub(crate) fn owner(&self, protocol: Protocol, port: u16) -> Option<u64> {
+        self.owners.iter().find(|owner| (owner.0, owner.1) == (protocol, port)).map(|owner| owner.2)
+    }
+
+    pub(crate) fn add(&mut self, protocol: Protocol, port: u16) -> u64 {
+        self.last = self.last.saturating_add(1);
+        self.owners.push((protocol, port, self.last));
+        self.last
+    }
+
+    /// `false` if it is owned by another handle, or by none.
+    pub(crate) fn remove(&mut self, protocol: Protocol, port: u16, owner: u64) -> bool {
+        let before = self.owners.len();
+        self.owners.retain(|&entry| entry != (protocol, port, owner));
+        self.owners.len() < before
+    }
+
+    /// A call asks for this mapping, which no caller holds.
+    pub(crate) fn add_unreported(&mut self, protocol: Protocol, port: u16) {
+        self.mark_reported(protocol, port);
+        self.unreported.push((protocol, port));
+    }
+
+    /// A caller knows of this mapping now.
+    pub(crate) fn mark_reported(&mut self, protocol: Protocol, port: u16) {
+        self.unreported.retain(|&unreported| unreported != (protocol, port));
+    }
+
+    /// Takes the mappings that no caller knows of, when no caller is left.
+    pub(crate) fn take_unreported(&mut self) -> Vec<(Protocol, u16)> {
+        std::mem::take(&mut self.unreported)
+    }
+
+    /// Forgets the owner of a mapping that is over.
+    pub(crate) fn dispatch_event(&mut self, event: &Event) {
+        if let Event::Ended { protocol, internal_port, .. } = *event {
+            self.owners.retain(|owner| (owner.0, owner.1) != (protocol, internal_port));
+            self.mark_reported(protocol, internal_port);
+        }
+    }
+}
+
+/// How many mappings a client can hold.
+pub const CLIENT_CAPACITY: usize = 1_024;

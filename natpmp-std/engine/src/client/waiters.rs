@@ -1,9 +1,9 @@
-//! Calls that wait for an event of the machine.
+//! The calls that wait for an event of the machine, and what each event means to them.
 
 use std::net::Ipv4Addr;
 use std::task::Waker;
 
-use natpmp_proto::client::{Ending, Error, Event};
+use natpmp_proto::client::{Ending, Event, RequestError};
 use natpmp_proto::{Instant, Mapping, Protocol};
 
 /// What a call waits for.
@@ -26,11 +26,27 @@ pub(crate) enum Answer {
     UnmappedAll,
 }
 
-/// Or why not.
+impl Answer {
+    pub(crate) fn mapping(self) -> Option<Mapping> {
+        match self {
+            Self::Mapping(mapping) => Some(mapping),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn ending(self) -> Option<Ending> {
+        match self {
+            Self::Ended(ending) => Some(ending),
+            _ => None,
+        }
+    }
+}
+
+/// How a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Answered(Answer),
-    Failed(Error),
+    Failed(RequestError),
     /// Something else was done with the mapping meanwhile.
     Interrupted,
     /// The call waits no longer.
@@ -44,7 +60,6 @@ pub(crate) enum Outcome {
 pub(crate) struct Waiters {
     waiting: Vec<Waiting>,
     last: u64,
-    pub(crate) is_closed: bool,
 }
 
 #[derive(Debug)]
@@ -60,12 +75,11 @@ impl Waiters {
     /// A call waits from now on, by this number.
     pub(crate) fn add(&mut self, awaited: Awaited, deadline: Option<Instant>) -> u64 {
         self.last = self.last.saturating_add(1);
-        let outcome = self.is_closed.then_some(Outcome::Stopped);
-        self.waiting.push(Waiting { id: self.last, awaited, deadline, outcome, waker: Waker::noop().clone() });
+        self.waiting.push(Waiting { id: self.last, awaited, deadline, outcome: None, waker: Waker::noop().clone() });
         self.last
     }
 
-    /// The outcome, if it is there: then the call waits no longer. If not, `waker` is pending_wakers when it is; the one before it comes
+    /// The outcome, if it is there: then the call waits no longer. If not, `waker` is woken when it is; the one before it comes
     /// back, to be dropped without any lock.
     pub(crate) fn take(&mut self, id: u64, waker: Waker) -> Result<Outcome, Waker> {
         let Some(index) = self.waiting.iter().position(|waiting| waiting.id == id) else { return Ok(Outcome::Stopped) };
@@ -81,14 +95,14 @@ impl Waiters {
         Some(self.waiting.swap_remove(index).waker)
     }
 
-    /// Gives the event to all who wait for it. Those to be pending_wakers are added to `pending_wakers`.
-    pub(crate) fn tell(&mut self, event: &Event, pending_wakers: &mut Vec<Waker>) {
-        self.settle(pending_wakers, |waiting| waiting.awaited.outcome(event));
+    /// Gives the event to all who wait for it. Whoever is to be woken is added to `pending_wakers`.
+    pub(crate) fn dispatch_event(&mut self, event: &Event, pending_wakers: &mut Vec<Waker>) {
+        self.resolve(pending_wakers, |waiting| waiting.awaited.outcome(event));
     }
 
-    /// Those who wait no longer than to `now` are told so.
+    /// Ends the waits that were to last no longer than to `now`.
     pub(crate) fn handle_timeout(&mut self, now: Instant, pending_wakers: &mut Vec<Waker>) {
-        self.settle(pending_wakers, |waiting| {
+        self.resolve(pending_wakers, |waiting| {
             waiting.deadline.filter(|&deadline| deadline <= now).map(|_| Outcome::TimedOut)
         });
     }
@@ -99,13 +113,12 @@ impl Waiters {
         waiting.filter_map(|waiting| waiting.deadline).min()
     }
 
-    /// Nobody will answer any more.
+    /// Ends all waits: nobody will answer any more.
     pub(crate) fn close(&mut self, pending_wakers: &mut Vec<Waker>) {
-        self.is_closed = true;
-        self.settle(pending_wakers, |_| Some(Outcome::Stopped));
+        self.resolve(pending_wakers, |_| Some(Outcome::Stopped));
     }
 
-    fn settle(&mut self, pending_wakers: &mut Vec<Waker>, outcome: impl Fn(&Waiting) -> Option<Outcome>) {
+    fn resolve(&mut self, pending_wakers: &mut Vec<Waker>, outcome: impl Fn(&Waiting) -> Option<Outcome>) {
         for waiting in self.waiting.iter_mut().filter(|waiting| waiting.outcome.is_none()) {
             waiting.outcome = outcome(waiting);
             if waiting.outcome.is_some() {
@@ -147,7 +160,7 @@ fn outcome_of_mapping(event: Event) -> Option<Outcome> {
             Some(Outcome::Failed(error))
         }
         // It was to be renewed, and no answer came in time.
-        Event::Ended { ending: Ending::Expired, .. } => Some(Outcome::Failed(Error::NoAnswer)),
+        Event::Ended { ending: Ending::Expired, .. } => Some(Outcome::Failed(RequestError::NoAnswer)),
         Event::Ended { .. } => Some(Outcome::Interrupted),
         _ => None,
     }
@@ -162,6 +175,6 @@ fn outcome_of_ending(event: Event) -> Option<Outcome> {
     }
 }
 
-fn outcome(result: Result<Answer, Error>) -> Outcome {
+fn outcome(result: Result<Answer, RequestError>) -> Outcome {
     result.map_or_else(Outcome::Failed, Outcome::Answered)
 }

@@ -1,8 +1,7 @@
-//! What the system says: time that counts sleep, the routes, and changes of them.
+//! What the system knows: time that counts sleep, the routes, and changes of them.
 
 pub(crate) mod clock;
 #[cfg(target_os = "linux")]
 pub mod netlink;
 pub(crate) mod network;
 pub mod routes;
-pub(crate) mod timer;

@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use natpmp_lab::Running;
 use natpmp_proto::Protocol::{Tcp, Udp};
 use natpmp_proto::gateway::{NatMapping, NatRequest};
-use natpmp_testkit::lab::Running;
 
 use super::traffic::{exchange, is_refused, udp};
 use super::{RouterLab, SOON};

@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
 
-use natpmp_testkit::lab::Host;
+use natpmp_lab::Host;
 use socket2::{Domain, Socket, Type};
 
 use super::{SOON, v4};

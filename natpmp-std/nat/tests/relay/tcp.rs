@@ -52,9 +52,9 @@ fn the_end_of_one_direction_leaves_the_other_open() {
         let (mut first, mut second) = if peer_ends_first { (peer, inner) } else { (inner, peer) };
         first.write_all(b"that is all").unwrap();
         first.shutdown(Shutdown::Write).unwrap();
-        let mut heard = String::new();
-        second.read_to_string(&mut heard).unwrap();
-        assert_eq!(heard, "that is all");
+        let mut arrived = String::new();
+        second.read_to_string(&mut arrived).unwrap();
+        assert_eq!(arrived, "that is all");
         for _ in 0..3 {
             second.write_all(b"and yet ").unwrap();
             first.read_exact(&mut [0; 8]).unwrap();

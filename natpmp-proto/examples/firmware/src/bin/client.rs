@@ -9,7 +9,7 @@ use cortex_m::asm::wfi;
 use cortex_m_rt::entry;
 use natpmp_firmware::board::{self, Ethernet};
 use natpmp_firmware::clock::{Clock, from_smoltcp, to_smoltcp};
-use natpmp_firmware::console::{say, tell};
+use natpmp_firmware::console::{report, say};
 use natpmp_firmware::natpmp_client::{NatPmp, Next, Storage};
 use natpmp_firmware::nic::Nic;
 use natpmp_firmware::settings::LIFETIME;
@@ -41,8 +41,7 @@ fn main() -> ! {
     let service = sockets.add(service(SERVICE));
 
     // NAT-PMP. The machine takes its commands before there is a network, and carries them out when there is.
-    let config = Config::new(Ipv4Addr::UNSPECIFIED).seed(seed).schedule(Schedule::QUICK);
-    let mut natpmp: NatPmp<1> = NatPmp::new(config, seed, &mut sockets, NATPMP);
+    let mut natpmp: NatPmp<1> = NatPmp::new(CONFIG, seed, &mut sockets, NATPMP);
     let request = MapRequest::new(Protocol::Udp, PORT).lifetime(LIFETIME);
     natpmp.client.watch_external_address(clock.now(), true);
     if let Err(error) = natpmp.client.keep(clock.now(), &request) {
@@ -60,7 +59,7 @@ fn main() -> ! {
         answer(now, sockets.get_mut(service), own);
         let wake = loop {
             match natpmp.poll(now, &mut sockets) {
-                Next::Event(event) => tell(now, &event),
+                Next::Event(event) => report(now, &event),
                 Next::Wait(until) => break until,
             }
         };
@@ -118,3 +117,6 @@ fn answer(now: Instant, socket: &mut udp::Socket<'_>, own: Option<Ipv4Addr>) {
 }
 
 const PORT: u16 = 4_000;
+
+/// A constant of the image, the same in every device. What differs from device to device is the seed, which `main` makes.
+const CONFIG: Config = Config::new(Ipv4Addr::UNSPECIFIED).schedule(Schedule::QUICK);

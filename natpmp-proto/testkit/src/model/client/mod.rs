@@ -1,10 +1,8 @@
 //! The client machine on the virtual network, at a gateway whose faults are turned on and off.
 
-mod read;
-mod story;
-mod turn;
+mod steps;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;
 
@@ -12,9 +10,8 @@ use natpmp_proto::client::MappingState;
 use natpmp_proto::wire::Request;
 use natpmp_proto::{Event, Instant, MapRequest, Protocol};
 
-use crate::gateway::{Announces, FailureForm, Gateway, Grant, Knobs, Lease, Reach, VersionError, Vpn};
+use crate::gateway::{Announces, FailureForm, Faults, Gateway, Grant, Lease, Reach, VersionError, Vpn};
 use crate::net::{Link, Punctuality, Sim};
-use story::Story;
 
 /// What a mapping is known by.
 pub type Key = (Protocol, u16);
@@ -115,7 +112,7 @@ pub enum Fault {
 /// # Panics
 /// If the client does what a correct one does not.
 pub fn run(bytes: &[u8]) {
-    let (setup, steps) = read::steps(bytes);
+    let (setup, steps) = steps::read(bytes);
     run_steps(setup, &steps);
 }
 
@@ -125,7 +122,7 @@ pub struct Setup {
     /// Of all that is random.
     pub seed: u64,
     /// Announcements are handed to the client as such, and not mixed with answers.
-    pub hears_apart: bool,
+    pub separate_announcements: bool,
     /// The client is polled just before, at, just after or far after its deadlines, and not exactly at them.
     pub is_unpunctual: bool,
 }
@@ -140,12 +137,12 @@ pub fn run_steps(setup: Setup, steps: &[Step]) {
     run.heal();
 }
 
-/// The network, with what was asked of the client and what it told.
+/// The network, with what was asked of the client and the events that it reported.
 #[derive(Debug)]
 pub struct Run {
     sim: Sim,
     wanted: BTreeSet<Key>,
-    story: Story,
+    open_ports: OpenPorts,
     /// What the client sent last.
     last: Option<Request>,
 }
@@ -156,9 +153,9 @@ impl Run {
     pub fn new(setup: Setup) -> Self {
         let mut sim: Sim = Sim::with_rules(Gateway::new(), |rules| rules, setup.seed);
         sim.add_gateway(SECOND, Gateway::new());
-        sim.hear_announcements_apart(setup.hears_apart);
+        sim.separate_announcements(setup.separate_announcements);
         sim.set_punctuality(if setup.is_unpunctual { Punctuality::Drawn } else { Punctuality::Exact });
-        Self { sim, wanted: BTreeSet::new(), story: Story::default(), last: None }
+        Self { sim, wanted: BTreeSet::new(), open_ports: OpenPorts::default(), last: None }
     }
 
     /// The network.
@@ -219,7 +216,7 @@ impl Run {
             }
             Step::Unreachable => sim.inject_unreachable(),
             Step::Down => sim.command(|client, now| client.handle_network_down(now)),
-            Step::Turn(fault) => sim.with_gateway(|gateway, _| turn::turn(&mut gateway.knobs, fault)),
+            Step::Turn(fault) => sim.with_gateway(|gateway, _| fault.apply(&mut gateway.faults)),
             Step::Restart => sim.with_gateway(|gateway, now| gateway.restart(now)),
             Step::DropMappings => sim.with_gateway(|gateway, _| gateway.drop_mappings()),
             Step::ChangeAddress(some) => {
@@ -243,7 +240,7 @@ impl Run {
         }
         self.sim.with_gateway(|gateway, now| {
             // Internal port 0 is wanted by VPNs only.
-            gateway.knobs = Knobs { vpn: Some(Vpn::AnswersZero), ..Knobs::default() };
+            gateway.faults = Faults { vpn: Some(Vpn::AnswersZero), ..Faults::default() };
             gateway.change_address(now, Some(Gateway::EXTERNAL));
         });
         self.sim.poke();
@@ -253,7 +250,7 @@ impl Run {
         for &(protocol, port) in &self.wanted {
             let state = self.sim.client().mapping(protocol, port).expect("what is wanted is held").state;
             let MappingState::Open { mapping, .. } = state else { panic!("{protocol} {port} is {state:?}") };
-            assert_eq!(self.story.port((protocol, port)), Some(mapping.external_port));
+            assert_eq!(self.open_ports.port((protocol, port)), Some(mapping.external_port));
             let now = self.sim.now();
             let leases = self.sim.gateway().leases(now);
             let has = |lease: &Lease| {
@@ -275,7 +272,7 @@ impl Run {
     }
 
     fn read_events(&mut self) {
-        self.sim.events().iter().for_each(|event| self.story.told(event));
+        self.sim.events().iter().for_each(|event| self.open_ports.apply(event));
         self.last = self.sim.sent().last().map(|sent| sent.request).or(self.last);
         self.sim.forget();
     }
@@ -289,6 +286,68 @@ impl Sender {
             Self::Second => SECOND,
             Self::Stranger => SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 66), 5_351),
         }
+    }
+}
+
+impl Fault {
+    /// Turns it on at a gateway.
+    fn apply(self, faults: &mut Faults) {
+        match self {
+            Self::None => *faults = Faults::default(),
+            Self::Reach(reach) => faults.reach = reach,
+            Self::Refuse(code, form) => {
+                (faults.refuse_map, faults.refuse_unmap, faults.refuse_address) = (code, code, code);
+                faults.failure_form = form;
+            }
+            Self::Grant(grant) => faults.grant = grant,
+            Self::MovesPorts => faults.moves_ports = true,
+            Self::Late(delay, repeats, answers_every) => {
+                faults.delay = Duration::from_millis(delay.into());
+                (faults.repeats, faults.answers_every) = (repeats, answers_every);
+            }
+            Self::Version(form) => faults.version_error = Some(form),
+            Self::Miniupnpd => *faults = Faults::miniupnpd(),
+            Self::Announces(announces) => faults.announces = announces,
+        }
+    }
+}
+
+/// The external ports that events say are open.
+#[derive(Clone, Debug, Default)]
+struct OpenPorts {
+    open: BTreeMap<Key, u16>,
+}
+
+impl OpenPorts {
+    /// Nothing is renewed or lost that is not open, nothing is opened twice.
+    fn apply(&mut self, event: &Event) {
+        match *event {
+            Event::Mapped(mapping) => {
+                let before = self.open.insert((mapping.protocol, mapping.internal_port), mapping.external_port);
+                assert_eq!(before, None, "opened twice: {mapping:?}");
+                assert!(mapping.external_port != 0 && mapping.lifetime != 0, "{mapping:?}");
+            }
+            Event::Renewed(mapping) => {
+                assert_eq!(self.port((mapping.protocol, mapping.internal_port)), Some(mapping.external_port));
+            }
+            Event::PortChanged { mapping, previous_port } => {
+                let before = self.open.insert((mapping.protocol, mapping.internal_port), mapping.external_port);
+                assert_eq!(before, Some(previous_port));
+                assert_ne!(mapping.external_port, previous_port);
+            }
+            Event::Lost { protocol, internal_port, external_port, .. } => {
+                assert_eq!(self.open.remove(&(protocol, internal_port)), Some(external_port));
+            }
+            Event::Ended { protocol, internal_port, .. } => {
+                self.open.remove(&(protocol, internal_port));
+            }
+            _ => {}
+        }
+    }
+
+    /// The port that is open.
+    fn port(&self, key: Key) -> Option<u16> {
+        self.open.get(&key).copied()
     }
 }
 

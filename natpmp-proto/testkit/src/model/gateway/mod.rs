@@ -3,13 +3,13 @@
 //! The model is written from the checklist with plain maps, and knows nothing of the machine's insides: after every step it says
 //! which answers are allowed, and what the NAT, which it plays, holds.
 
+mod answers;
 mod commands;
 mod machine;
 mod nat;
-mod read;
 mod requests;
 mod row;
-mod said;
+mod steps;
 mod time;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -68,7 +68,7 @@ pub enum When {
 /// # Panics
 /// If the machine does what a correct gateway does not.
 pub fn run(bytes: &[u8]) {
-    let (seed, is_eager, steps) = read::steps(bytes);
+    let (seed, is_eager, steps) = steps::read(bytes);
     run_steps(seed, is_eager, &steps);
 }
 

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use natpmp_proto::wire::Request;
 use natpmp_proto::{Discard, Protocol, SocketId};
 
+use super::answers::Said;
 use super::machine::Run;
 use super::row::{All, Asker, Awaited, Key, Row};
-use super::said::Said;
 use super::{CAPACITY, HIGH, LIMIT, LONGEST, LOW, is_allowed, secs, socket};
 
 impl Run {

@@ -2,12 +2,11 @@
 
 use std::net::SocketAddrV4;
 
-use natpmp_proto::client::{Error, LossCause, MapError};
+use natpmp_proto::client::{LossCause, MapError, RequestError};
 use natpmp_proto::{Instant, MapRequest, Protocol};
 
-use super::all::All;
-use super::mapping::Mapping;
-use super::window::Window;
+use super::rules::Window;
+use super::state::{All, Mapping};
 use super::{Ask, Key, Witness};
 
 impl Witness {
@@ -24,7 +23,7 @@ impl Witness {
         let mapping = self.mappings.entry(key).or_insert_with(|| Mapping::new(now, key));
         mapping.want(now, request, keep, is_asked);
         self.withdraw(|flight| flight.ask == Ask::Delete(key));
-        self.attend(now);
+        self.end_pause(now);
         Ok(())
     }
 
@@ -36,8 +35,8 @@ impl Witness {
         mapping.is_unanswered |= !is_known;
         mapping.delete(now, false);
         self.withdraw(|flight| flight.ask == Ask::Map(key));
-        self.make_way();
-        self.attend(now);
+        self.preempt_for_deletion();
+        self.end_pause(now);
         Ok(())
     }
 
@@ -47,27 +46,27 @@ impl Witness {
         }
         self.withdraw(|flight| flight.ask.key().is_some_and(|key| key.0 == protocol));
         self.all.insert(protocol, All::Wanted);
-        self.make_way();
-        self.attend(now);
+        self.preempt_for_deletion();
+        self.end_pause(now);
     }
 
     /// C22
     pub(super) fn clear(&mut self, now: Instant) {
         self.all = Protocol::ALL.into_iter().map(|protocol| (protocol, All::Clearing)).collect();
-        self.make_way();
-        self.attend(now);
+        self.preempt_for_deletion();
+        self.end_pause(now);
     }
 
     pub(super) fn refresh(&mut self, now: Instant, key: Key) -> bool {
         let Some(mapping) = self.mappings.get_mut(&key).filter(|mapping| mapping.is_wanted()) else { return false };
         mapping.ask_now(now);
-        self.attend(now);
+        self.end_pause(now);
         true
     }
 
     pub(super) fn ask_address(&mut self, now: Instant) {
         self.external.is_asked = true;
-        self.attend(now);
+        self.end_pause(now);
     }
 
     pub(super) fn watch(&mut self, now: Instant, is_watched: bool) {
@@ -76,7 +75,7 @@ impl Witness {
         self.external.ask_at = was_due.or_earlier(Window::at(now));
         if is_watched {
             self.external.is_first = true;
-            self.attend(now);
+            self.end_pause(now);
         }
     }
 
@@ -84,7 +83,7 @@ impl Witness {
         self.mappings.values_mut().for_each(|mapping| mapping.is_last_try = true);
         self.all.values_mut().for_each(All::hasten);
         self.flight = None;
-        self.attend(now);
+        self.end_pause(now);
     }
 
     /// C05
@@ -95,15 +94,15 @@ impl Witness {
             self.flight = None;
             self.round = None;
             self.external.known = None;
-            self.external.is_asked |= self.external.news.take().is_some();
+            self.external.is_asked |= self.external.pending.take().is_some();
             for mapping in self.mappings.values_mut() {
                 mapping.lost(Window::at(now), LossCause::GatewayChanged);
                 mapping.is_unanswered = false;
                 if !mapping.is_wanted() {
-                    mapping.failed(Error::GatewayChanged, true);
+                    mapping.failed(RequestError::GatewayChanged, true);
                 }
             }
-            self.all.values_mut().for_each(|all| all.end(Err(Error::GatewayChanged)));
+            self.all.values_mut().for_each(|all| all.end(Err(RequestError::GatewayChanged)));
         }
         self.network_changed(now);
     }

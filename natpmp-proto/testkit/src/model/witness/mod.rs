@@ -1,32 +1,27 @@
 //! A model of what a correct client may do, written from the checklist: a witness of one client.
 //!
-//! It is fed with the commands and inputs that the client gets, with all that the client sends and tells, and with time. For each send,
+//! It is fed with the commands and inputs that the client gets, with all that the client sends and reports, and with time. For each send,
 //! each event and each silence it says whether the RFC and the checklist (C01 to C28) allow it. Where the client chooses at random, the
 //! model knows from when on something may be done, and by when it must be.
 //!
 //! | what is judged | ids | where |
 //! | --- | --- | --- |
-//! | to the gateway only, in the RFC's form, one in flight, by the schedule | C01, C02, C03, C14 | `sends` |
-//! | nothing is sent that is not due, and nothing that is due is left unsent | C12, C19, C25, C27 | `sends`, `silence` |
-//! | what answers what, and what is dropped | C07, C08, C10, C15, C16, C17, C26 | `answer`, `hears` |
-//! | the epoch rule, in whole numbers | C18 | `hears` |
-//! | the life of a mapping: its lease, its suggestion, its deletion | C06, C12, C13, C23, C24 | `mapping` |
-//! | what is told, once, and nothing else | C20, C24, C25 | `events` |
+//! | to the gateway only, in the RFC's form, one in flight, by the schedule | C01, C02, C03, C14 | `requests` |
+//! | nothing is sent that is not due, and nothing that is due is left unsent | C12, C19, C25, C27 | `requests` |
+//! | what answers what, and what is dropped | C07, C08, C10, C15, C16, C17, C26 | `decode`, `inputs` |
+//! | the epoch rule, in whole numbers | C18 | `inputs` |
+//! | the life of a mapping: its lease, its suggestion, its deletion | C06, C12, C13, C23, C24 | `state` |
+//! | what is reported, once, and nothing else | C20, C24, C25 | `events` |
 
-mod all;
-mod answer;
 mod commands;
+mod decode;
 mod events;
-mod external;
 mod flight;
-mod hears;
-mod mapping;
+mod inputs;
+mod requests;
 mod rules;
-mod sends;
-mod silence;
-mod time;
+mod state;
 mod watched;
-mod window;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
@@ -34,11 +29,9 @@ use std::time::Duration;
 
 use natpmp_proto::{Instant, Protocol};
 
-use all::All;
-use external::External;
 use flight::Flight;
-use mapping::Mapping;
-use window::Window;
+use rules::Window;
+use state::{All, External, Mapping};
 
 pub use rules::Rules;
 pub use watched::{Drained, Watched};
@@ -61,7 +54,7 @@ struct Witness {
     all: BTreeMap<Protocol, All>,
     external: External,
     flight: Option<Flight>,
-    /// The last one heard in an answer, and when.
+    /// The last one read in an answer, and when.
     epoch: Option<(u32, Instant)>,
     /// The gateway was found silent: nothing is asked before, but deletions, once, and questions.
     quiet: Window,

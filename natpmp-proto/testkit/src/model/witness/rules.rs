@@ -1,11 +1,9 @@
-//! What a client was told to be like.
+//! What a client was told to be like, and moments that are not known exactly, since it chooses at random.
 
 use std::net::SocketAddrV4;
 use std::time::Duration;
 
 use natpmp_proto::{Backoff, Config, Instant, Schedule};
-
-use super::window::Window;
 
 /// The settings of a client, readable by its witness.
 #[derive(Clone, Copy, Debug)]
@@ -109,6 +107,51 @@ impl Rules {
 /// 250 ms, and each next wait twice as long.
 fn doubled(count: u32) -> Vec<Duration> {
     (0..count).map(|number| Duration::from_millis(250 << number)).collect()
+}
+
+/// Something may be done from one moment on, and must be by another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Window {
+    pub(super) from: Instant,
+    pub(super) by: Instant,
+}
+
+impl Window {
+    /// At any time, and at once.
+    pub(super) const ALWAYS: Self = Self { from: Instant::ZERO, by: Instant::ZERO };
+
+    pub(super) fn at(moment: Instant) -> Self {
+        Self { from: moment, by: moment }
+    }
+
+    /// From `shortest` to `longest` after `now`.
+    pub(super) fn after(now: Instant, shortest: Duration, longest: Duration) -> Self {
+        Self { from: now + shortest, by: now + longest }
+    }
+
+    pub(super) fn later_by(self, duration: Duration) -> Self {
+        Self { from: self.from + duration, by: self.by + duration }
+    }
+
+    pub(super) fn or_earlier(self, other: Self) -> Self {
+        Self { from: self.from.min(other.from), by: self.by.min(other.by) }
+    }
+
+    pub(super) fn or_later(self, other: Self) -> Self {
+        Self { from: self.from.max(other.from), by: self.by.max(other.by) }
+    }
+
+    pub(super) fn has(self, moment: Instant) -> bool {
+        self.from <= moment && moment <= self.by
+    }
+
+    pub(super) fn may(self, now: Instant) -> bool {
+        self.from <= now
+    }
+
+    pub(super) fn must(self, now: Instant) -> bool {
+        self.by <= now
+    }
 }
 
 const LONGEST_QUESTION: Duration = Duration::from_millis(7_750);

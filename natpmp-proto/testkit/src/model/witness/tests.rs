@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use natpmp_proto::client::Heard;
+use natpmp_proto::client::Received;
 use natpmp_proto::wire::{Encoded, Request, Response};
 use natpmp_proto::{Discard, Event, Instant, MapRequest, Mapping, Protocol, Transmit, TransmitKind};
 
@@ -26,10 +26,10 @@ fn keeping() -> Witness {
 fn open() -> Witness {
     let mut witness = keeping();
     sends(&mut witness, 0, asks(4_000), 0);
-    hears(&mut witness, 0, grant(77, 5_000, 100));
+    receives(&mut witness, 0, grant(77, 5_000, 100));
     let mapping = Mapping { protocol: Protocol::Udp, internal_port: 4_000, external_port: 5_000, lifetime: 100 };
-    witness.told(&Event::Mapped(mapping));
-    witness.is_quiet(at(0), Some(at(50_000)));
+    witness.check_event(&Event::Mapped(mapping));
+    witness.check_wait(at(0), Some(at(50_000)));
     witness
 }
 
@@ -44,14 +44,14 @@ fn grant(epoch: u32, port: u16, lifetime: u32) -> Encoded {
 
 fn sends(witness: &mut Witness, millis: u64, request: Request, resends: u8) {
     witness.pass(at(millis));
-    witness.sent(
+    witness.check_transmit(
         at(millis),
         &Transmit { to: GATEWAY, kind: TransmitKind::Request { resends }, payload: request.encode() },
     );
 }
 
-fn hears(witness: &mut Witness, millis: u64, bytes: Encoded) {
-    witness.heard(at(millis), GATEWAY, &bytes, false, &Ok(Heard::Answer));
+fn receives(witness: &mut Witness, millis: u64, bytes: Encoded) {
+    witness.check_datagram(at(millis), GATEWAY, &bytes, false, &Ok(Received::Answer));
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn a_correct_client_is_not_complained_of() {
     let mut witness = open();
     sends(&mut witness, 50_000, asks(5_000), 0);
     sends(&mut witness, 50_250, asks(5_000), 1);
-    witness.is_quiet(at(50_250), Some(at(50_750)));
+    witness.check_wait(at(50_250), Some(at(50_750)));
 }
 
 #[test]
@@ -73,20 +73,20 @@ fn a_renewal_before_half_of_the_lease() {
 fn no_renewal_at_half_of_the_lease() {
     let mut witness = open();
     witness.pass(at(50_000));
-    witness.is_quiet(at(50_000), Some(at(60_000)));
+    witness.check_wait(at(50_000), Some(at(60_000)));
 }
 
 #[test]
 #[should_panic = "waits for"]
 fn a_wait_that_is_too_long() {
     let mut witness = open();
-    witness.is_quiet(at(1), Some(at(50_001)));
+    witness.check_wait(at(1), Some(at(50_001)));
 }
 
 #[test]
 #[should_panic = "waits for"]
 fn no_wait_where_there_is_something_to_wait_for() {
-    open().is_quiet(at(1), None);
+    open().check_wait(at(1), None);
 }
 
 #[test]
@@ -99,7 +99,10 @@ fn a_renewal_that_suggests_another_port_than_the_assigned_one() {
 #[should_panic = "somebody else"]
 fn a_request_to_somebody_else() {
     let to = std::net::SocketAddrV4::new(*GATEWAY.ip(), 5_350);
-    keeping().sent(at(0), &Transmit { to, kind: TransmitKind::Request { resends: 0 }, payload: asks(4_000).encode() });
+    keeping().check_transmit(
+        at(0),
+        &Transmit { to, kind: TransmitKind::Request { resends: 0 }, payload: asks(4_000).encode() },
+    );
 }
 
 #[test]
@@ -138,7 +141,7 @@ fn a_deletion_after_the_end_of_the_lease() {
 fn an_answer_that_is_dropped() {
     let mut witness = keeping();
     sends(&mut witness, 0, asks(4_000), 0);
-    witness.heard(at(1), GATEWAY, &grant(77, 5_000, 100), false, &Err(Discard::NotAwaited));
+    witness.check_datagram(at(1), GATEWAY, &grant(77, 5_000, 100), false, &Err(Discard::NotAwaited));
 }
 
 #[test]
@@ -147,19 +150,19 @@ fn an_answer_from_somebody_else_that_is_taken() {
     let mut witness = keeping();
     sends(&mut witness, 0, asks(4_000), 0);
     let stranger = "192.168.1.66:5351".parse().expect("an address");
-    witness.heard(at(1), stranger, &grant(77, 5_000, 100), false, &Ok(Heard::Answer));
+    witness.check_datagram(at(1), stranger, &grant(77, 5_000, 100), false, &Ok(Received::Answer));
 }
 
 #[test]
-#[should_panic = "there is something to tell"]
+#[should_panic = "there is something to report"]
 fn a_loss_by_the_epoch_rule_that_is_not_told() {
     let mut witness = open();
     sends(&mut witness, 50_000, asks(5_000), 0);
     // 77 + 7/8 of 50 s, less 2 s, less a second.
-    hears(&mut witness, 50_000, grant(117, 5_000, 100));
+    receives(&mut witness, 50_000, grant(117, 5_000, 100));
     let mapping = Mapping { protocol: Protocol::Udp, internal_port: 4_000, external_port: 5_000, lifetime: 100 };
-    witness.told(&Event::Renewed(mapping));
-    witness.is_quiet(at(50_000), Some(at(100_000)));
+    witness.check_event(&Event::Renewed(mapping));
+    witness.check_wait(at(50_000), Some(at(100_000)));
 }
 
 #[test]
@@ -167,22 +170,22 @@ fn a_loss_by_the_epoch_rule_that_is_not_told() {
 fn a_loss_that_is_told_where_the_epoch_rule_sees_none() {
     let mut witness = open();
     sends(&mut witness, 50_000, asks(5_000), 0);
-    hears(&mut witness, 50_000, grant(119, 5_000, 100));
-    witness.told(&Event::GatewayRestarted);
+    receives(&mut witness, 50_000, grant(119, 5_000, 100));
+    witness.check_event(&Event::GatewayRestarted);
 }
 
 #[test]
-#[should_panic = "is not told"]
+#[should_panic = "is not reported"]
 fn a_grant_that_is_not_told() {
     let mut witness = keeping();
     sends(&mut witness, 0, asks(4_000), 0);
-    hears(&mut witness, 0, grant(77, 5_000, 100));
-    witness.is_quiet(at(0), Some(at(50_000)));
+    receives(&mut witness, 0, grant(77, 5_000, 100));
+    witness.check_wait(at(0), Some(at(50_000)));
 }
 
 #[test]
 #[should_panic = "makes no progress"]
 fn a_deadline_that_is_due_and_stays() {
     let mut witness = open();
-    witness.is_quiet(at(50_000) + Duration::ZERO, Some(at(50_000)));
+    witness.check_wait(at(50_000) + Duration::ZERO, Some(at(50_000)));
 }

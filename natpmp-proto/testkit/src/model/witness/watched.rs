@@ -3,7 +3,7 @@
 use std::net::SocketAddrV4;
 use std::ops::Deref;
 
-use natpmp_proto::client::{Error, Heard, MapError};
+use natpmp_proto::client::{MapError, Received, RequestError};
 use natpmp_proto::{Client, Discard, Event, Instant, MapRequest, Output, Protocol, Transmit};
 
 use super::{Rules, Witness};
@@ -22,7 +22,7 @@ pub struct Watched<const N: usize> {
 pub struct Drained {
     /// What is to be sent.
     pub transmits: Vec<Transmit>,
-    /// What it told.
+    /// Its events.
     pub events: Vec<Event>,
     /// Until when it waits.
     pub deadline: Option<Instant>,
@@ -122,32 +122,32 @@ impl<const N: usize> Watched<N> {
     ///
     /// # Errors
     /// As the client's.
-    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddrV4, bytes: &[u8]) -> Result<Heard, Discard> {
+    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddrV4, bytes: &[u8]) -> Result<Received, Discard> {
         let before = self.client.poll_timeout();
-        let heard = self.client.handle_datagram(now, from, bytes);
-        self.judge(now, from, bytes, false, before, heard)
+        let received = self.client.handle_datagram(now, from, bytes);
+        self.judge(now, from, bytes, false, before, received)
     }
 
     /// [`Client::handle_announcement`]
     ///
     /// # Errors
     /// As the client's.
-    pub fn handle_announcement(&mut self, now: Instant, from: SocketAddrV4, bytes: &[u8]) -> Result<Heard, Discard> {
+    pub fn handle_announcement(&mut self, now: Instant, from: SocketAddrV4, bytes: &[u8]) -> Result<Received, Discard> {
         let before = self.client.poll_timeout();
-        let heard = self.client.handle_announcement(now, from, bytes);
-        self.judge(now, from, bytes, true, before, heard)
+        let received = self.client.handle_announcement(now, from, bytes);
+        self.judge(now, from, bytes, true, before, received)
     }
 
     /// [`Client::handle_unreachable`]
     pub fn handle_unreachable(&mut self, now: Instant) {
         self.client.handle_unreachable(now);
-        self.witness.unreachable(now, Error::PortUnreachable);
+        self.witness.unreachable(now, RequestError::PortUnreachable);
     }
 
     /// [`Client::handle_network_down`]
     pub fn handle_network_down(&mut self, now: Instant) {
         self.client.handle_network_down(now);
-        self.witness.unreachable(now, Error::NetworkDown);
+        self.witness.unreachable(now, RequestError::NetworkDown);
     }
 
     /// Polls until there is nothing left to do at `now`.
@@ -170,11 +170,11 @@ impl<const N: usize> Watched<N> {
         let output = self.client.poll(now);
         self.witness.pass(now);
         match &output {
-            Output::Transmit(transmit) => self.witness.sent(now, transmit),
-            Output::Event(event) => self.witness.told(event),
+            Output::Transmit(transmit) => self.witness.check_transmit(now, transmit),
+            Output::Event(event) => self.witness.check_event(event),
             Output::Wait(deadline) => {
                 assert_eq!(*deadline, self.client.poll_timeout(), "two answers to one question");
-                self.witness.is_quiet(now, *deadline);
+                self.witness.check_wait(now, *deadline);
             }
         }
         output
@@ -187,12 +187,12 @@ impl<const N: usize> Watched<N> {
         bytes: &[u8],
         is_announcement: bool,
         before: Option<Instant>,
-        heard: Result<Heard, Discard>,
-    ) -> Result<Heard, Discard> {
+        received: Result<Received, Discard>,
+    ) -> Result<Received, Discard> {
         let is_unmoved = before == self.client.poll_timeout();
-        assert!(is_unmoved || heard.is_ok(), "a discarded datagram ({heard:?}) changed a wait");
-        self.witness.heard(now, from, bytes, is_announcement, &heard);
-        heard
+        assert!(is_unmoved || received.is_ok(), "a discarded datagram ({received:?}) changed a wait");
+        self.witness.check_datagram(now, from, bytes, is_announcement, &received);
+        received
     }
 }
 

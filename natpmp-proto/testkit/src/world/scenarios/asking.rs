@@ -1,6 +1,6 @@
 //! The external address, and mappings held once.
 
-use natpmp_proto::client::Error;
+use natpmp_proto::client::RequestError;
 use natpmp_proto::wire::Refusal;
 use natpmp_proto::{MapRequest, Mapping, Protocol};
 
@@ -27,7 +27,7 @@ pub(super) fn all<W: World>() -> Vec<(&'static str, Scenario<W>)> {
 fn external_address<W: World>(world: &mut W) {
     assert_eq!(world.external_address(), Ok(Gateway::EXTERNAL));
     world.gateway(|gateway, now| gateway.change_address(now, None));
-    assert_eq!(world.external_address(), Err(Error::Refused(Refusal::NetworkFailure)));
+    assert_eq!(world.external_address(), Err(RequestError::Refused(Refusal::NetworkFailure)));
 }
 
 /// C11, C14
@@ -68,23 +68,23 @@ fn unmap_all<W: World>(world: &mut W) {
 /// C15
 fn result_codes<W: World>(world: &mut W) {
     for code in [1, 2, 3, 4, 5, 6, 0xffff] {
-        turn(world, |knobs| knobs.refuse_map = Some(code));
+        turn(world, |faults| faults.refuse_map = Some(code));
         let refusal = Refusal::from_code(code).expect("these are refusals");
-        assert_eq!(world.map(&UDP), Err(Error::Refused(refusal)));
+        assert_eq!(world.map(&UDP), Err(RequestError::Refused(refusal)));
     }
 }
 
 /// C08, C17
 fn short_errors<W: World>(world: &mut W) {
     for form in [FailureForm::Full, FailureForm::Echo, FailureForm::Short, FailureForm::Shortest] {
-        turn(world, |knobs| {
-            knobs.failure_form = form;
-            (knobs.refuse_map, knobs.refuse_unmap, knobs.refuse_address) = (Some(2), Some(2), Some(3));
+        turn(world, |faults| {
+            faults.failure_form = form;
+            (faults.refuse_map, faults.refuse_unmap, faults.refuse_address) = (Some(2), Some(2), Some(3));
         });
-        let refused = Error::Refused(Refusal::NotAuthorized);
+        let refused = RequestError::Refused(Refusal::NotAuthorized);
         assert_eq!(world.map(&UDP), Err(refused), "{form:?}");
         assert_eq!(world.unmap(Protocol::Tcp, 5_000), Err(refused), "{form:?}");
-        assert_eq!(world.external_address(), Err(Error::Refused(Refusal::NetworkFailure)), "{form:?}");
+        assert_eq!(world.external_address(), Err(RequestError::Refused(Refusal::NetworkFailure)), "{form:?}");
     }
 }
 
@@ -92,8 +92,8 @@ fn short_errors<W: World>(world: &mut W) {
 fn version_errors<W: World>(world: &mut W) {
     let forms = [VersionError::Opcode128, VersionError::Opcode0, VersionError::Opcode128Plus, VersionError::Pcp];
     for form in forms {
-        turn(world, |knobs| knobs.version_error = Some(form));
-        let error = Error::Refused(Refusal::UnsupportedVersion);
+        turn(world, |faults| faults.version_error = Some(form));
+        let error = RequestError::Refused(Refusal::UnsupportedVersion);
         assert!(error.is_unsupported());
         assert_eq!(world.external_address(), Err(error), "{form:?}");
         assert_eq!(world.map(&UDP), Err(error), "{form:?}");
@@ -102,18 +102,18 @@ fn version_errors<W: World>(world: &mut W) {
 
 /// C26
 fn granted_nothing<W: World>(world: &mut W) {
-    turn(world, |knobs| knobs.grant = crate::gateway::Grant::Exactly(0));
-    assert_eq!(world.map(&UDP), Err(Error::GrantedNothing));
-    turn(world, |knobs| knobs.grants_port_zero = true);
-    assert_eq!(world.map(&UDP), Err(Error::GrantedNothing));
-    turn(world, |knobs| knobs.grant = crate::gateway::Grant::Asked);
-    assert_eq!(world.map(&UDP), Err(Error::GrantedNothing));
+    turn(world, |faults| faults.grant = crate::gateway::Grant::Exactly(0));
+    assert_eq!(world.map(&UDP), Err(RequestError::GrantedNothing));
+    turn(world, |faults| faults.grants_port_zero = true);
+    assert_eq!(world.map(&UDP), Err(RequestError::GrantedNothing));
+    turn(world, |faults| faults.grant = crate::gateway::Grant::Asked);
+    assert_eq!(world.map(&UDP), Err(RequestError::GrantedNothing));
 }
 
 /// C07, C16
 fn foreign_sender<W: World>(world: &mut W) {
     assert!(world.external_address().is_ok());
-    turn(world, |knobs| knobs.delay = Duration::from_millis(20));
+    turn(world, |faults| faults.delay = Duration::from_millis(20));
     world.keep(&UDP);
     // The answer as somebody else would like it.
     world.forge(&[0, 129, 0, 0, 0, 0, 4, 0, 0x0f, 0xa0, 0x0b, 0xad, 0, 0, 0x1c, 0x20]);
@@ -123,7 +123,7 @@ fn foreign_sender<W: World>(world: &mut W) {
 
 /// C16
 fn repeated_answers<W: World>(world: &mut W) {
-    turn(world, |knobs| knobs.repeats = 2);
+    turn(world, |faults| faults.repeats = 2);
     assert!(world.external_address().is_ok());
     for port in 4_000..4_010 {
         let granted = world.map(&MapRequest::new(Protocol::Udp, port)).map(|mapping| mapping.external_port);

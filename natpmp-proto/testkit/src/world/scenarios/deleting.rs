@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use natpmp_proto::client::Error;
+use natpmp_proto::client::RequestError;
 use natpmp_proto::wire::Refusal;
 use natpmp_proto::{MapRequest, Protocol};
 
 use super::{
     Scenario, UDP, World, assert_silence, deletion_of, deletions, expect, forget, keep_open, lease_of, now, turn,
 };
-use crate::gateway::{Knobs, Reach};
+use crate::gateway::{Faults, Reach};
 
 pub(super) fn all<W: World>() -> Vec<(&'static str, Scenario<W>)> {
     vec![
@@ -33,10 +33,10 @@ fn stop<W: World>(world: &mut W) {
 }
 
 fn stop_at_once<W: World>(world: &mut W) {
-    turn(world, |knobs| knobs.delay = Duration::from_millis(30));
+    turn(world, |faults| faults.delay = Duration::from_millis(30));
     world.keep(&UDP);
     assert_eq!(world.stop(Protocol::Udp, 4_000), Ok(()));
-    turn(world, |knobs| knobs.delay = Duration::ZERO);
+    turn(world, |faults| faults.delay = Duration::ZERO);
     assert!(world.external_address().is_ok());
     assert_eq!(lease_of(world, &UDP), None);
 }
@@ -44,8 +44,8 @@ fn stop_at_once<W: World>(world: &mut W) {
 /// C06
 fn stop_in_silence<W: World>(world: &mut W) {
     keep_open(world, &UDP);
-    turn(world, |knobs| knobs.reach = Reach::Silent);
-    assert_eq!(world.stop(Protocol::Udp, 4_000), Err(Error::NoAnswer));
+    turn(world, |faults| faults.reach = Reach::Silent);
+    assert_eq!(world.stop(Protocol::Udp, 4_000), Err(RequestError::NoAnswer));
     assert!(!deletions(world).is_empty());
     assert_silence(world, Duration::from_secs(100_000));
 }
@@ -53,10 +53,11 @@ fn stop_in_silence<W: World>(world: &mut W) {
 /// C08
 fn refused<W: World>(world: &mut W) {
     keep_open(world, &UDP);
-    turn(world, |knobs| {
-        *knobs = Knobs { refuse_unmap: Some(2), failure_form: crate::gateway::FailureForm::Echo, ..Knobs::default() };
+    turn(world, |faults| {
+        *faults =
+            Faults { refuse_unmap: Some(2), failure_form: crate::gateway::FailureForm::Echo, ..Faults::default() };
     });
-    assert_eq!(world.stop(Protocol::Udp, 4_000), Err(Error::Refused(Refusal::NotAuthorized)));
+    assert_eq!(world.stop(Protocol::Udp, 4_000), Err(RequestError::Refused(Refusal::NotAuthorized)));
 }
 
 fn missing<W: World>(world: &mut W) {
@@ -68,9 +69,9 @@ fn missing<W: World>(world: &mut W) {
 fn late<W: World>(world: &mut W) {
     keep_open(world, &UDP);
     // The answer to the deletion comes twice, and the second time when the mapping has been asked for again.
-    turn(world, |knobs| knobs.repeats = 1);
+    turn(world, |faults| faults.repeats = 1);
     assert_eq!(world.stop(Protocol::Udp, 4_000), Ok(()));
-    turn(world, |knobs| (knobs.repeats, knobs.delay) = (0, Duration::from_millis(20)));
+    turn(world, |faults| (faults.repeats, faults.delay) = (0, Duration::from_millis(20)));
     let mapping = keep_open(world, &UDP);
     assert_eq!((mapping.external_port, mapping.lifetime), (4_000, 7_200));
     assert_eq!(lease_of(world, &UDP), Some(4_000));
@@ -78,7 +79,7 @@ fn late<W: World>(world: &mut W) {
 
 /// C14
 fn both<W: World>(world: &mut W) {
-    turn(world, |knobs| *knobs = Knobs::miniupnpd());
+    turn(world, |faults| *faults = Faults::miniupnpd());
     let tcp = MapRequest::new(Protocol::Tcp, 4_100);
     keep_open(world, &tcp);
     assert!(world.map(&UDP).is_ok());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use natpmp_proto::client::{Error, LossCause};
+use natpmp_proto::client::{LossCause, RequestError};
 use natpmp_proto::wire::Refusal;
 use natpmp_proto::{Event, MapRequest, Protocol};
 
@@ -28,34 +28,34 @@ pub(super) fn all<W: World>() -> Vec<(&'static str, Scenario<W>)> {
 
 /// C25
 fn refusal<W: World>(world: &mut W) {
-    turn(world, |knobs| knobs.refuse_map = Some(2));
+    turn(world, |faults| faults.refuse_map = Some(2));
     world.keep(&UDP);
     for _ in 0..3 {
-        assert_eq!(expect_failed(world), Error::Refused(Refusal::NotAuthorized));
+        assert_eq!(expect_failed(world), RequestError::Refused(Refusal::NotAuthorized));
     }
     assert_growing_pauses(world);
-    turn(world, |knobs| knobs.refuse_map = None);
+    turn(world, |faults| faults.refuse_map = None);
     assert_eq!(expect_mapped(world, &UDP).external_port, 4_000);
 }
 
 /// C25
 fn refused_renewal<W: World>(world: &mut W) {
     keep_open(world, &UDP);
-    turn(world, |knobs| knobs.refuse_map = Some(4));
+    turn(world, |faults| faults.refuse_map = Some(4));
     world.refresh(Protocol::Udp, 4_000);
-    assert_eq!(expect_failed(world), Error::Refused(Refusal::OutOfResources));
+    assert_eq!(expect_failed(world), RequestError::Refused(Refusal::OutOfResources));
     assert!(world.kept(Protocol::Udp, 4_000).is_some());
-    turn(world, |knobs| knobs.refuse_map = None);
+    turn(world, |faults| faults.refuse_map = None);
     assert_eq!(expect_renewed(world).external_port, 4_000);
 }
 
 /// C03, C20
 fn silence<W: World>(world: &mut W) {
-    turn(world, |knobs| knobs.reach = Reach::Silent);
+    turn(world, |faults| faults.reach = Reach::Silent);
     let schedule = world.scale().schedule;
     let began = now(world);
     let error = world.external_address().expect_err("there is nobody");
-    assert_eq!(error, Error::NoAnswer);
+    assert_eq!(error, RequestError::NoAnswer);
     assert!(error.is_unsupported());
     let took = now(world).saturating_since(began);
     assert!(took >= schedule.total(), "gave up after {took:?}");
@@ -70,40 +70,40 @@ fn silence<W: World>(world: &mut W) {
 
 /// C25
 fn healing<W: World>(world: &mut W) {
-    turn(world, |knobs| knobs.reach = Reach::Silent);
+    turn(world, |faults| faults.reach = Reach::Silent);
     world.keep(&UDP);
-    assert_eq!(expect_failed(world), Error::NoAnswer);
-    turn(world, |knobs| knobs.reach = Reach::Open);
+    assert_eq!(expect_failed(world), RequestError::NoAnswer);
+    turn(world, |faults| faults.reach = Reach::Open);
     assert_eq!(expect_mapped(world, &UDP).external_port, 4_000);
 }
 
 /// C04, C20
 fn unreachable<W: World>(world: &mut W) {
-    turn(world, |knobs| knobs.reach = Reach::Closed);
+    turn(world, |faults| faults.reach = Reach::Closed);
     let began = now(world);
     let error = world.external_address().expect_err("there is nobody");
-    assert_eq!(error, Error::PortUnreachable);
+    assert_eq!(error, RequestError::PortUnreachable);
     assert!(error.is_unsupported());
-    assert_eq!(world.map(&UDP), Err(Error::PortUnreachable));
+    assert_eq!(world.map(&UDP), Err(RequestError::PortUnreachable));
     assert!(now(world).saturating_since(began) < world.scale().schedule.total());
     if world.scale().is_exact {
         assert_eq!(now(world), began);
     }
-    turn(world, |knobs| knobs.reach = Reach::Open);
+    turn(world, |faults| faults.reach = Reach::Open);
     assert!(world.map(&UDP).is_ok());
 }
 
 /// C04, C05, C25
 fn reopening<W: World>(world: &mut W) {
-    turn(world, |knobs| knobs.reach = Reach::Closed);
+    turn(world, |faults| faults.reach = Reach::Closed);
     world.keep(&UDP);
     for _ in 0..3 {
-        assert_eq!(expect_failed(world), Error::PortUnreachable);
+        assert_eq!(expect_failed(world), RequestError::PortUnreachable);
     }
     if world.scale().is_exact {
         assert_growing_pauses(world);
     }
-    turn(world, |knobs| knobs.reach = Reach::Open);
+    turn(world, |faults| faults.reach = Reach::Open);
     assert_eq!(expect_mapped(world, &UDP).external_port, 4_000);
 }
 
@@ -112,7 +112,7 @@ fn expiry<W: World>(world: &mut W) {
     let request = UDP.lifetime(world.scale().lifetime);
     keep_open(world, &request);
     let opened = map_requests(world)[0].0;
-    turn(world, |knobs| knobs.refuse_map = Some(4));
+    turn(world, |faults| faults.refuse_map = Some(4));
     let (external_port, cause) = expect(world, "a loss", |event| match *event {
         Event::Lost { external_port, cause, .. } => Some((external_port, cause)),
         _ => None,
@@ -125,13 +125,13 @@ fn expiry<W: World>(world: &mut W) {
         assert_eq!(lasted, lifetime);
     }
     assert!(map_requests(world).len() > 2, "tried again before the end");
-    turn(world, |knobs| knobs.refuse_map = None);
+    turn(world, |faults| faults.refuse_map = None);
     assert_eq!(expect_mapped(world, &request).external_port, 4_000);
 }
 
 /// C03
 fn lossy<W: World>(world: &mut W) {
-    turn(world, |knobs| knobs.answers_every = 3);
+    turn(world, |faults| faults.answers_every = 3);
     assert!(world.external_address().is_ok());
     assert!(world.map(&UDP).is_ok());
     assert_eq!(world.unmap(Protocol::Udp, 4_000), Ok(()));
@@ -147,13 +147,13 @@ fn lossy<W: World>(world: &mut W) {
 
 /// C25, C26
 fn nothing<W: World>(world: &mut W) {
-    turn(world, |knobs| knobs.grant = Grant::Exactly(0));
+    turn(world, |faults| faults.grant = Grant::Exactly(0));
     world.keep(&UDP);
     for _ in 0..3 {
-        assert_eq!(expect_failed(world), Error::GrantedNothing);
+        assert_eq!(expect_failed(world), RequestError::GrantedNothing);
     }
     assert_growing_pauses(world);
-    turn(world, |knobs| knobs.grant = Grant::Asked);
+    turn(world, |faults| faults.grant = Grant::Asked);
     expect_mapped(world, &UDP);
 }
 

@@ -9,7 +9,7 @@ use super::{
     Scenario, UDP, World, assert_silence, expect, expect_mapped, expect_renewed, forget, keep_open, lease_of,
     map_requests, turn,
 };
-use crate::gateway::{Grant, Knobs, Vpn};
+use crate::gateway::{Faults, Grant, Vpn};
 
 pub(super) fn all<W: World>() -> Vec<(&'static str, Scenario<W>)> {
     vec![
@@ -37,7 +37,7 @@ fn renewal<W: World>(world: &mut W) {
 /// C12
 fn short_grant<W: World>(world: &mut W) {
     let lifetime = world.scale().lifetime;
-    turn(world, |knobs| knobs.grant = Grant::AtMost(lifetime));
+    turn(world, |faults| faults.grant = Grant::AtMost(lifetime));
     let mapping = keep_open(world, &UDP.lifetime(lifetime * 10));
     assert_eq!(mapping.lifetime, lifetime);
     expect_renewed(world);
@@ -51,7 +51,7 @@ fn short_grant<W: World>(world: &mut W) {
 /// C26
 fn long_grant<W: World>(world: &mut W) {
     let lifetime = world.scale().lifetime;
-    turn(world, |knobs| knobs.grant = Grant::Exactly(u32::MAX));
+    turn(world, |faults| faults.grant = Grant::Exactly(u32::MAX));
     let mapping = keep_open(world, &UDP.lifetime(lifetime));
     assert_eq!(mapping.lifetime, lifetime);
     expect_renewed(world);
@@ -69,7 +69,7 @@ fn refresh<W: World>(world: &mut W) {
 /// C24
 fn port_change<W: World>(world: &mut W) {
     keep_open(world, &UDP);
-    turn(world, |knobs| knobs.moves_ports = true);
+    turn(world, |faults| faults.moves_ports = true);
     world.refresh(Protocol::Udp, 4_000);
     let (mapping, previous) = expect(world, "a change of port", |event| match *event {
         Event::PortChanged { mapping, previous_port } => Some((mapping, previous_port)),
@@ -77,7 +77,7 @@ fn port_change<W: World>(world: &mut W) {
     });
     assert_eq!((mapping.external_port, previous), (4_001, 4_000));
     assert_eq!(world.kept(Protocol::Udp, 4_000), Some(mapping));
-    turn(world, |knobs| knobs.moves_ports = false);
+    turn(world, |faults| faults.moves_ports = false);
     world.refresh(Protocol::Udp, 4_000);
     assert_eq!(expect_renewed(world).external_port, 4_001);
 }
@@ -85,7 +85,7 @@ fn port_change<W: World>(world: &mut W) {
 /// C13
 fn suggestion<W: World>(world: &mut W) {
     // Another suggestion would be a second mapping at this gateway.
-    turn(world, |knobs| *knobs = Knobs::miniupnpd());
+    turn(world, |faults| *faults = Faults::miniupnpd());
     let other = MapRequest::new(Protocol::Udp, 4_100).external_port(4_000);
     assert!(world.map(&other).is_ok());
     assert_eq!(keep_open(world, &UDP).external_port, 4_001);
@@ -101,7 +101,7 @@ fn suggestion<W: World>(world: &mut W) {
 fn many<W: World>(world: &mut W) {
     let wanted: Vec<MapRequest> = (0..20).map(|index| MapRequest::new(Protocol::Tcp, 5_000 + index)).collect();
     // The answers take their time: one request in flight, the others wait.
-    turn(world, |knobs| knobs.delay = Duration::from_millis(5));
+    turn(world, |faults| faults.delay = Duration::from_millis(5));
     wanted.iter().for_each(|request| world.keep(request));
     for _ in &wanted {
         expect(world, "a mapping", |event| matches!(event, Event::Mapped(_)).then_some(()));
@@ -131,7 +131,7 @@ fn two_protocols<W: World>(world: &mut W) {
 fn vpn<W: World>(world: &mut W) {
     let lifetime = world.scale().lifetime.min(60);
     for answers in [Vpn::AnswersZero, Vpn::AnswersMapped] {
-        turn(world, |knobs| *knobs = Knobs { grant: Grant::AtMost(lifetime), ..Knobs::vpn(answers) });
+        turn(world, |faults| *faults = Faults { grant: Grant::AtMost(lifetime), ..Faults::vpn(answers) });
         let request = MapRequest::new(Protocol::Udp, 0).external_port(1).lifetime(60);
         world.keep(&request);
         let mapping = expect_mapped(world, &request);

@@ -8,12 +8,12 @@ mod restarting;
 
 use std::time::Duration;
 
-use natpmp_proto::client::Error;
+use natpmp_proto::client::RequestError;
 use natpmp_proto::wire::Request;
 use natpmp_proto::{Event, Instant, MapRequest, Mapping, Protocol};
 
 use super::World;
-use crate::gateway::Knobs;
+use crate::gateway::Faults;
 
 /// A scenario, to be run on a fresh world.
 pub type Scenario<W> = fn(&mut W);
@@ -56,7 +56,7 @@ fn expect_renewed<W: World>(world: &mut W) -> Mapping {
     })
 }
 
-fn expect_failed<W: World>(world: &mut W) -> Error {
+fn expect_failed<W: World>(world: &mut W) -> RequestError {
     expect(world, "a failure", |event| match *event {
         Event::Failed { error, .. } => Some(error),
         _ => None,
@@ -124,8 +124,8 @@ fn forget<W: World>(world: &mut W) {
     world.gateway(|gateway, _| gateway.forget_received());
 }
 
-fn turn<W: World>(world: &mut W, change: impl FnOnce(&mut Knobs)) {
-    world.gateway(|gateway, _| change(&mut gateway.knobs));
+fn turn<W: World>(world: &mut W, change: impl FnOnce(&mut Faults)) {
+    world.gateway(|gateway, _| change(&mut gateway.faults));
 }
 
 fn now<W: World>(world: &mut W) -> Instant {

@@ -7,7 +7,7 @@ use natpmp_proto::{MapRequest, Protocol};
 use super::{
     Scenario, UDP, World, expect_renewed, expect_restarted, forget, keep_open, lease_of, map_requests, now, turn,
 };
-use crate::gateway::{Announces, Knobs};
+use crate::gateway::{Announces, Faults};
 
 pub(super) fn all<W: World>() -> Vec<(&'static str, Scenario<W>)> {
     vec![
@@ -38,7 +38,7 @@ fn epoch<W: World>(world: &mut W) {
 
 /// C10, C18, C19
 fn announced<W: World>(world: &mut W) {
-    turn(world, |knobs| knobs.announces = Announces::NatPmp);
+    turn(world, |faults| faults.announces = Announces::NatPmp);
     let taken = MapRequest::new(Protocol::Udp, 4_100).external_port(4_000);
     assert!(world.map(&taken).is_ok());
     assert_eq!(keep_open(world, &UDP).external_port, 4_001);
@@ -55,7 +55,7 @@ fn announced<W: World>(world: &mut W) {
 
 /// C19
 fn hidden<W: World>(world: &mut W) {
-    turn(world, |knobs| *knobs = Knobs::miniupnpd());
+    turn(world, |faults| *faults = Faults::miniupnpd());
     keep_open(world, &UDP);
     forget(world);
     let began = now(world);
@@ -70,7 +70,7 @@ fn hidden<W: World>(world: &mut W) {
 fn unchanged<W: World>(world: &mut W) {
     keep_open(world, &UDP);
     forget(world);
-    turn(world, |knobs| knobs.announces = Announces::NatPmp);
+    turn(world, |faults| faults.announces = Announces::NatPmp);
     world.gateway(|gateway, now| gateway.announce(now));
     if world.scale().is_exact {
         let events = super::pass(world, Duration::from_secs(600));

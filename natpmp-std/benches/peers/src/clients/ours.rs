@@ -33,7 +33,7 @@ pub(super) fn first_quick(gateway: Ipv4Addr) -> Result<(), String> {
 pub(super) fn keep_on_std(job: &Keep) {
     let client = on_std(job.gateway, Schedule::RFC);
     let kept: Vec<_> = requests(job).map(|request| client.keep(&request).expect("there is room")).collect();
-    assert!(kept.iter().all(|kept| kept.wait_open(PATIENCE).is_some()), "all are open");
+    assert!(kept.iter().all(|kept| kept.wait_open(PATIENCE).is_ok()), "all are open");
     say_open();
     loop {
         std::thread::park();

@@ -1,10 +1,11 @@
-//! The engine on sockets that are no sockets, by a clock that can be told to sleep.
+//! The engine on sockets that are no sockets, by a clock that can be made to sleep.
 
-mod farewell;
 mod following;
+mod interleaving;
+mod previous_gateway;
 mod reading;
 mod time;
-mod untold;
+mod without_route_events;
 
 use std::collections::VecDeque;
 use std::io;
@@ -18,11 +19,12 @@ use natpmp_proto::{MapRequest, Protocol};
 
 use super::*;
 use crate::DatagramSocket;
-use crate::client::{ClientBuilder, ClientHandle, Kept};
+use crate::client::{ClientHandle, ClientOptions, KeptHandle};
+use crate::os::network::{GatewayOrigin, RouteReport};
 use crate::os::routes::Path;
 
 /// What there is around one client.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Around {
     /// What was sent, by the socket with this number, and to whom.
     sent: Vec<(usize, Ipv4Addr, Request)>,
@@ -38,33 +40,40 @@ struct Around {
     elsewhere: Vec<Ipv4Addr>,
     /// How often it was looked for a gateway.
     looks: usize,
-    news: bool,
+    /// The routes have changed, which is not read yet.
+    has_changed: bool,
     /// How often reading a socket is interrupted by a signal.
     interruptions: usize,
+    /// How often reading a socket says port unreachable.
+    refusals: usize,
+    /// What happens while the system is asked for its gateway, once.
+    during_discovery: Option<Box<dyn FnOnce() + Send>>,
 }
 
 struct Rig {
     around: Arc<Mutex<Around>>,
     engine: ClientEngine<Fake>,
+    callbacks: CallbackRunner,
     handle: Arc<ClientHandle>,
 }
 
 impl Rig {
-    fn new(builder: ClientBuilder<()>, change: impl FnOnce(&mut Around)) -> Self {
+    fn new(options: ClientOptions, change: impl FnOnce(&mut Around)) -> Self {
         let mut around = Around { discovered: Some(HOME), path: Some(path(2, [127, 0, 0, 2])), ..Around::default() };
         change(&mut around);
         let around = Arc::new(Mutex::new(around));
-        let mut settings = builder.gateway_address(HOME).announcements(false).settings().unwrap();
-        settings.is_discovered = true;
+        let gateway = Some(SocketAddrV4::new(HOME, 5351));
+        let mut config = ClientOptions { gateway, announcements: None, ..options }.resolve().unwrap();
+        config.origin = GatewayOrigin::Discovered;
         let routing = Box::new(Fake(Arc::clone(&around)));
-        let engine = ClientEngine::with_routing(&settings, Fake(Arc::clone(&around)), routing).unwrap();
-        let handle = ClientHandle::new(Arc::clone(engine.shared()), &settings, None);
-        Self { around, engine, handle }
+        let (engine, callbacks) = ClientEngine::with_routing(&config, Fake(Arc::clone(&around)), routing).unwrap();
+        let handle = ClientHandle::new(Arc::clone(engine.shared()), &config, None);
+        Self { around, engine, callbacks, handle }
     }
 
     /// One that keeps UDP 4000, which is open, with what led to it forgotten.
-    fn keeping(builder: ClientBuilder<()>) -> (Self, Kept) {
-        let mut rig = Self::new(builder, |_| {});
+    fn keeping(options: ClientOptions) -> (Self, KeptHandle) {
+        let mut rig = Self::new(options, |_| {});
         let kept = rig.handle.keep(&MapRequest::new(Protocol::Udp, 4_000), None).unwrap();
         rig.serve();
         assert!(kept.state().mapping.is_some());
@@ -90,10 +99,17 @@ impl Rig {
         self.engine.shared().sleep(duration);
     }
 
-    /// Something happened to the routes, which is told, and settles.
+    /// An answer to the last request.
+    fn arrive(&self, answer: &Response) {
+        let mut around = self.around();
+        let (socket, ..) = around.sent.last().copied().unwrap();
+        around.arriving.push_back((socket, answer.encode().to_vec()));
+    }
+
+    /// Something happens to the routes; the system reports it, and it settles.
     fn change(&mut self, change: impl FnOnce(&mut Around)) {
         change(&mut self.around());
-        self.around().news = true;
+        self.around().has_changed = true;
         self.turn();
         self.sleep(Duration::from_millis(500));
     }
@@ -161,6 +177,10 @@ impl DatagramSocket for FakeSocket {
             around.interruptions -= 1;
             return Err(io::ErrorKind::Interrupted.into());
         }
+        if around.refusals > 0 {
+            around.refusals -= 1;
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
         let index = around.arriving.iter().position(|(number, _)| *number == self.number);
         let (_, bytes) = index.and_then(|index| around.arriving.remove(index)).ok_or(io::ErrorKind::WouldBlock)?;
         buffer[..bytes.len()].copy_from_slice(&bytes);
@@ -170,6 +190,10 @@ impl DatagramSocket for FakeSocket {
 
 impl Routing for Fake {
     fn discover(&self) -> Option<Ipv4Addr> {
+        let during_discovery = self.0.lock().unwrap().during_discovery.take();
+        if let Some(happens) = during_discovery {
+            happens();
+        }
         self.0.lock().unwrap().looks += 1;
         self.0.lock().unwrap().discovered
     }
@@ -185,15 +209,18 @@ impl Routing for Fake {
         around.on_link.contains(&address) || around.elsewhere.contains(&address)
     }
 
-    fn take_news(&mut self, is_told: bool) -> Option<bool> {
-        Some(is_told && std::mem::take(&mut self.0.lock().unwrap().news))
+    fn take_report(&mut self, is_readable: bool) -> RouteReport {
+        match is_readable && std::mem::take(&mut self.0.lock().unwrap().has_changed) {
+            true => RouteReport::Changed,
+            false => RouteReport::Unchanged,
+        }
     }
 }
 
-/// A system that tells no news.
-struct Untold(Arc<Mutex<Around>>);
+/// A system that reports no changes of its routes.
+struct NoRouteEvents(Arc<Mutex<Around>>);
 
-impl Routing for Untold {
+impl Routing for NoRouteEvents {
     fn discover(&self) -> Option<Ipv4Addr> {
         Fake(Arc::clone(&self.0)).discover()
     }
@@ -206,15 +233,15 @@ impl Routing for Untold {
         Fake(Arc::clone(&self.0)).is_on_link(address)
     }
 
-    fn take_news(&mut self, _: bool) -> Option<bool> {
-        None
+    fn take_report(&mut self, _: bool) -> RouteReport {
+        RouteReport::Unsupported
     }
 }
 
 /// Events, without waiting.
-struct Told(crate::EventQueue<Event>);
+struct Events(crate::EventQueue<Event>);
 
-impl Told {
+impl Events {
     fn new(rig: &Rig) -> Self {
         Self(rig.handle.events())
     }

@@ -1,13 +1,11 @@
-//! The kernel's routes and links, and news of them.
+//! The kernel's routes and links, and changes of them.
 //!
 //! Whatever bytes come, reading them ends and does not panic: what is not understood is passed over.
 
 mod route;
-mod routes;
 mod watch;
 
-pub use route::{Hop, Link, Route};
-pub use routes::RouteSocket;
+pub use route::{Hop, Link, Route, RouteSocket};
 pub use watch::{RouteWatch, matters};
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use natpmp_testkit::lab::Lab;
+use natpmp_lab::Lab;
 use natpmp_testkit::recorded;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::sockopt::set_socket_recv_buffer_size;
@@ -206,9 +206,9 @@ fn hops_of_any_length_come_to_an_end() {
 }
 
 #[test]
-fn of_what_the_kernel_tells_unasked_only_links_and_ipv4_are_news() {
+fn of_what_the_kernel_reports_unasked_only_links_and_ipv4_matter() {
     let wireless = [&[0; 16][..], &attribute(11, &[0; 8])].concat();
-    for (kind, body, is_news) in [
+    for (kind, body, does_matter) in [
         (16, vec![0; 16], true),
         (17, vec![0; 16], true),
         (16, [vec![7], vec![0; 15]].concat(), false),
@@ -223,9 +223,9 @@ fn of_what_the_kernel_tells_unasked_only_links_and_ipv4_are_news() {
         (24, vec![], false),
     ] {
         let bytes = answer(kind, 0, 0, &body);
-        assert_eq!(matters(&bytes), is_news, "{kind} {body:?}");
+        assert_eq!(matters(&bytes), does_matter, "{kind} {body:?}");
         // Behind another one too.
-        assert_eq!(matters(&[answer(3, 0, 0, &[]), bytes].concat()), is_news, "{kind} {body:?}");
+        assert_eq!(matters(&[answer(3, 0, 0, &[]), bytes].concat()), does_matter, "{kind} {body:?}");
     }
     assert!(!matters(&[]));
 }
@@ -251,17 +251,17 @@ fn what_other_processes_send_is_passed_over() {
 
         let to = SocketAddrNetlink::try_from(getsockname(&watch).unwrap()).unwrap();
         sendto(&other, &forged, SendFlags::empty(), &to).unwrap();
-        assert!(!watch.take_news());
+        assert!(!watch.take_changes());
     });
 }
 
 #[test]
-fn news_that_the_kernel_could_not_keep_are_news() {
+fn reports_that_the_kernel_had_to_drop_matter() {
     let Some(lab) = Lab::or_skip() else { return };
     let client = lab.client();
     let watch = client.within(|| {
         let watch = RouteWatch::open().unwrap();
-        // Filled up with what is no news.
+        // Filled up with what does not matter.
         set_socket_recv_buffer_size(watch.as_fd(), 1).unwrap();
         let to = SocketAddrNetlink::try_from(getsockname(&watch).unwrap()).unwrap();
         let (other, _) = bound();
@@ -277,8 +277,8 @@ fn news_that_the_kernel_could_not_keep_are_news() {
         assert!(!ready.is_empty(), "also to those who have not read what came before");
         client.ip(&["link", "set", "eth0", "down"]);
     }
-    assert!(watch.take_news());
-    assert!(!watch.take_news(), "all is read");
+    assert!(watch.take_changes());
+    assert!(!watch.take_changes(), "all is read");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! EventQueue of links, addresses, routes and rules.
+//! Changes of links, addresses, routes and rules, as the kernel reports them.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -9,13 +9,12 @@ use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 
 use super::route::{AF_INET, IFLA_WIRELESS, LINK_HEADER};
-use natpmp_netlink::receive;
-use natpmp_netlink::{Message, Messages, find};
+use natpmp_netlink::{Message, Messages, find, receive};
 
 /// Becomes readable when a link, or an address, a route or a rule of IPv4, came, went or changed, in the network namespace of
 /// the thread that opened it. Linux only.
 ///
-/// What changed is not told: look again at what matters.
+/// It does not say what changed: look again at what matters.
 #[derive(Debug)]
 pub struct RouteWatch {
     socket: OwnedFd,
@@ -33,18 +32,18 @@ impl RouteWatch {
         Ok(Self { socket })
     }
 
-    /// Reads all that came, and says whether any of it may matter. More than the kernel could keep counts as news.
+    /// Reads all reports that have come, and says whether any of them may matter. If the kernel had to drop some, they may.
     #[must_use]
-    pub fn take_news(&self) -> bool {
+    pub fn take_changes(&self) -> bool {
         let mut buffer = [MaybeUninit::uninit(); BUFFER];
-        let mut is_news = false;
+        let mut does_matter = false;
         loop {
             match receive(&self.socket, &mut buffer) {
-                Ok(bytes) => is_news |= matters(bytes),
+                Ok(bytes) => does_matter |= matters(bytes),
                 Err(Errno::INTR) => {}
                 // Some of it is lost, or was not read.
-                Err(Errno::NOBUFS | Errno::MSGSIZE) => is_news = true,
-                Err(_) => return is_news,
+                Err(Errno::NOBUFS | Errno::MSGSIZE) => does_matter = true,
+                Err(_) => return does_matter,
             }
         }
     }
@@ -56,16 +55,16 @@ impl AsFd for RouteWatch {
     }
 }
 
-/// Whether one of these messages is news.
+/// Whether one of these messages reports a change that may matter to the way to a gateway.
 #[must_use]
 pub fn matters(bytes: &[u8]) -> bool {
-    Messages::new(bytes).any(|message| is_news(&message))
+    Messages::new(bytes).any(|message| is_change(&message))
 }
 
-fn is_news(message: &Message<'_>) -> bool {
+fn is_change(message: &Message<'_>) -> bool {
     let family = message.body.first().copied();
     match message.kind {
-        // Bridges tell of their ports, and wireless cards of what they found, in the same way.
+        // Bridges report their ports, and wireless cards what they found, in the same way.
         RTM_NEWLINK | RTM_DELLINK => {
             let attributes = message.body.get(LINK_HEADER..).unwrap_or_default();
             family == Some(AF_UNSPEC) && find(attributes, IFLA_WIRELESS).is_none()

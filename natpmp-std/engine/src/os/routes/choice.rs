@@ -1,9 +1,220 @@
-//! Which of the routes the kernel takes, and why not the others.
+//! The routes that stand for the way to the internet, which of them the kernel takes, and why not the others. It is the same on
+//! every system.
 
+use std::fmt;
 use std::net::Ipv4Addr;
 
-use super::tables::{Hop, MAIN_TABLE, Part, Route, RoutingTables, Way};
-use super::{GatewayCandidate, RouteKind, RouteReason};
+use super::{DiscoverError, FoundGateway};
+
+/// What a system says of its ways to the internet and its interfaces.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RoutingTables {
+    /// Those to all addresses or to half of them, in the system's order.
+    pub(super) routes: Vec<Route>,
+    /// Where packets to [`PROBES`] would go.
+    pub(super) ways: [Option<Way>; 2],
+    /// The names of all interfaces; empty where they could not be listed.
+    pub(super) interfaces: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Route {
+    pub(super) part: Part,
+    pub(super) table: Option<u32>,
+    pub(super) metric: Option<u32>,
+    pub(super) hops: Vec<Hop>,
+}
+
+/// Of the address space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    All,
+    Lower,
+    Upper,
+}
+
+impl Part {
+    /// Of routes with this destination, of which so many bits count; absent if it is less than half.
+    #[cfg(target_os = "linux")]
+    pub(super) fn of(destination: Ipv4Addr, prefix: u8) -> Option<Self> {
+        match (prefix, destination.octets()) {
+            (0, [0, 0, 0, 0]) => Some(Self::All),
+            (1, [0, 0, 0, 0]) => Some(Self::Lower),
+            (1, [128, 0, 0, 0]) => Some(Self::Upper),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Hop {
+    pub(super) interface: String,
+    /// Absent on point-to-point links.
+    pub(super) gateway: Option<Ipv4Addr>,
+    pub(super) is_up: bool,
+}
+
+/// Where packets to one address would go, by whatever route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Way {
+    pub(super) table: Option<u32>,
+    pub(super) interface: String,
+    pub(super) gateway: Option<Ipv4Addr>,
+}
+
+impl RoutingTables {
+    /// The gateway that packets to the internet go to, or that of `interface` if one is named.
+    ///
+    /// # Errors
+    /// As [`discover_gateway`](super::discover_gateway) and [`discover_gateway_on`](super::discover_gateway_on).
+    pub fn gateway(self, interface: Option<&str>) -> Result<FoundGateway, DiscoverError> {
+        let candidates = self.candidates();
+        let Some(interface) = interface else { return chosen(&candidates) };
+        let (here, elsewhere): (Vec<_>, Vec<_>) =
+            candidates.into_iter().partition(|candidate| candidate.interface == interface);
+        if let Some(found) = here.iter().find_map(GatewayCandidate::found) {
+            return Ok(found);
+        }
+        let (interface, others) = (interface.to_owned(), gateways(&elsewhere));
+        if !here.is_empty() {
+            return Err(DiscoverError::NoGatewayAddress { interface, others });
+        }
+        if !self.interfaces.is_empty() && !self.interfaces.contains(&interface) {
+            return Err(DiscoverError::NoSuchInterface { interface, interfaces: self.interfaces });
+        }
+        Err(DiscoverError::NoRouteOnInterface { interface, default_routes: others })
+    }
+}
+
+impl GatewayCandidate {
+    pub(super) fn is_the_kernels(&self) -> bool {
+        matches!(self.reason, RouteReason::Chosen | RouteReason::ChosenWithoutGateway)
+    }
+
+    fn found(&self) -> Option<FoundGateway> {
+        self.gateway.map(|address| FoundGateway { address, interface: self.interface.clone() })
+    }
+}
+
+fn chosen(candidates: &[GatewayCandidate]) -> Result<FoundGateway, DiscoverError> {
+    let Some(choice) = candidates.first().filter(|candidate| candidate.is_the_kernels()) else {
+        return Err(DiscoverError::NoDefaultRoute);
+    };
+    choice.found().ok_or_else(|| DiscoverError::NoGatewayAddress {
+        interface: choice.interface.clone(),
+        others: gateways(candidates),
+    })
+}
+
+/// The gateways of these, each once.
+fn gateways(candidates: &[GatewayCandidate]) -> Vec<FoundGateway> {
+    let mut gateways: Vec<FoundGateway> = Vec::new();
+    for found in candidates.iter().filter_map(GatewayCandidate::found) {
+        if !gateways.contains(&found) {
+            gateways.push(found);
+        }
+    }
+    gateways
+}
+
+/// A route that stands for the way to the internet, and why it is or is not the one that counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GatewayCandidate {
+    /// The gateway's IPv4 address. Point-to-point links have none.
+    pub gateway: Option<Ipv4Addr>,
+    /// The interface that the route leads to.
+    pub interface: String,
+    /// The metric of the route, where the system reports it: of equally long prefixes the lowest counts.
+    pub metric: Option<u32>,
+    /// The number of the routing table, where the system reports it: 254 is the main one.
+    pub table: Option<u32>,
+    /// How much of the address space it is for.
+    pub(super) kind: RouteKind,
+    /// Why it is or is not the one that counts.
+    pub(super) reason: RouteReason,
+}
+
+impl GatewayCandidate {
+    /// Whether it is the gateway that [`discover_gateway`](super::discover_gateway) finds.
+    #[must_use]
+    pub fn is_chosen(&self) -> bool {
+        self.reason == RouteReason::Chosen
+    }
+
+    /// Why it is or is not the one that counts, as words for a person.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        self.reason.to_string()
+    }
+}
+
+/// How much of the address space a route is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RouteKind {
+    /// All of it: a default route.
+    Default,
+    /// Both halves, by a route each, as some VPNs shadow the default route.
+    Halves,
+    /// One half only, the lower or the upper.
+    Half,
+    /// Smaller parts, which the kernel chose all the same.
+    Parts,
+}
+
+/// Why a route is or is not the one that counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum RouteReason {
+    /// The kernel's route to the internet.
+    Chosen,
+    /// The kernel's route to the internet, but it names no gateway.
+    ChosenWithoutGateway,
+    /// Not the kernel's route, and it names no gateway either.
+    NoGatewayAddress,
+    /// Its interface is switched off or has no carrier.
+    InterfaceDown,
+    /// The kernel's route has a lower metric.
+    HigherMetric,
+    /// The kernel's route is as good, and comes before it.
+    ComesLater,
+    /// The kernel's route is for less of the address space, and longer prefixes win.
+    Shadowed {
+        /// The interface of the kernel's route.
+        interface: String,
+    },
+    /// It is for half of the addresses, and there is a default route.
+    HalfOnly,
+    /// The kernel has no way to the internet, though this route stands for one: another route or a rule rejects
+    /// packets.
+    Rejected,
+    /// It is in a table that only some packets reach.
+    PolicyRouting,
+    /// It is in the main table, but packets are led through another one first.
+    PolicyRoutingFirst {
+        /// The table of the kernel's route.
+        table: u32,
+    },
+}
+
+impl fmt::Display for RouteReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Chosen => f.write_str("the kernel's route to the internet"),
+            Self::ChosenWithoutGateway => {
+                f.write_str("the kernel's route to the internet, but it has no gateway address: point-to-point link")
+            }
+            Self::NoGatewayAddress => f.write_str("no gateway address: point-to-point link"),
+            Self::InterfaceDown => f.write_str("interface is down"),
+            Self::HigherMetric => f.write_str("a route with a lower metric comes first"),
+            Self::ComesLater => f.write_str("a route that is as good comes first"),
+            Self::Shadowed { interface } => write!(f, "shadowed by the more specific routes of {interface}"),
+            Self::HalfOnly => f.write_str("for half of the addresses only"),
+            Self::Rejected => f.write_str("another route or a rule rejects what would go by it"),
+            Self::PolicyRouting => f.write_str("only reached by policy routing"),
+            Self::PolicyRoutingFirst { table } => write!(f, "policy routing leads through table {table} first"),
+        }
+    }
+}
 
 impl RoutingTables {
     /// Lists the ways to the internet: the kernel's choice first, the others by their metric.
@@ -43,10 +254,10 @@ impl RoutingTables {
             is_for_it && route.table == way.table && route.hops.iter().any(|hop| hop.is(way))
         };
         let route = self.routes.iter().filter(fits).min_by_key(|route| (route.part == Part::All, route.metric));
-        // Of several hops each connection takes another one, so the one that was told is none to rely on.
+        // Of several hops each connection takes another one, so the one of the answer is none to rely on.
         let hop = route.and_then(|route| route.hops.iter().find(|hop| hop.is_up).or(route.hops.first())).cloned();
-        let told = || Hop { interface: way.interface.clone(), gateway: way.gateway, is_up: true };
-        Choice { route, table: way.table, hop: hop.unwrap_or_else(told) }
+        let answered = || Hop { interface: way.interface.clone(), gateway: way.gateway, is_up: true };
+        Choice { route, table: way.table, hop: hop.unwrap_or_else(answered) }
     }
 
     /// Each hop of each route, two halves as one, and what is the same once.
@@ -176,3 +387,10 @@ impl Hop {
 const fn of_the_kernel(gateway: Option<Ipv4Addr>) -> RouteReason {
     if gateway.is_some() { RouteReason::Chosen } else { RouteReason::ChosenWithoutGateway }
 }
+
+/// One public address of each half of the address space. Nothing is special about them: only that hardly any host has a
+/// route of its own to them, as many have to name servers.
+#[cfg(target_os = "linux")]
+pub(super) const PROBES: [Ipv4Addr; 2] = [Ipv4Addr::new(62, 0, 0, 1), Ipv4Addr::new(198, 41, 0, 4)];
+
+pub(super) const MAIN_TABLE: u32 = 254;

@@ -14,11 +14,11 @@ use crate::os::netlink::{Link, Route, RouteSocket};
 /// How packets to an address leave this host. As long as they leave the same way, it is equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Path {
-    /// 0 where the system does not tell.
+    /// 0 where the system does not say.
     pub(crate) interface_index: u32,
     /// The address that they come from; 0.0.0.0 if there is none for them.
     pub(crate) source: Ipv4Addr,
-    /// Whether the interface is switched on and has a carrier; where the system does not tell, it is.
+    /// Whether the interface is switched on and has a carrier; where the system does not say, it is.
     pub(crate) is_up: bool,
 }
 
@@ -30,7 +30,7 @@ impl Path {
 }
 
 /// Whether the host of this address is on a network of this host: packets go to it without a router between. Not so of
-/// the addresses of this host itself, and on systems that do not tell.
+/// the addresses of this host itself, and on systems that do not say.
 pub(crate) fn is_on_link(address: Ipv4Addr) -> bool {
     is_neighbour(address)
 }
@@ -42,7 +42,7 @@ pub(crate) fn path_to(address: Ipv4Addr, interface: Option<&str>, source: Option
 
 #[cfg(target_os = "linux")]
 fn is_neighbour(address: Ipv4Addr) -> bool {
-    is_neighbour_by_netlink(address).or_else(|_| linux::proc::is_on_link(address)).unwrap_or(false)
+    is_neighbour_by_netlink(address).or_else(|_| linux::is_on_link_by_proc(address)).unwrap_or(false)
 }
 
 #[cfg(target_os = "linux")]

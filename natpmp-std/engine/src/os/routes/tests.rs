@@ -5,8 +5,9 @@ use std::error::Error as _;
 use std::io;
 use std::net::Ipv4Addr;
 
-use super::tables::{Hop, Part, Route, RoutingTables, Way};
-use super::{DiscoverError, FoundGateway, GatewayCandidate, RouteKind, RouteReason};
+use super::choice::{Hop, Part, Route, RoutingTables, Way};
+use super::choice::{RouteKind, RouteReason};
+use super::{DiscoverError, FoundGateway, GatewayCandidate};
 
 #[test]
 fn the_kernels_way_is_the_gateway_whatever_else_there_is() {
@@ -49,7 +50,7 @@ fn every_route_is_told_why_it_is_not_the_one() {
         both("eth0", "192.168.1.1"),
     );
     assert_eq!(
-        told(&routes),
+        reported(&routes),
         [
             ("eth0", RouteKind::Default, RouteReason::Chosen),
             ("tun1", RouteKind::Half, RouteReason::HalfOnly),
@@ -75,7 +76,7 @@ fn two_halves_are_one_candidate_and_shadow_the_default_route() {
     );
     let shadowed = RouteReason::Shadowed { interface: "tun0".to_owned() };
     assert_eq!(
-        told(&routes),
+        reported(&routes),
         [
             ("tun0".to_owned(), RouteKind::Halves, RouteReason::Chosen),
             ("eth0".to_owned(), RouteKind::Default, shadowed.clone())
@@ -92,7 +93,7 @@ fn halves_that_lead_different_ways_are_two_candidates() {
         [way("tun0", "10.8.0.1"), way("tun1", "10.9.0.1")],
     );
     assert_eq!(
-        told(&routes),
+        reported(&routes),
         [
             ("tun0".to_owned(), RouteKind::Half, RouteReason::Chosen),
             ("tun1".to_owned(), RouteKind::Half, RouteReason::HalfOnly)
@@ -134,7 +135,7 @@ fn of_a_route_with_several_hops_the_first_that_is_up_counts() {
     let ways = [way("wlan0", "10.0.0.1"), way("eth0", "192.168.1.1")];
     let routes = table([route.clone()], ways.clone());
     assert_eq!(
-        told(&routes),
+        reported(&routes),
         [
             ("eth0".to_owned(), RouteKind::Default, RouteReason::Chosen),
             ("wlan0".to_owned(), RouteKind::Default, RouteReason::ComesLater)
@@ -145,7 +146,7 @@ fn of_a_route_with_several_hops_the_first_that_is_up_counts() {
     route.hops[0].is_up = false;
     let routes = table([route], ways);
     assert_eq!(routes.clone().gateway(None).unwrap(), found("10.0.0.1", "wlan0"));
-    assert_eq!(told(&routes)[1].2, RouteReason::InterfaceDown);
+    assert_eq!(reported(&routes)[1].2, RouteReason::InterfaceDown);
     assert_eq!(routes.gateway(Some("eth0")).unwrap(), found("192.168.1.1", "eth0"), "it was asked for");
 }
 
@@ -169,9 +170,10 @@ fn the_kernels_choice_is_told_with_its_own_table_and_metric() {
         default("eth0", "192.168.1.1", 100),
     ];
     let routes = table(routes, both("eth0", "192.168.1.1"));
-    let told: Vec<_> = routes.candidates().into_iter().map(|told| (told.table, told.metric, told.reason)).collect();
+    let reported: Vec<_> =
+        routes.candidates().into_iter().map(|reported| (reported.table, reported.metric, reported.reason)).collect();
     assert_eq!(
-        told,
+        reported,
         [
             (Some(254), Some(100), RouteReason::Chosen),
             (Some(77), Some(0), RouteReason::PolicyRouting),
@@ -193,7 +195,7 @@ fn policy_routing_before_the_main_table_is_named_with_its_table() {
     let routes =
         table([default("eth0", "192.168.1.1", 100), in_table(9, default("usb0", "10.5.0.1", 1)), tunnel], ways);
     assert_eq!(
-        told(&routes),
+        reported(&routes),
         [
             ("wg0".to_owned(), RouteKind::Default, RouteReason::ChosenWithoutGateway),
             ("usb0".to_owned(), RouteKind::Default, RouteReason::PolicyRouting),
@@ -225,7 +227,7 @@ fn routes_that_packets_do_not_come_to_are_no_gateway() {
     let routes =
         table([default("eth0", "192.168.1.1", 100), in_table(9, default("usb0", "10.5.0.1", 1))], [None, None]);
     assert_eq!(
-        told(&routes),
+        reported(&routes),
         [
             ("usb0".to_owned(), RouteKind::Default, RouteReason::PolicyRouting),
             ("eth0".to_owned(), RouteKind::Default, RouteReason::Rejected)
@@ -295,7 +297,7 @@ fn without_metrics_and_tables_the_preferred_route_is_the_one() {
     let ways = both("en1", "10.0.0.1").map(|way| way.map(|way| Way { table: None, ..way }));
     let routes = table([unknown(default("en0", "192.168.1.1", 0)), unknown(default("en1", "10.0.0.1", 0))], ways);
     assert_eq!(
-        told(&routes),
+        reported(&routes),
         [
             ("en1".to_owned(), RouteKind::Default, RouteReason::Chosen),
             ("en0".to_owned(), RouteKind::Default, RouteReason::ComesLater)
@@ -303,9 +305,9 @@ fn without_metrics_and_tables_the_preferred_route_is_the_one() {
     );
 }
 
-fn told(routes: &RoutingTables) -> Vec<(String, RouteKind, RouteReason)> {
-    let told = |candidate: GatewayCandidate| (candidate.interface, candidate.kind, candidate.reason);
-    routes.candidates().into_iter().map(told).collect()
+fn reported(routes: &RoutingTables) -> Vec<(String, RouteKind, RouteReason)> {
+    let reported = |candidate: GatewayCandidate| (candidate.interface, candidate.kind, candidate.reason);
+    routes.candidates().into_iter().map(reported).collect()
 }
 
 fn table<const N: usize>(routes: [Route; N], ways: [Option<Way>; 2]) -> RoutingTables {

@@ -4,13 +4,13 @@ use super::*;
 
 #[test]
 fn a_socket_is_read_once_it_is_readable_and_not_before() {
-    let (mut rig, kept) = Rig::keeping(ClientBuilder::new());
+    let (mut rig, kept) = Rig::keeping(ClientOptions::new());
     rig.handle.network_changed();
     let _ = rig.engine.drain();
     let socket = rig.around().sent[0].0;
     rig.around().arriving.push_back((socket, refusal()));
     rig.engine.note_readable(Source::Announcements);
-    rig.engine.note_readable(Source::Farewells);
+    rig.engine.note_readable(Source::PreviousGateways);
     assert!(!rig.engine.receive());
     assert_eq!((rig.around().arriving.len(), kept.state().last_error), (1, None), "it has not said so");
     rig.engine.note_readable(Source::Request);
@@ -20,7 +20,7 @@ fn a_socket_is_read_once_it_is_readable_and_not_before() {
 
 #[test]
 fn what_is_left_of_a_flood_is_read_without_being_told_once_more() {
-    let (mut rig, _kept) = Rig::keeping(ClientBuilder::new());
+    let (mut rig, _kept) = Rig::keeping(ClientOptions::new());
     let socket = rig.around().sockets;
     rig.around().arriving.extend((0..100).map(|_| (socket, vec![0, 129])));
     rig.engine.note_readable(Source::Request);
@@ -36,7 +36,7 @@ fn what_is_left_of_a_flood_is_read_without_being_told_once_more() {
 
 #[test]
 fn a_socket_that_could_not_be_read_is_read_at_the_next_turn() {
-    let (mut rig, _kept) = Rig::keeping(ClientBuilder::new());
+    let (mut rig, _kept) = Rig::keeping(ClientOptions::new());
     let socket = rig.around().sockets;
     rig.around().arriving.push_back((socket, vec![0, 129]));
     rig.around().interruptions = 1;
@@ -48,15 +48,15 @@ fn a_socket_that_could_not_be_read_is_read_at_the_next_turn() {
 }
 
 #[test]
-fn news_of_the_routes_wait_until_the_system_says_that_there_are_some() {
-    let (mut rig, _kept) = Rig::keeping(ClientBuilder::new());
+fn reports_of_the_routes_wait_until_the_system_says_that_there_are_some() {
+    let (mut rig, _kept) = Rig::keeping(ClientOptions::new());
     rig.around().path = Some(path(3, [127, 0, 0, 2]));
-    rig.around().news = true;
+    rig.around().has_changed = true;
     for _ in 0..3 {
         let _ = rig.engine.drain();
         rig.sleep(Duration::from_secs(1));
     }
-    assert!(rig.sent().is_empty() && rig.around().news, "nobody has read them");
+    assert!(rig.sent().is_empty() && rig.around().has_changed, "nobody has read them");
     rig.engine.note_readable(Source::Routes);
     let _ = rig.engine.drain();
     rig.sleep(Duration::from_secs(1));

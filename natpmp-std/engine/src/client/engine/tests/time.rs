@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn what_fell_due_while_the_machine_slept_is_done_as_soon_as_it_wakes() {
-    let (mut rig, kept) = Rig::keeping(ClientBuilder::new());
+    let (mut rig, kept) = Rig::keeping(ClientOptions::new());
     assert_eq!(rig.serve(), []);
     rig.sleep(Duration::from_secs(3_590));
     assert_eq!(rig.serve(), [], "it is not due yet");
@@ -15,8 +15,8 @@ fn what_fell_due_while_the_machine_slept_is_done_as_soon_as_it_wakes() {
 
 #[test]
 fn a_lease_that_ended_in_the_sleep_is_told_as_lost_and_asked_for() {
-    let (mut rig, kept) = Rig::keeping(ClientBuilder::new());
-    let mut events = Told::new(&rig);
+    let (mut rig, kept) = Rig::keeping(ClientOptions::new());
+    let mut events = Events::new(&rig);
     rig.sleep(Duration::from_secs(100_000));
     assert_eq!(rig.serve(), [(HOME, renewal())]);
     assert!(matches!(events.next(), Some(Event::Lost { cause: LossCause::Expired, .. })));
@@ -26,7 +26,7 @@ fn a_lease_that_ended_in_the_sleep_is_told_as_lost_and_asked_for() {
 
 #[test]
 fn a_socket_that_was_not_used_for_long_is_opened_anew_and_so_is_one_in_a_long_silence() {
-    let (mut rig, _kept) = Rig::keeping(ClientBuilder::new());
+    let (mut rig, _kept) = Rig::keeping(ClientOptions::new());
     let before = rig.around().sockets;
     rig.sleep(Duration::from_secs(3_601));
     rig.turn();
@@ -44,26 +44,26 @@ fn a_socket_that_was_not_used_for_long_is_opened_anew_and_so_is_one_in_a_long_si
 
 #[test]
 fn an_answer_after_a_silence_makes_the_goodbye_a_patient_one_again() {
-    let (mut rig, kept) = Rig::keeping(ClientBuilder::new());
+    let (mut rig, kept) = Rig::keeping(ClientOptions::new());
     let other = rig.handle.keep(&MapRequest::new(Protocol::Tcp, 5_000), None).unwrap();
     rig.serve();
     // Nobody answers this one within its bound.
     drop(kept.stop());
-    rig.engine.shared().with(|core, _| core.is_silent = true);
+    rig.engine.shared().with(|state, _| state.is_gateway_silent = true);
     let _answered = other.refresh();
     rig.serve();
-    assert!(!rig.engine.shared().with(|core, _| core.is_silent));
+    assert!(!rig.engine.shared().with(|state, _| state.is_gateway_silent));
 }
 
 #[test]
 fn a_goodbye_goes_on_for_as_long_as_answers_come() {
-    let mut rig = Rig::new(ClientBuilder::new().goodbye(Duration::from_secs(2)), |_| {});
+    let mut rig = Rig::new(ClientOptions { goodbye: Duration::from_secs(2), ..ClientOptions::new() }, |_| {});
     let request = |port| MapRequest::new(Protocol::Udp, port);
     let kept: Vec<_> = (4_000..4_010).map(|port| rig.handle.keep(&request(port), None).unwrap()).collect();
     rig.serve();
     rig.forget();
     drop(kept);
-    let Rig { around, mut engine, handle } = rig;
+    let Rig { around, mut engine, handle, .. } = rig;
     drop(handle);
     let mut answered = 0;
     // Each answer comes after 1 s, half of the bound: ten of them are five times as long as it.
@@ -84,9 +84,9 @@ fn a_goodbye_goes_on_for_as_long_as_answers_come() {
 #[test]
 #[cfg(target_os = "linux")]
 fn the_kernel_wakes_it_on_boot_time() {
-    let (mut rig, _kept) = Rig::keeping(ClientBuilder::new());
+    let (mut rig, _kept) = Rig::keeping(ClientOptions::new());
     assert_eq!(rig.turn(), Wait::For(None), "the timer is all there is to wait for");
-    let timer = rig.engine.alarm.information().unwrap();
+    let timer = rig.engine.timer.information().unwrap();
     assert!(timer.lines().any(|line| line == "clockid: 7"), "{timer}");
     let left = timer.lines().find_map(|line| line.strip_prefix("it_value: (")?.split(',').next()?.parse::<u64>().ok());
     assert!(left.is_some_and(|left| (3_500..=3_600).contains(&left)), "{timer}");

@@ -2,12 +2,11 @@
 
 use std::net::Ipv4Addr;
 
-use natpmp_testkit::lab::Lab;
+use natpmp_lab::Lab;
 
-use super::super::tables::{Hop, Part, Route, RoutingTables};
+use super::super::choice::{Hop, Part, Route, RoutingTables};
 use super::super::{DiscoverError, FoundGateway};
-use super::proc::interfaces;
-use super::{kernel, proc};
+use super::{from_proc, interfaces, is_on_link_by_proc, read_netlink, read_proc};
 
 const HEADING: &str = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT   \n";
 
@@ -40,7 +39,7 @@ fn subnet(interface: &str) -> String {
 
 fn routes(lines: &[String]) -> RoutingTables {
     let devices = ["lo", "eth0", "wlan0", "ppp0", "tun0"].map(|name| format!("{name}: 0 0\n"));
-    proc::routes(&format!("{HEADING}{}", lines.concat()), &devices.concat())
+    from_proc(&format!("{HEADING}{}", lines.concat()), &devices.concat())
 }
 
 fn found(address: &str, interface: &str) -> FoundGateway {
@@ -61,7 +60,7 @@ fn an_address_is_read_in_the_byte_order_of_the_host() {
     } else {
         "eth0\t00000000\tC0A80201\t0003\t0\t0\t0\t00000000\t0\t0\t0\n"
     };
-    assert_eq!(proc::routes(text, "").gateway(None).unwrap(), found("192.168.2.1", "eth0"));
+    assert_eq!(from_proc(text, "").gateway(None).unwrap(), found("192.168.2.1", "eth0"));
 }
 
 #[test]
@@ -172,7 +171,7 @@ fn malformed_lines_are_passed_over_and_the_rest_is_read() {
         let hop = Hop { interface: "eth0".to_owned(), gateway: Some(Ipv4Addr::new(192, 168, 1, 1)), is_up: true };
         let only = Route { part: Part::All, table: Some(254), metric: Some(100), hops: vec![hop] };
         let table = format!("{malformed}{good}{malformed}");
-        assert_eq!(proc::routes(&table, "").routes, [only], "{malformed:?}");
+        assert_eq!(from_proc(&table, "").routes, [only], "{malformed:?}");
     }
 }
 
@@ -180,7 +179,7 @@ fn malformed_lines_are_passed_over_and_the_rest_is_read() {
 fn a_table_cut_anywhere_gives_at_most_its_own_route() {
     let table = format!("{HEADING}{}", default_via("eth0", "192.168.1.1", 100));
     for end in 0..=table.len() {
-        let cut = proc::routes(&table[..end], "").routes;
+        let cut = from_proc(&table[..end], "").routes;
         assert!(cut.len() <= 1, "{end}: {cut:?}");
         for route in cut {
             assert_eq!(route.hops[0].gateway, Some(Ipv4Addr::new(192, 168, 1, 1)), "{end}");
@@ -217,13 +216,13 @@ fn the_text_of_the_table_leads_to_the_same_choice_as_the_kernel_itself() {
     let Some(lab) = Lab::or_skip() else { return };
     let client = lab.client();
     let agree = |step: &str| {
-        let (asked, read) = client.within(|| (kernel::read().unwrap(), proc::read().unwrap()));
+        let (asked, read) = client.within(|| (read_netlink().unwrap(), read_proc().unwrap()));
         assert_eq!(asked.ways, read.ways, "{step}");
         assert_eq!(asked.candidates(), read.candidates(), "{step}");
         assert_eq!(asked.interfaces, read.interfaces, "{step}");
         client.within(|| {
             [[192, 168, 1, 7], [11, 22, 33, 1], [127, 0, 0, 1], [10, 99, 0, 1]]
-                .map(|octets| proc::is_on_link(octets.into()).unwrap())
+                .map(|octets| is_on_link_by_proc(octets.into()).unwrap())
         })
     };
     assert_eq!(agree("the lab as it is"), [true, false, false, false]);

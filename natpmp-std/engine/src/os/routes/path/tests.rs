@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use natpmp_testkit::lab::{Host, Lab, wait_until};
+use natpmp_lab::{Host, Lab, wait_until};
 
 use super::{Path, by_socket, is_on_link, path_to};
 
