@@ -118,10 +118,19 @@ fn kernel() -> io::Result<()> {
         write("kernel", name, &[&[2][..], &part(devices), table.as_bytes()].concat())?;
     }
     write("kernel", "flow", &[vec![3], flow()].concat())?;
-    write("kernel", "leftover", &[&[4], LISTING.as_bytes()].concat())
+    write("kernel", "leftover", &[vec![4], leftover()].concat())
 }
 
-const LISTING: &str = "table ip natpmp {\n\tset external {\n\t\ttype ipv4_addr\n\t\telements = { 11.22.33.44 }\n\t}\n\n\tmap udp_in {\n\t\ttype inet_service : ipv4_addr . inet_service\n\t\telements = { 4000 : 192.168.1.11 . 4000,\n\t\t\t     5000 : 192.168.1.12 . 4001 }\n\t}\n\n\tmap tcp_in {\n\t\telements = { 6000 : 192.168.1.11 . 80 }\n\t}\n}\n";
+/// Port 4000 leads to 192.168.1.11:4000, and port 5000 to 192.168.1.12:4001.
+fn leftover() -> Vec<u8> {
+    let element = |external: u16, client: u8, port: u16| {
+        let to = [&[192, 168, 1, client][..], &port.to_be_bytes(), &[0; 2]].concat();
+        let [key, data] = [external.to_be_bytes().to_vec(), to].map(|value| attribute(1, &value));
+        attribute(1, &[attribute(1, &key), attribute(2, &data)].concat())
+    };
+    let list = [element(4000, 11, 4000), element(5000, 12, 4001)].concat();
+    [vec![2, 0, 0, 0], attribute(1, b"natpmp\0"), attribute(2, b"udp_in\0"), attribute(3, &list)].concat()
+}
 
 /// TCP from 11.22.33.1:7000 to 11.22.33.44:5000, which leads to 192.168.1.11:4000.
 fn flow() -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! **Invariant.** Of any bytes or text that the kernel or `nft` may give, reading ends and does not panic; no more is found than fits into
+//! **Invariant.** Of any bytes or text that the kernel may give, reading ends and does not panic; no more is found than fits into
 //! what came, and what is found in a part of it is found in the whole. Of the routes that are understood at most one is the one that
 //! counts; it comes first, and is the gateway that is discovered. The removal of a flow names that flow and no other.
 
@@ -6,9 +6,10 @@ use std::net::Ipv4Addr;
 
 use natpmp_engine::os::netlink::{Link, Route, matters};
 use natpmp_engine::os::routes::{DiscoverError, RoutingTables};
+use natpmp_nat::Protocol;
 use natpmp_nat::nftables::conntrack::{Flow, flow_named_in};
-use natpmp_nat::nftables::mappings_in_listing;
-use natpmp_netlink::{Attributes, Messages};
+use natpmp_nat::nftables::mappings_in_message;
+use natpmp_netlink::{Attributes, BatchAnswers, Messages};
 
 use crate::reader::Reader;
 
@@ -30,7 +31,7 @@ pub fn run(bytes: &[u8]) {
             check(RoutingTables::from_proc(&String::from_utf8_lossy(parts.rest()), &devices));
         }
         3 => flow(parts.rest()),
-        _ => leftover(&String::from_utf8_lossy(parts.rest())),
+        _ => leftover(parts.rest()),
     }
 }
 
@@ -45,6 +46,8 @@ struct Found {
     hops: usize,
     /// Messages that answer the first question.
     answers: usize,
+    /// Messages that belong to a transaction and are no answers.
+    echoes: usize,
     is_news: bool,
 }
 
@@ -62,6 +65,11 @@ impl Found {
             }
         }
         let _ = natpmp_netlink::read(bytes, 1, &mut false, |_| found.answers += 1);
+        let mut answers = BatchAnswers::new(1, 3);
+        answers.read(bytes, |_| found.echoes += 1);
+        if let Err(refusal) = answers.outcome() {
+            assert!(refusal.message.is_none_or(|message| message < 3));
+        }
         found
     }
 }
@@ -71,7 +79,7 @@ fn netlink(bytes: &[u8]) {
     assert!(whole.messages <= bytes.len() / 16);
     assert!(whole.attributes <= bytes.len() / 4);
     assert!(whole.hops <= bytes.len() / 4, "each has a header, or belongs to a route of its own");
-    assert!(whole.routes.max(whole.links).max(whole.answers) <= whole.messages);
+    assert!(whole.routes.max(whole.links).max(whole.answers).max(whole.echoes) <= whole.messages);
     let part = Found::in_bytes(&bytes[..bytes.len() / 2]);
     assert!(part.messages <= whole.messages && part.attributes <= whole.attributes && part.hops <= whole.hops);
     assert!(!part.is_news || whole.is_news);
@@ -107,14 +115,15 @@ fn flow(bytes: &[u8]) {
     }
 }
 
-fn leftover(listed: &str) {
-    let mappings = mappings_in_listing(listed);
-    // `1 : 1.1.1.1 . 1`
-    assert!(mappings.len() <= listed.len() / 15);
-    for (mapping, external) in mappings {
-        for part in [mapping.external_port.to_string(), mapping.internal.ip().to_string(), external.to_string()] {
-            assert!(listed.contains(&part), "{part}");
-        }
+fn leftover(bytes: &[u8]) {
+    let [datagrams, streams] = Protocol::ALL.map(|protocol| mappings_in_message(protocol, bytes));
+    assert_eq!(datagrams.len(), streams.len());
+    // Key and value, each with their headers.
+    assert!(datagrams.len() <= bytes.len() / 32);
+    for mapping in datagrams.into_iter().chain(streams) {
+        let stands = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
+        assert!(stands(&mapping.internal.ip().octets()) && stands(&mapping.internal.port().to_be_bytes()));
+        assert!(stands(&mapping.external_port.to_be_bytes()));
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use natpmp_lab::{GATEWAY, Lab};
 use natpmp_proto::wire::Encoded;
 
-use super::load::{Latency, Load, mapping, mappings};
+use super::load::{Latency, Load, deletion, mapping, mappings};
 use super::process::{self, Process};
 use super::user_space::{ECHO, Row, Subject, compare};
 
@@ -19,6 +19,8 @@ pub(crate) struct Filled {
     pub(crate) batches: Option<u64>,
     /// One new mapping beside those.
     pub(crate) one_more: Latency,
+    /// The deletion of one of those.
+    pub(crate) one_less: Latency,
 }
 
 /// The echo loop, and the two gateways.
@@ -39,8 +41,9 @@ fn ours(lab: &Lab, limit: &Process, size: usize) -> (Row, Filled) {
         let size = count;
         let batches = Some(server.batches() - before);
         let one_more = load.latency_of(&new_mappings());
+        let one_less = load.latency_of(&new_mappings().map(deletion));
         let rows = compare(&mut [limit_of(limit), Subject { who: OURS, id, load }], size, ROUNDS, SLICE);
-        (rows[0], Filled { row: rows[1], took, batches, one_more })
+        (rows[0], Filled { row: rows[1], took, batches, one_more, one_less })
     })
 }
 
@@ -58,10 +61,11 @@ fn peer(lab: &Lab, limit: &Process) -> Vec<(Row, Filled)> {
             let (count, took) = load.fill(&mappings(size)[before..], left);
             left = left.saturating_sub(took);
             filled += took;
-            let one_more = load.latency_of(&new_mappings()[..5]);
+            let one_more = load.latency_of(&new_mappings());
+            let one_less = load.latency_of(&new_mappings().map(deletion));
             let mut subjects = [limit_of(limit), Subject { who: PEER, id, load }];
             let rows = compare(&mut subjects, before + count, 3, SLICE * 5);
-            all.push((rows[0], Filled { row: rows[1], took: filled, batches: None, one_more }));
+            all.push((rows[0], Filled { row: rows[1], took: filled, batches: None, one_more, one_less }));
         }
     });
     all
@@ -72,8 +76,8 @@ fn limit_of(limit: &Process) -> Subject {
 }
 
 /// Of ports beyond all others.
-fn new_mappings() -> Vec<Encoded> {
-    (LARGEST..LARGEST + 20).map(mapping).collect()
+fn new_mappings() -> [Encoded; 20] {
+    std::array::from_fn(|number| mapping(LARGEST + number))
 }
 
 pub(crate) const OURS: &str = "natpmp-std, nftables";

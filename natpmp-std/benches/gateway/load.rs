@@ -45,6 +45,12 @@ pub(crate) fn mapping(number: usize) -> Encoded {
     Request::Map { protocol, internal_port: port, suggested_external_port: port, lifetime: 7_200 }.encode()
 }
 
+/// The deletion of what this one asked for.
+pub(crate) fn deletion(mapping: Encoded) -> Encoded {
+    let Ok(Request::Map { protocol, internal_port, .. }) = Request::decode(&mapping) else { panic!("it is a mapping") };
+    Request::Map { protocol, internal_port, suggested_external_port: 0, lifetime: 0 }.encode()
+}
+
 pub(crate) fn mappings(count: usize) -> Vec<Encoded> {
     (0..count).map(mapping).collect()
 }

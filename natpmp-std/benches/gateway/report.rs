@@ -34,13 +34,14 @@ fn tables(user_space: &[Row], kernel: Result<&(Vec<Row>, Vec<Filled>), &str>) ->
             return text;
         }
     };
-    text += "| | mappings | all of them asked for at once | calls of the NAT | one more: 50 % | slowest |\n";
-    text += "| --- | --- | --- | --- | --- | --- |\n";
-    for Filled { row, took, batches, one_more } in filled {
+    text += "| | mappings | all of them asked for at once | calls of the NAT | one more: 50 % | slowest | one less: 50 % | slowest |\n";
+    text += "| --- | --- | --- | --- | --- | --- | --- | --- |\n";
+    for Filled { row, took, batches, one_more, one_less } in filled {
         let batches = batches.map_or_else(String::new, |batches| batches.to_string());
-        let Latency([half, .., slowest]) = one_more;
-        let (took, half, slowest) = (time(*took), time(*half), time(*slowest));
-        let _ = writeln!(text, "| {} | {} | {took} | {batches} | {half} | {slowest} |", row.who, count(row.size));
+        let latencies =
+            [one_more, one_less].map(|Latency([half, .., slowest])| format!("{} | {}", time(*half), time(*slowest)));
+        let (took, latencies) = (time(*took), latencies.join(" | "));
+        let _ = writeln!(text, "| {} | {} | {took} | {batches} | {latencies} |", row.who, count(row.size));
     }
     text.push('\n');
     rates(&mut text, limit.iter().zip(filled).flat_map(|(limit, filled)| [limit, &filled.row]));

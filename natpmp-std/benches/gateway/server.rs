@@ -2,12 +2,13 @@
 
 use std::io::{self, BufRead};
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::BorrowedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use natpmp_std::server::nat::{Nat, Nftables};
+use natpmp_std::server::nat::{Nat, Nftables, Verdict};
 use natpmp_std::server::{Config, External, Internal, NatFailure, NatRequest, Server};
 
 use super::{echo, process};
@@ -69,8 +70,20 @@ impl<N: Nat> Nat for Counted<N> {
         self.0.apply(requests)
     }
 
+    fn settle(&mut self) {
+        self.0.settle();
+    }
+
     fn set_external_address(&mut self, address: Option<Ipv4Addr>) {
         self.0.set_external_address(address);
+    }
+
+    fn news(&self) -> Option<BorrowedFd<'_>> {
+        self.0.news()
+    }
+
+    fn verify(&mut self) -> Verdict {
+        self.0.verify()
     }
 
     fn end(&mut self) {

@@ -75,6 +75,8 @@ pub mod nftables;
 mod relay;
 
 use std::net::Ipv4Addr;
+#[cfg(unix)]
+use std::os::fd::BorrowedFd;
 
 #[cfg(all(target_os = "linux", feature = "nftables"))]
 pub use nftables::Nftables;
@@ -89,16 +91,46 @@ pub trait Nat: Send {
     /// Does what the requests say, in their order, and returns the result of each, in the same order. It may block: a server
     /// calls it on a thread of its own.
     ///
-    /// Installing a mapping that is there brings it up to date, and removing one that is not there is success. A mapping that
-    /// could not be installed leaves nothing behind.
+    /// Installing a mapping that is there brings it up to date, and removing one that is not there is success: from then on
+    /// nothing new comes in through it. A mapping that could not be installed leaves nothing behind.
     ///
     /// The first call after a start has every mapping that is to stay from before it; it may be empty.
     fn apply(&mut self, requests: &[NatRequest]) -> Vec<Result<(), NatFailure>>;
+
+    /// Finishes what [`apply`](Self::apply) began and nobody has to wait for, once for many calls: what still flows through
+    /// mappings that ended is to end. A server calls it within a tenth of a second, when the results are on their way. By
+    /// default there is nothing to finish.
+    fn settle(&mut self) {}
 
     /// Sets the external address, or takes it away. It ends the connections through the address before; the gateway calls
     /// [`apply`](Self::apply) afterwards to install its mappings again.
     fn set_external_address(&mut self, address: Option<Ipv4Addr>);
 
+    /// Becomes readable when somebody else may have changed what this NAT has made: [`verify`](Self::verify) is to be called
+    /// then. By default there is no such thing.
+    #[cfg(unix)]
+    fn news(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Looks whether all that this NAT has made is still there, and makes it anew if it is not. It costs next to nothing where
+    /// nobody has changed anything. By default nobody can.
+    fn verify(&mut self) -> Verdict {
+        Verdict::Intact
+    }
+
     /// Removes everything that this NAT has made, and ends all connections on it. Dropping it does the same.
     fn end(&mut self);
+}
+
+/// What [`Nat::verify`] found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Verdict {
+    /// Packets follow the mappings.
+    Intact,
+    /// They did not, and do again.
+    Repaired,
+    /// They may not: it could not be repaired. It is to be verified again before long.
+    Broken,
 }

@@ -9,6 +9,8 @@ pub struct Message<'a> {
     pub flags: u16,
     /// That of the request which it answers; 0 if nobody asked.
     pub sequence: u32,
+    /// The port of whoever caused it; 0 is the kernel.
+    pub port: u32,
     /// What follows the header, attributes among it.
     pub body: &'a [u8],
 }
@@ -42,8 +44,9 @@ impl<'a> Iterator for Messages<'a> {
         let kind = u16::from_ne_bytes(array(self.rest, 4)?);
         let flags = u16::from_ne_bytes(array(self.rest, 6)?);
         let sequence = u32::from_ne_bytes(array(self.rest, 8)?);
+        let port = u32::from_ne_bytes(array(self.rest, 12)?);
         self.rest = after(self.rest, length);
-        Some(Message { kind, flags, sequence, body })
+        Some(Message { kind, flags, sequence, port, body })
     }
 }
 
@@ -76,28 +79,31 @@ pub fn find(attributes: &[u8], kind: u16) -> Option<&[u8]> {
 /// A whole message to the kernel.
 #[must_use]
 pub fn request(kind: u16, flags: u16, sequence: u32, body: &[u8]) -> Vec<u8> {
-    let length = HEADER.saturating_add(body.len());
-    let mut message = Vec::with_capacity(length);
-    message.extend(u32::try_from(length).unwrap_or(u32::MAX).to_ne_bytes());
-    message.extend(kind.to_ne_bytes());
-    message.extend((flags | NLM_F_REQUEST).to_ne_bytes());
-    message.extend(sequence.to_ne_bytes());
-    // The kernel gives the sender its port.
-    message.extend(0u32.to_ne_bytes());
-    message.extend(body);
-    message
+    [&message_header(kind, flags, sequence, body.len())[..], body].concat()
 }
 
 /// A whole attribute, with what fills it up.
 #[must_use]
 pub fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-    let length = ATTRIBUTE_HEADER.saturating_add(value.len());
-    let mut attribute = Vec::with_capacity(length.next_multiple_of(ALIGNMENT));
-    attribute.extend(u16::try_from(length).unwrap_or(u16::MAX).to_ne_bytes());
-    attribute.extend(kind.to_ne_bytes());
-    attribute.extend(value);
-    attribute.resize(length.next_multiple_of(ALIGNMENT), 0);
+    let mut attribute = [&attribute_header(kind, value.len())[..], value].concat();
+    attribute.resize(attribute.len().next_multiple_of(ALIGNMENT), 0);
     attribute
+}
+
+/// The header of a message to the kernel whose body has this length.
+pub(crate) fn message_header(kind: u16, flags: u16, sequence: u32, length: usize) -> [u8; HEADER] {
+    let length = u32::try_from(HEADER.saturating_add(length)).unwrap_or(u32::MAX).to_ne_bytes();
+    let ([a, b, c, d], [e, f], [g, h], [i, j, k, l]) =
+        (length, kind.to_ne_bytes(), (flags | NLM_F_REQUEST).to_ne_bytes(), sequence.to_ne_bytes());
+    // The kernel gives the sender its port.
+    [a, b, c, d, e, f, g, h, i, j, k, l, 0, 0, 0, 0]
+}
+
+/// The header of an attribute whose value has this length.
+pub(crate) fn attribute_header(kind: u16, length: usize) -> [u8; ATTRIBUTE_HEADER] {
+    let length = u16::try_from(ATTRIBUTE_HEADER.saturating_add(length)).unwrap_or(u16::MAX);
+    let ([a, b], [c, d]) = (length.to_ne_bytes(), kind.to_ne_bytes());
+    [a, b, c, d]
 }
 
 /// The bytes from `from` on, if there are that many.
@@ -116,10 +122,16 @@ pub fn after(bytes: &[u8], length: usize) -> &[u8] {
 pub const NLM_F_ACK: u16 = 0x4;
 /// Asks for all there is.
 pub const NLM_F_DUMP: u16 = 0x300;
+/// Asks to be told of the change as others are.
+pub const NLM_F_ECHO: u16 = 0x8;
+/// Makes it if it is not there.
+pub const NLM_F_CREATE: u16 = 0x400;
+/// Puts it behind what is there.
+pub const NLM_F_APPEND: u16 = 0x800;
 
 const HEADER: usize = 16;
 const ATTRIBUTE_HEADER: usize = 4;
-const ALIGNMENT: usize = 4;
+pub(crate) const ALIGNMENT: usize = 4;
 const NLM_F_REQUEST: u16 = 0x1;
 /// Nested, and in the byte order of the network.
 const ATTRIBUTE_FLAGS: u16 = 0xc000;

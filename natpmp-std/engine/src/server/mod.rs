@@ -10,6 +10,7 @@ mod engine;
 mod error;
 mod handle;
 mod interfaces;
+mod nat_inbox;
 mod nat_thread;
 mod options;
 mod saver;

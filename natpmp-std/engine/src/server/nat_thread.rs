@@ -8,11 +8,13 @@ use std::net::Ipv4Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::{Context, Poll, Waker};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use natpmp_proto::gateway::{NatFailure, NatRequest};
 
-use natpmp_nat::Nat;
+use natpmp_nat::{Nat, Verdict};
 
+use super::nat_inbox::{NatInbox, Next};
 use crate::events::{EventQueue, EventSender, UNBOUNDED, event_queue};
 
 /// The engine's end of the thread. Dropping it waits until the NAT has removed all that it made.
@@ -41,9 +43,10 @@ enum Work {
 impl NatThread {
     /// Starts the thread. `waker` wakes the engine when there are outcomes, and at the end.
     pub(super) fn start(nat: Box<dyn Nat>, waker: Waker) -> io::Result<Self> {
-        let (work, mut receiver) = event_queue(UNBOUNDED);
+        let (work, receiver) = event_queue(UNBOUNDED);
         let (sender, outcomes) = event_queue(UNBOUNDED);
-        let thread = WorkerThread::start("natpmp nat", waker.clone(), move || run(nat, &mut receiver, sender))?;
+        let mut inbox = NatInbox::new(receiver)?;
+        let thread = WorkerThread::start("natpmp nat", waker.clone(), move || run(nat, &mut inbox, sender))?;
         Ok(Self { work: Some(work), outcomes, waker, thread })
     }
 
@@ -96,7 +99,7 @@ impl NatThread {
     }
 }
 
-fn run(nat: Box<dyn Nat>, work: &mut EventQueue<Work>, outcomes: EventSender<Outcome>) {
+fn run(nat: Box<dyn Nat>, work: &mut NatInbox<Work>, outcomes: EventSender<Outcome>) {
     let mut batch = Batch { requests: Vec::new(), outcomes };
     // The panic drops the NAT, so that nothing of it is used afterwards.
     if catch_unwind(AssertUnwindSafe(|| serve(nat, work, &mut batch))).is_ok() {
@@ -105,7 +108,7 @@ fn run(nat: Box<dyn Nat>, work: &mut EventQueue<Work>, outcomes: EventSender<Out
     log::warn!("the NAT has failed for good: no mappings can be made until the gateway is started again");
     batch.finish(Vec::new());
     // Clients get an answer that says so, rather than none.
-    while let Some(work) = work.wait_next(None) {
+    while let Next::Work(work) = work.wait(None) {
         if let Work::Request(request) = work {
             batch.requests.push(request);
             batch.finish(Vec::new());
@@ -114,27 +117,114 @@ fn run(nat: Box<dyn Nat>, work: &mut EventQueue<Work>, outcomes: EventSender<Out
 }
 
 /// Does the work until there is no more. A panic of the NAT drops it, and with it what it made.
-fn serve(mut nat: Box<dyn Nat>, work: &mut EventQueue<Work>, batch: &mut Batch) {
+fn serve(mut nat: Box<dyn Nat>, work: &mut NatInbox<Work>, batch: &mut Batch) {
     // Until the start is complete, requests only gather.
     let mut has_begun = false;
     let mut held_back = None;
-    while let Some(first) = held_back.take().or_else(|| work.wait_next(None)) {
-        match first {
-            Work::ExternalAddress(address) => nat.set_external_address(address),
-            Work::Request(request) => {
+    let mut upkeep = Upkeep::default();
+    loop {
+        upkeep.run(&mut *nat);
+        let next = match held_back.take() {
+            Some(work) => Next::Work(work),
+            None => wait(&*nat, work, upkeep.next_deadline()),
+        };
+        match next {
+            Next::Work(Work::ExternalAddress(address)) => nat.set_external_address(address),
+            Next::Work(Work::Request(request)) => {
                 batch.requests.push(request);
                 if has_begun {
                     held_back = gather(&mut batch.requests, work);
                     batch.apply(&mut *nat);
+                    upkeep.settle_soon();
                 }
             }
-            Work::Begin => {
+            Next::Work(Work::Begin) => {
                 has_begun = true;
                 batch.apply(&mut *nat);
+                upkeep.settle_soon();
             }
+            #[cfg(unix)]
+            Next::News => upkeep.verify(&mut *nat),
+            Next::Due => {}
+            Next::End => break,
         }
     }
     nat.end();
+}
+
+#[cfg(unix)]
+fn wait(nat: &dyn Nat, work: &mut NatInbox<Work>, deadline: Option<Instant>) -> Next<Work> {
+    match nat.news() {
+        Some(news) => work.wait_with_news(news, deadline),
+        None => work.wait(deadline),
+    }
+}
+
+#[cfg(not(unix))]
+fn wait(_nat: &dyn Nat, work: &mut NatInbox<Work>, deadline: Option<Instant>) -> Next<Work> {
+    work.wait(deadline)
+}
+
+/// What the NAT does when nobody waits for it.
+#[derive(Debug, Default)]
+struct Upkeep {
+    settling: Settling,
+    /// When a NAT that is broken is verified again.
+    verify_at: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Settling {
+    /// There is nothing to settle.
+    #[default]
+    Done,
+    /// The NAT settles when it has had no work until `quiet_at`; `latest`, if it has always some.
+    Waiting { quiet_at: Instant, latest: Instant },
+}
+
+impl Upkeep {
+    fn settle_soon(&mut self) {
+        let now = Instant::now();
+        let latest = match self.settling {
+            Settling::Done => later(now, LONGEST_UNSETTLED),
+            Settling::Waiting { latest, .. } => latest,
+        };
+        self.settling = Settling::Waiting { quiet_at: latest.min(later(now, QUIET)), latest };
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let settle_at = match self.settling {
+            Settling::Done => None,
+            Settling::Waiting { quiet_at, .. } => Some(quiet_at),
+        };
+        settle_at.into_iter().chain(self.verify_at).min()
+    }
+
+    /// Does what is due.
+    fn run(&mut self, nat: &mut dyn Nat) {
+        let Some(now) = self.next_deadline().map(|_| Instant::now()) else { return };
+        if self.verify_at.is_some_and(|at| at <= now) {
+            self.verify(nat);
+        }
+        if let Settling::Waiting { quiet_at, .. } = self.settling {
+            if quiet_at <= now {
+                self.settling = Settling::Done;
+                nat.settle();
+            }
+        }
+    }
+
+    fn verify(&mut self, nat: &mut dyn Nat) {
+        let verdict = nat.verify();
+        self.verify_at = (verdict == Verdict::Broken).then(|| later(Instant::now(), PAUSE_WHILE_BROKEN));
+        if verdict == Verdict::Repaired {
+            self.settle_soon();
+        }
+    }
+}
+
+fn later(now: Instant, delay: Duration) -> Instant {
+    now.checked_add(delay).unwrap_or(now)
 }
 
 /// The requests of the next call of the NAT.
@@ -163,7 +253,7 @@ impl Batch {
 }
 
 /// Adds the requests that wait, and returns other work that follows them.
-fn gather(batch: &mut Vec<NatRequest>, work: &mut EventQueue<Work>) -> Option<Work> {
+fn gather(batch: &mut Vec<NatRequest>, work: &mut NatInbox<Work>) -> Option<Work> {
     while batch.len() < LARGEST_BATCH {
         match work.try_next()? {
             Work::Request(request) => batch.push(request),
@@ -217,3 +307,11 @@ impl Drop for WorkerThread {
 
 /// Requests in one call of the NAT.
 const LARGEST_BATCH: usize = 1_024;
+/// What flows through a mapping that ended is to stop within a tenth of a second, the NAT's work on it included.
+const LONGEST_UNSETTLED: Duration = Duration::from_millis(30);
+/// Settling may take longer than all else that a NAT does: requests that follow each other closely come first.
+const QUIET: Duration = Duration::from_millis(5);
+const PAUSE_WHILE_BROKEN: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

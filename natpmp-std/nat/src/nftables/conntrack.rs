@@ -1,8 +1,7 @@
-//! Connection tracking, over netlink: lists the flows that the kernel knows, and removes one.
+//! Connection tracking, over netlink: lists the flows that the kernel knows, and removes some.
 //!
 //! Values inside these messages are in the byte order of the network.
 
-use std::collections::HashSet;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -10,10 +9,10 @@ use natpmp_proto::gateway::NatMapping;
 use natpmp_proto::wire::Protocol;
 use rustix::net::netlink::NETFILTER;
 
-use natpmp_netlink::{NLM_F_ACK, NLM_F_DUMP, Socket, array, attribute, find};
+use natpmp_netlink::{NLM_F_DUMP, Socket, array, attribute, find};
 
 /// A flow in the kernel's connection tracking: the addresses of its first packet, and those of the answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Flow {
     /// The transport protocol.
     pub protocol: Protocol,
@@ -23,12 +22,15 @@ pub struct Flow {
     pub reply: Ends,
     /// Whether the kernel has seen an answer.
     pub has_answer: bool,
-    /// The kernel's number for this flow; a later flow between the same addresses has another one.
+    /// Whether it is a TCP connection that both sides have closed, or one has reset.
+    pub is_closed: bool,
+    /// The kernel's number for this flow. A later flow between the same addresses has another one, unless it was begun where a
+    /// closed one had been: the kernel may use its memory again.
     pub id: u32,
 }
 
 /// Sender and receiver of one direction of a flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ends {
     /// The sender.
     pub from: SocketAddrV4,
@@ -50,30 +52,65 @@ impl Flow {
         let body = body.get(GENERIC.len()..)?;
         let (_, reply) = tuple(find(body, REPLY)?)?;
         let status = u32::from_be_bytes(array(find(body, STATUS)?, 0)?);
-        Some(Self { protocol, original, reply, has_answer: status & SEEN_REPLY != 0, id })
+        let state =
+            find(body, PROTOCOL_INFO).and_then(|info| find(info, INFO_TCP)).and_then(|tcp| find(tcp, TCP_STATE));
+        let is_closed = state.and_then(<[u8]>::first).is_some_and(|state| [TCP_TIME_WAIT, TCP_CLOSE].contains(state));
+        Some(Self { protocol, original, reply, has_answer: status & SEEN_REPLY != 0, is_closed, id })
     }
 
     /// The body of the message that removes this flow, and no later one between the same addresses.
     #[must_use]
     pub fn removal(&self) -> Vec<u8> {
-        delete_request(self).2
+        let Ends { from, to } = self.original;
+        let ip = [attribute(SOURCE, &from.ip().octets()), attribute(DESTINATION, &to.ip().octets())].concat();
+        let protocol = [
+            attribute(PROTOCOL_NUMBER, &[number(self.protocol)]),
+            attribute(SOURCE_PORT, &from.port().to_be_bytes()),
+            attribute(DESTINATION_PORT, &to.port().to_be_bytes()),
+        ]
+        .concat();
+        let tuple = [attribute(TUPLE_IP | NESTED, &ip), attribute(TUPLE_PROTOCOL | NESTED, &protocol)].concat();
+        [&GENERIC[..], &attribute(ORIGINAL | NESTED, &tuple), &attribute(ID, &self.id.to_be_bytes())].concat()
     }
 
-    /// The mappings that this flow may belong to, each with its external address: first as a flow that a peer began, then
-    /// as one that the client began. A flow between two clients can belong to one of each.
-    pub(super) fn mappings(&self) -> [(NatMapping, Ipv4Addr); 2] {
-        let of = |internal, external: SocketAddrV4| {
-            (NatMapping { protocol: self.protocol, internal, external_port: external.port() }, *external.ip())
-        };
-        [of(self.reply.from, self.original.to), of(self.original.from, self.reply.to)]
+    /// The mapping through which a peer may have begun this flow, with its external address.
+    pub(super) fn inward_mapping(&self) -> (NatMapping, Ipv4Addr) {
+        self.mapping(self.reply.from, self.original.to)
     }
 
-    /// Whether this flow began before one of these ports was mapped and was never answered. While its packets keep coming,
-    /// the kernel does not consult the mapping for them.
-    pub(super) fn is_blocked(&self, external: Ipv4Addr, ports: &HashSet<u16>) -> bool {
-        let to = self.original.to;
-        let is_here = *to.ip() == external && self.reply.from == to;
-        is_here && !self.has_answer && self.protocol == Protocol::Udp && ports.contains(&to.port())
+    /// The mapping through which a client may have begun this flow, with its external address. A flow between two clients may
+    /// belong to one of each kind.
+    pub(super) fn outward_mapping(&self) -> (NatMapping, Ipv4Addr) {
+        self.mapping(self.original.from, self.reply.to)
+    }
+
+    fn mapping(&self, internal: SocketAddrV4, external: SocketAddrV4) -> (NatMapping, Ipv4Addr) {
+        (NatMapping { protocol: self.protocol, internal, external_port: external.port() }, *external.ip())
+    }
+
+    /// Whether the first packet of this flow of UDP came for the box itself, which never answered. While its packets keep
+    /// coming, the kernel does not consult a mapping that was made since.
+    pub(super) fn is_unanswered_by_the_box(&self) -> bool {
+        self.protocol == Protocol::Udp && self.reply.from == self.original.to && !self.has_answer
+    }
+}
+
+/// Which flows are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FlowFilter {
+    /// Those whose first packet came from here.
+    From(Protocol, SocketAddrV4),
+    /// Those whose first packet went there.
+    To(Protocol, SocketAddrV4),
+}
+
+impl FlowFilter {
+    #[cfg(test)]
+    pub(super) fn lets_through(&self, flow: &Flow) -> bool {
+        match *self {
+            Self::From(protocol, from) => (flow.protocol, flow.original.from) == (protocol, from),
+            Self::To(protocol, to) => (flow.protocol, flow.original.to) == (protocol, to),
+        }
     }
 }
 
@@ -82,55 +119,47 @@ impl Conntrack {
         Ok(Self { socket: Socket::open(Some(NETFILTER))? })
     }
 
-    /// Lists the flows of UDP and TCP over IPv4. With an address, newer kernels list only the UDP flows whose first packet
-    /// went there.
-    pub(super) fn flows(&mut self, first_to: Option<Ipv4Addr>) -> io::Result<Vec<Flow>> {
-        let (kind, flags, body) = list_request(first_to);
+    /// Lists the flows of UDP and TCP over IPv4, those that the filter lets through if there is one. Kernels before 5.8 list
+    /// all.
+    pub(super) fn flows(&mut self, only: Option<FlowFilter>) -> io::Result<Vec<Flow>> {
+        let (kind, flags, body) = list_request(only);
         let mut flows = Vec::new();
         self.socket.ask(kind, flags, &body, |answer| flows.extend(Flow::from_message(answer.body)))?.accepted()?;
         Ok(flows)
     }
 
-    pub(super) fn delete(&mut self, flow: &Flow) -> io::Result<()> {
-        let (kind, flags, body) = delete_request(flow);
-        match self.socket.ask(kind, flags, &body, |_| {})?.accepted() {
-            // It ended by itself.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            result => result,
+    /// Removes flows; those that have ended by themselves count as removed.
+    pub(super) fn delete(&mut self, flows: &[Flow]) -> io::Result<()> {
+        let mut result = Ok(());
+        for some in flows.chunks(DELETED_AT_ONCE) {
+            self.socket.ask_all(of_conntrack(CT_DELETE), some.iter().map(Flow::removal), |error| {
+                let error = io::Error::from_raw_os_error(error);
+                if error.kind() != io::ErrorKind::NotFound {
+                    result = Err(error);
+                }
+            })?;
         }
+        result
     }
 }
 
-/// The request for all flows over IPv4, or for those of UDP whose first packet went to this address: kind, flags and body.
-/// A kernel before 5.8 ignores the filter and lists all.
-fn list_request(first_to: Option<Ipv4Addr>) -> (u16, u16, Vec<u8>) {
+/// The request for all flows over IPv4, or for those that a filter lets through: kind, flags and body.
+fn list_request(only: Option<FlowFilter>) -> (u16, u16, Vec<u8>) {
     let mut body = GENERIC.to_vec();
-    if let Some(address) = first_to {
-        let ip = attribute(DESTINATION, &address.octets());
-        let protocol = attribute(PROTOCOL_NUMBER, &[number(Protocol::Udp)]);
-        let tuple = [attribute(TUPLE_IP | NESTED, &ip), attribute(TUPLE_PROTOCOL | NESTED, &protocol)].concat();
+    if let Some(filter) = only {
+        let (protocol, address_kind, port_kind, end, compared) = match filter {
+            FlowFilter::From(protocol, end) => (protocol, SOURCE, SOURCE_PORT, end, COMPARE_SOURCE),
+            FlowFilter::To(protocol, end) => (protocol, DESTINATION, DESTINATION_PORT, end, COMPARE_DESTINATION),
+        };
+        let ip = attribute(address_kind, &end.ip().octets());
+        let ports = [attribute(PROTOCOL_NUMBER, &[number(protocol)]), attribute(port_kind, &end.port().to_be_bytes())];
+        let tuple = [attribute(TUPLE_IP | NESTED, &ip), attribute(TUPLE_PROTOCOL | NESTED, &ports.concat())].concat();
         // Unlike the rest, the filter is in the byte order of the machine.
-        let filter =
-            [attribute(FILTER_ORIGINAL, &WHERE_TO_AND_PROTOCOL.to_ne_bytes()), attribute(FILTER_REPLY, &[0; 4])];
+        let filter = [attribute(FILTER_ORIGINAL, &compared.to_ne_bytes()), attribute(FILTER_REPLY, &[0; 4])];
         body.extend(attribute(ORIGINAL | NESTED, &tuple));
         body.extend(attribute(FILTER | NESTED, &filter.concat()));
     }
     (of_conntrack(CT_GET), NLM_F_DUMP, body)
-}
-
-/// The request to remove this flow, and no later one between the same addresses: kind, flags and body.
-fn delete_request(flow: &Flow) -> (u16, u16, Vec<u8>) {
-    let Ends { from, to } = flow.original;
-    let ip = [attribute(SOURCE, &from.ip().octets()), attribute(DESTINATION, &to.ip().octets())].concat();
-    let protocol = [
-        attribute(PROTOCOL_NUMBER, &[number(flow.protocol)]),
-        attribute(SOURCE_PORT, &from.port().to_be_bytes()),
-        attribute(DESTINATION_PORT, &to.port().to_be_bytes()),
-    ]
-    .concat();
-    let tuple = [attribute(TUPLE_IP | NESTED, &ip), attribute(TUPLE_PROTOCOL | NESTED, &protocol)].concat();
-    let id = attribute(ID, &flow.id.to_be_bytes());
-    (of_conntrack(CT_DELETE), NLM_F_ACK, [&GENERIC[..], &attribute(ORIGINAL | NESTED, &tuple), &id].concat())
 }
 
 /// Reads which flow a message names: the protocol, sender and receiver of its first packet, and the kernel's number for it.
@@ -173,6 +202,11 @@ const CT_DELETE: u16 = 2;
 const ORIGINAL: u16 = 1;
 const REPLY: u16 = 2;
 const STATUS: u16 = 3;
+const PROTOCOL_INFO: u16 = 4;
+const INFO_TCP: u16 = 1;
+const TCP_STATE: u16 = 1;
+const TCP_TIME_WAIT: u8 = 7;
+const TCP_CLOSE: u8 = 8;
 const ID: u16 = 12;
 const TUPLE_IP: u16 = 1;
 const TUPLE_PROTOCOL: u16 = 2;
@@ -184,8 +218,12 @@ const DESTINATION_PORT: u16 = 3;
 const FILTER: u16 = 25;
 const FILTER_ORIGINAL: u16 = 1;
 const FILTER_REPLY: u16 = 2;
-const WHERE_TO_AND_PROTOCOL: u32 = 2 | 8;
+/// Address, protocol and port.
+const COMPARE_SOURCE: u32 = 1 | 8 | 16;
+const COMPARE_DESTINATION: u32 = 2 | 8 | 32;
 const NESTED: u16 = 0x8000;
+/// The kernel answers each that it refuses, and has room for some hundreds of answers.
+const DELETED_AT_ONCE: usize = 128;
 /// A bit of the status.
 const SEEN_REPLY: u32 = 2;
 
@@ -206,15 +244,24 @@ mod tests {
             original: ends((PEER, 7000), (EXTERNAL, 5000)),
             reply: ends((CLIENT, 4000), (PEER, 7000)),
             has_answer: true,
+            is_closed: false,
             id: 0x0102_0304,
         };
         let found = Flow::from_message(&body()).unwrap();
         assert_eq!(found, expected);
 
-        let (kind, _, removal) = delete_request(&found);
-        assert_eq!(kind, 0x102);
+        let removal = found.removal();
         assert_eq!(removal[..56], body()[..56], "the same tuple");
         assert_eq!(&removal[56..], attribute(12, &0x0102_0304u32.to_be_bytes()), "and the same flow");
+    }
+
+    #[test]
+    fn a_connection_that_was_closed_or_reset_is_seen_to_be_over() {
+        for (state, is_closed) in [(1, false), (3, false), (6, false), (7, true), (8, true)] {
+            let info = attribute(4 | NESTED, &attribute(1 | NESTED, &attribute(1, &[state])));
+            let flow = Flow::from_message(&[body(), info].concat()).unwrap();
+            assert_eq!(flow.is_closed, is_closed, "{state}");
+        }
     }
 
     #[test]

@@ -72,6 +72,40 @@ fn connections_that_the_client_began_from_the_mapped_port_end_too() {
     }
 }
 
+/// They were masqueraded to the same port before it was mapped: WireGuard and BitTorrent send from the port they listen on.
+#[test]
+fn what_the_client_began_before_the_mapping_goes_on_after_it() {
+    let Some(mut router_lab) = RouterLab::or_skip(1) else { return };
+    let to = SocketAddrV4::new(router_lab.internet().address(), 7000);
+    let outside = listener(router_lab.internet(), 7000);
+    let mut older = connect(router_lab.client(0), 4000, to).unwrap();
+    let (mut older_outer, from) = accept(&outside);
+    assert_eq!(from.port(), 4000, "masqueraded to its own port");
+    let (client, peer) = (udp(router_lab.client(0), 4000), udp(router_lab.internet(), 7000));
+    let seen_as = exchange(&client, to, &peer);
+
+    let (datagrams, streams) = (router_lab.mapping(0, Udp, 4000, 4000), router_lab.mapping(0, Tcp, 4000, 4000));
+    let there = router_lab.install(datagrams);
+    router_lab.install(streams);
+    // On the mappings.
+    let accepting = listener(router_lab.internet(), 7001);
+    let since_to = SocketAddrV4::new(router_lab.internet().address(), 7001);
+    let mut since = connect(router_lab.client(0), 4000, since_to).unwrap();
+    let (mut since_outer, _) = accept(&accepting);
+    talk(&mut since, &mut since_outer);
+    let other_peer = udp(router_lab.internet(), 7001);
+    exchange(&other_peer, there, &client);
+
+    router_lab.remove(datagrams);
+    router_lab.remove(streams);
+    talk(&mut older, &mut older_outer);
+    assert_eq!(exchange(&client, to, &peer), seen_as);
+    peer.send_to(b"back", seen_as).unwrap();
+    receive(&client, b"back");
+    assert!(is_reset_when_it_speaks(&mut since));
+    assert!(is_refused(router_lab.internet(), there), "nothing comes in");
+}
+
 #[test]
 fn connections_between_clients_by_the_external_address_end_too() {
     let Some(mut router_lab) = RouterLab::or_skip(2) else { return };

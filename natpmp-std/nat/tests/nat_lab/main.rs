@@ -8,10 +8,13 @@
 #![cfg(test)]
 #![allow(clippy::arithmetic_side_effects, reason = "a test whose numbers overflow has failed")]
 
+mod changed;
 mod ending;
+mod listing;
 mod many;
 mod passing;
 mod restarting;
+mod taken;
 mod traffic;
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -61,7 +64,15 @@ impl RouterLab {
         self.within(|nat| nat.set_external_address(address));
     }
 
+    /// As a server does: it settles when the results are handed on. What is to end has ended afterwards.
     fn apply(&mut self, requests: &[NatRequest]) -> Vec<Result<(), NatFailure>> {
+        let results = self.apply_only(requests);
+        self.within(Nat::settle);
+        std::thread::sleep(FLOWS_END_WITHIN);
+        results
+    }
+
+    fn apply_only(&mut self, requests: &[NatRequest]) -> Vec<Result<(), NatFailure>> {
         self.within(|nat| nat.apply(requests))
     }
 
@@ -100,6 +111,14 @@ impl RouterLab {
         String::from_utf8(output.stdout).unwrap()
     }
 
+    /// How many flows the kernel could not enter, and dropped.
+    fn failed_insertions(&self) -> u64 {
+        let table = self.router().within(|| std::fs::read_to_string("/proc/net/stat/nf_conntrack").unwrap());
+        let mut lines = table.lines();
+        let column = lines.next().unwrap().split_whitespace().position(|name| name == "insert_failed").unwrap();
+        lines.map(|line| u64::from_str_radix(line.split_whitespace().nth(column).unwrap(), 16).unwrap()).sum()
+    }
+
     fn within<T: Send>(&mut self, work: impl FnOnce(&mut Nftables) -> T + Send) -> T {
         let nat = self.nat.as_mut().expect("it runs");
         self.lab.router().host().within(move || work(nat))
@@ -121,3 +140,4 @@ fn v4(address: SocketAddr) -> SocketAddrV4 {
 
 /// Long enough for anything that is not meant to wait.
 const SOON: Duration = Duration::from_secs(5);
+const FLOWS_END_WITHIN: Duration = Duration::from_millis(100);

@@ -161,7 +161,7 @@ fn a_request_has_its_length_kind_flags_and_sequence() {
     let bytes = request(26, 0x300, 7, &[1, 2, 3, 4]);
     assert_eq!(bytes[..4], 20u32.to_ne_bytes());
     let message = Messages::new(&bytes).next().unwrap();
-    assert_eq!(message, Message { kind: 26, flags: 0x301, sequence: 7, body: &[1, 2, 3, 4] });
+    assert_eq!(message, Message { kind: 26, flags: 0x301, sequence: 7, port: 0, body: &[1, 2, 3, 4] });
 }
 
 /// Whatever the bytes say of their lengths: reading ends, and what is told is no longer than the bytes.
