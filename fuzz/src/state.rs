@@ -6,7 +6,7 @@ use std::net::SocketAddrV4;
 
 use natpmp_proto::Protocol;
 use natpmp_proto::gateway::NatMapping;
-use natpmp_std::server::{State, StateError, StoredMapping};
+use natpmp_std::server::{StateError, StoredMapping, StoredState};
 
 use crate::reader::Reader;
 
@@ -22,8 +22,8 @@ pub fn run(bytes: &[u8]) {
 }
 
 fn read(text: &str) {
-    match State::parse(text) {
-        Ok(state) => assert_eq!(State::parse(&state.to_string()).unwrap(), state),
+    match StoredState::parse(text) {
+        Ok(state) => assert_eq!(StoredState::parse(&state.to_string()).unwrap(), state),
         Err(StateError::Damaged { line, what, kept_as: None }) => {
             assert!(!what.is_empty());
             let lines = text.split_inclusive('\n').count();
@@ -47,7 +47,7 @@ fn damage(choices: &mut Reader<'_>) {
     let (kind, place, byte) = (choices.u8(), usize::from(choices.u16()), choices.u8());
     let state = state(choices);
     let text = state.to_string();
-    assert_eq!(State::parse(&text).unwrap(), state);
+    assert_eq!(StoredState::parse(&text).unwrap(), state);
 
     let mut bytes = text.clone().into_bytes();
     let place = place % bytes.len();
@@ -59,12 +59,12 @@ fn damage(choices: &mut Reader<'_>) {
     }
     // As the file is read.
     let damaged = String::from_utf8_lossy(&bytes);
-    assert!(State::parse(&damaged).is_err(), "{damaged:?}");
+    assert!(StoredState::parse(&damaged).is_err(), "{damaged:?}");
 }
 
-fn state(choices: &mut Reader<'_>) -> State {
+fn state(choices: &mut Reader<'_>) -> StoredState {
     let mut state =
-        State { saved_at: choices.u64(), epoch: choices.u32(), is_final: choices.bit(), mappings: Vec::new() };
+        StoredState { saved_at: choices.u64(), epoch: choices.u32(), is_final: choices.bit(), mappings: Vec::new() };
     while !choices.is_empty() && state.mappings.len() < MOST_MAPPINGS {
         let protocol = Protocol::ALL[usize::from(choices.bit())];
         // 0 is no address and no port.

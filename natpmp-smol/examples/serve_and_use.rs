@@ -2,7 +2,7 @@
 //! the world sees. The NAT between them is a relay in user space. It takes no privileges.
 //!
 //! ```sh
-//! cargo run -p natpmp-smol --features gateway --example serve_and_use
+//! cargo run -p natpmp-smol --features relay --example serve_and_use
 //! ```
 
 use std::error::Error;

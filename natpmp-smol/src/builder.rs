@@ -5,7 +5,7 @@ use natpmp_engine::client::ClientOptions;
 use natpmp_proto::wire::GATEWAY_PORT;
 use natpmp_proto::{Backoff, Schedule};
 
-use crate::{Client, Driver, Error};
+use crate::{Client, ClientDriver, Error};
 
 /// How a [`Client`] is to be made, begun by [`Client::builder`]. Everything has a default.
 #[derive(Clone, Debug)]
@@ -104,7 +104,7 @@ impl ClientBuilder {
     /// # Errors
     /// [`Error::Discover`] if no gateway was given and none is found; [`Error::Start`] if the system has no descriptor left. A
     /// network that is down is no error here.
-    pub fn build(self) -> Result<(Client, Driver), Error> {
+    pub fn build(self) -> Result<(Client, ClientDriver), Error> {
         Client::start(&self.options.resolve()?)
     }
 }

@@ -12,9 +12,9 @@ use natpmp_engine::client::{Change, ClientConfig, ClientHandle, KeptHandle, Mapp
 use natpmp_proto::client::{Ending, Event};
 use natpmp_proto::{Instant, MapRequest, Mapping, Protocol};
 
-use crate::{Announcement, Call, ClientBuilder, Driver, Error};
+use crate::{Announcement, Call, ClientBuilder, ClientDriver, Error};
 
-/// A client of one gateway. Its calls wait until the gateway has answered or its schedule is used up; its [`Driver`] does the work
+/// A client of one gateway. Its calls wait until the gateway has answered or its schedule is used up; its [`ClientDriver`] does the work
 /// meanwhile.
 ///
 /// It may be cloned and shared; all clones are the same client, with one driver. Requests go to the gateway one at a time
@@ -48,7 +48,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`ClientBuilder::build`].
-    pub fn discover() -> Result<(Self, Driver), Error> {
+    pub fn discover() -> Result<(Self, ClientDriver), Error> {
         Self::builder().build()
     }
 
@@ -57,8 +57,8 @@ impl Client {
         ClientBuilder::new()
     }
 
-    pub(crate) fn start(config: &ClientConfig) -> Result<(Self, Driver), Error> {
-        let driver = Driver::new(config).map_err(Error::Start)?;
+    pub(crate) fn start(config: &ClientConfig) -> Result<(Self, ClientDriver), Error> {
+        let driver = ClientDriver::new(config).map_err(Error::Start)?;
         let handle = ClientHandle::new(Arc::clone(driver.shared()), config, None);
         Ok((Self { handle }, driver))
     }

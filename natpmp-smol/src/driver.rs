@@ -23,14 +23,14 @@ use crate::socket::Socket;
 /// under way, or when no answer has come for 2 s or the goodbye that was chosen. Dropped before that, it leaves calls that wait with
 /// [`Error::Stopped`](crate::Error::Stopped), ends the streams, and deletes nothing.
 #[must_use = "a client does nothing without its driver"]
-pub struct Driver {
+pub struct ClientDriver {
     engine: ClientEngine<Registrar>,
     callbacks: CallbackRunner,
     /// Where the engine has no timer of its own.
     timer: Option<Timer>,
 }
 
-impl Driver {
+impl ClientDriver {
     pub(crate) fn new(config: &ClientConfig) -> io::Result<Self> {
         let (engine, callbacks) = ClientEngine::new(config, Registrar::default())?;
         Ok(Self { engine, callbacks, timer: None })
@@ -77,7 +77,7 @@ fn has_come(poll: Poll<io::Result<()>>) -> io::Result<bool> {
     }
 }
 
-impl Future for Driver {
+impl Future for ClientDriver {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
@@ -110,9 +110,9 @@ impl Future for Driver {
     }
 }
 
-impl fmt::Debug for Driver {
+impl fmt::Debug for ClientDriver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Driver").finish_non_exhaustive()
+        f.debug_struct("ClientDriver").finish_non_exhaustive()
     }
 }
 

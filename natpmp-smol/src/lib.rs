@@ -2,7 +2,7 @@
 //! router or VPN, and open UDP and TCP ports on it, for once or for as long as a program runs.
 //!
 //! It stands on `async-io`, and so runs on smol, on async-executor, on tokio, or under any `block_on`: it spawns nothing
-//! itself. A client comes with a [`Driver`], a future that you spawn where you like.
+//! itself. A client comes with a [`ClientDriver`], a future that you spawn where you like.
 //!
 //! # A mapping that stays
 //! ```no_run
@@ -68,7 +68,7 @@ mod socket;
 
 pub use builder::ClientBuilder;
 pub use client::{Client, KeptMapping, Subscription};
-pub use driver::Driver;
+pub use driver::ClientDriver;
 
 pub use natpmp_engine::Announcement;
 pub use natpmp_engine::client::{CLIENT_CAPACITY, Call, Change, Error, MappingReport};

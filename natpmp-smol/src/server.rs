@@ -45,7 +45,7 @@ use crate::Subscription;
 use crate::socket::Socket;
 
 pub use natpmp_engine::server::{
-    External, Internal, SERVER_CAPACITY, ServerError, Sides, State, StateError, StoredMapping,
+    External, Internal, SERVER_CAPACITY, ServerError, Sides, StateError, StoredMapping, StoredState,
 };
 pub use natpmp_nat as nat;
 pub use natpmp_proto::gateway::{

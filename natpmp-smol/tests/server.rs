@@ -16,7 +16,7 @@ use natpmp_proto::wire::{Request, Response};
 use natpmp_smol::Protocol;
 use natpmp_smol::server::nat::Nat;
 use natpmp_smol::server::{
-    External, Internal, NatFailure, NatMapping, NatRequest, Server, ServerBuilder, ServerDriver, State,
+    External, Internal, NatFailure, NatMapping, NatRequest, Server, ServerBuilder, ServerDriver, StoredState,
 };
 use natpmp_testkit::waiting::SOON;
 use smol::stream::StreamExt;
@@ -122,7 +122,7 @@ fn the_state_is_taken_up_by_the_next_server_after_the_driver_was_dropped() {
     let nat = Notes::default();
     // As if it had run for a while.
     let saved_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    State { saved_at, epoch: 5_000, is_final: true, mappings: Vec::new() }.save(&path).unwrap();
+    StoredState { saved_at, epoch: 5_000, is_final: true, mappings: Vec::new() }.save(&path).unwrap();
     let (server, driver) = serve(&nat).state_file(&path).build().unwrap();
     let client = Asker::new(&server);
     smol::block_on(within_limits(async {

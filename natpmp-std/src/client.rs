@@ -69,8 +69,8 @@ impl Client {
         self.handle.announcement_error()
     }
 
-    /// All mappings that this client holds: kept ones, and those made by [`map`](Self::map) whose lease has not ended. None when
-    /// nobody drives it any more.
+    /// All mappings that this client holds: kept ones, and those made by [`map`](Self::map) whose lease has not ended. The list is
+    /// empty once the worker has ended.
     #[must_use]
     pub fn mappings(&self) -> Vec<MappingReport> {
         self.handle.mappings()

@@ -31,7 +31,7 @@ use crate::Subscription;
 use crate::poller::{Socket, waker};
 
 pub use natpmp_engine::server::{
-    External, Internal, SERVER_CAPACITY, ServerError, Sides, State, StateError, StoredMapping,
+    External, Internal, SERVER_CAPACITY, ServerError, Sides, StateError, StoredMapping, StoredState,
 };
 pub use natpmp_nat as nat;
 pub use natpmp_proto::gateway::{

@@ -40,7 +40,7 @@ fn news_ends_when_the_driver_is_dropped() {
 
 /// It is woken if it waited, and is ready at once: with what was known by then, or [`Error::Stopped`].
 fn drop_driver_everywhere<F: Future<Output = Result<(), Error>> + 'static>(call: impl Fn(Client) -> F) {
-    for steps in orders(&[Step::Call, Step::Driver, Step::Gateway], 5) {
+    for steps in orders(&[Step::Call, Step::ClientDriver, Step::Gateway], 5) {
         let mut hand = Hand::new();
         let client = hand.client();
         let call = call(client.clone());
@@ -51,7 +51,7 @@ fn drop_driver_everywhere<F: Future<Output = Result<(), Error>> + 'static>(call:
         for step in &steps {
             match step {
                 Step::Call => polled.poll(),
-                Step::Driver => hand.poll_driver(),
+                Step::ClientDriver => hand.poll_driver(),
                 Step::Gateway => hand.answer(),
             }
         }

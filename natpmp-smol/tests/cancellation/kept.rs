@@ -1,4 +1,4 @@
-//! Calls of a kept mapping, and the next piece of news.
+//! Calls of a kept mapping, and the next event.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -60,7 +60,7 @@ fn a_stop_of_a_mapping_that_is_being_made_deletes_it_whenever_it_is_dropped() {
 #[test]
 fn news_that_nobody_waited_for_any_more_comes_next() {
     let mut received = 0;
-    for steps in orders(&[Step::Call, Step::Driver, Step::Gateway], 6) {
+    for steps in orders(&[Step::Call, Step::ClientDriver, Step::Gateway], 6) {
         let mut hand = Hand::new();
         let client = hand.client();
         let mut events = client.events();
@@ -70,7 +70,7 @@ fn news_that_nobody_waited_for_any_more_comes_next() {
         for step in &steps {
             match step {
                 Step::Call => next.poll(),
-                Step::Driver => hand.poll_driver(),
+                Step::ClientDriver => hand.poll_driver(),
                 Step::Gateway => hand.answer(),
             }
         }

@@ -24,7 +24,7 @@ enum Step {
     /// The call is polled.
     Call,
     /// The driver is polled.
-    Driver,
+    ClientDriver,
     /// The gateway answers what it was asked.
     Gateway,
 }
@@ -45,14 +45,14 @@ fn drop_everywhere<S, F: Future<Output = bool> + 'static>(
     check: impl Fn(&mut Hand, &S, Dropped) -> bool,
 ) {
     let mut received = 0;
-    for steps in orders(&[Step::Call, Step::Driver, Step::Gateway], 6) {
+    for steps in orders(&[Step::Call, Step::ClientDriver, Step::Gateway], 6) {
         let mut hand = Hand::new();
         let state = prepare(&mut hand);
         let mut polled = Polled::new(call(hand.client(), &state));
         for step in &steps {
             match step {
                 Step::Call => polled.poll(),
-                Step::Driver => hand.poll_driver(),
+                Step::ClientDriver => hand.poll_driver(),
                 Step::Gateway => hand.answer(),
             }
         }

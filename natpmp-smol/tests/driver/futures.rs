@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use natpmp_proto::wire::Request;
-use natpmp_smol::{Client, Driver, Error, Event, KeptMapping, Mapping, Protocol, Subscription};
+use natpmp_smol::{Client, ClientDriver, Error, Event, KeptMapping, Mapping, Protocol, Subscription};
 use natpmp_testkit::gateway::{Gateway, Reach};
 use smol::LocalExecutor;
 use smol::future;
@@ -19,7 +19,7 @@ fn clients_handles_drivers_and_streams_can_be_sent_and_shared() {
     is_shareable::<Error>();
     is_shareable::<Subscription<Event>>();
     fn is_sendable<T: Send + Unpin + 'static>() {}
-    is_sendable::<Driver>();
+    is_sendable::<ClientDriver>();
     is_sendable::<Subscription<Event>>();
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use natpmp_smol::{Client, Driver, Error, KeptMapping, MapRequest, Protocol};
+use natpmp_smol::{Client, ClientDriver, Error, KeptMapping, MapRequest, Protocol};
 use natpmp_testkit::gateway::{Reach, Served};
 use natpmp_testkit::waiting::in_time;
 use smol::future::{self, FutureExt};
@@ -109,7 +109,7 @@ fn a_driver_may_be_dropped_while_it_says_goodbye() {
 }
 
 /// Mappings of these ports that are open.
-fn open<const N: usize>(ports: [u16; N]) -> (Served, Client, Driver, [KeptMapping; N]) {
+fn open<const N: usize>(ports: [u16; N]) -> (Served, Client, ClientDriver, [KeptMapping; N]) {
     let gateway = gateway();
     let (client, mut driver) = builder(&gateway).build().unwrap();
     let kept = ports.map(|port| client.keep(&MapRequest::new(Protocol::Udp, port)).unwrap());

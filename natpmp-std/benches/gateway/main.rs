@@ -2,7 +2,7 @@
 //! Takes some four minutes, on Linux; the part with the kernel's NAT and `miniupnpd` takes root and what the lab takes
 //! (`natpmp_lab`), and is left out with the reason where that is missing.
 //!
-//! `cargo bench -p natpmp-std --features gateway --bench gateway`
+//! `cargo bench -p natpmp-std --features relay,nftables --bench gateway`
 //!
 //! Prints the tables, and writes them into `GATEWAY.md` and the plot into `gateway.svg` beside it. `NATPMP_BENCH_PATIENCE` says how
 //! many seconds `miniupnpd` may take to fill its table with 5,000 mappings; 60 by default, which is not enough.

@@ -78,8 +78,8 @@ impl<N: Nat> Nat for Counted<N> {
         self.0.set_external_address(address);
     }
 
-    fn news(&self) -> Option<BorrowedFd<'_>> {
-        self.0.news()
+    fn changes(&self) -> Option<BorrowedFd<'_>> {
+        self.0.changes()
     }
 
     fn verify(&mut self) -> Verdict {

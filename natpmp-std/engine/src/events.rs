@@ -20,7 +20,7 @@ use crate::client::CLIENT_CAPACITY;
 /// It ends when each sender is dropped or one of them closes it. What is in it then can still be read.
 #[must_use]
 pub fn event_queue<T>(capacity: usize) -> (EventSender<T>, EventQueue<T>) {
-    let state = State { items: VecDeque::new(), capacity, senders: 1, waker: None, is_closed: false };
+    let state = QueueState { items: VecDeque::new(), capacity, senders: 1, waker: None, is_closed: false };
     let queue = Arc::new(Queue { state: Mutex::new(state) });
     (EventSender { queue: Arc::downgrade(&queue) }, EventQueue { queue })
 }
@@ -254,17 +254,17 @@ impl Wake for Parked {
 
 #[derive(Debug)]
 struct Queue<T> {
-    state: Mutex<State<T>>,
+    state: Mutex<QueueState<T>>,
 }
 
 impl<T> Queue<T> {
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
+    fn lock(&self) -> MutexGuard<'_, QueueState<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[derive(Debug)]
-struct State<T> {
+struct QueueState<T> {
     items: VecDeque<T>,
     capacity: usize,
     senders: usize,

@@ -109,7 +109,7 @@ pub trait Nat: Send {
     /// Becomes readable when somebody else may have changed what this NAT has made: [`verify`](Self::verify) is to be called
     /// then. By default there is no such thing.
     #[cfg(unix)]
-    fn news(&self) -> Option<BorrowedFd<'_>> {
+    fn changes(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 

@@ -104,7 +104,7 @@ impl BatchSocket {
         Ok(Self { socket, port, sequence: 0, buffer: Buffer::new() })
     }
 
-    /// The port of this socket: the kernel's news of what was committed here bears it.
+    /// The port of this socket: the kernel's changes of what was committed here bears it.
     #[must_use]
     pub const fn port(&self) -> u32 {
         self.port

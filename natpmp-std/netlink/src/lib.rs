@@ -1,5 +1,5 @@
 //! Frames and sockets of Linux netlink, as much as the natpmp crates need: questions to the kernel with their answers,
-//! transactions of netfilter, the kernel's news, and the messages and attributes in whatever bytes the kernel sends.
+//! transactions of netfilter, the kernel's changes, and the messages and attributes in whatever bytes the kernel sends.
 //!
 //! Whatever bytes come, reading them ends and does not panic: what is not understood is passed over. On other systems than Linux
 //! this crate is empty.

@@ -1,4 +1,4 @@
-//! The kernel's news, of whatever groups a socket has subscribed to.
+//! The kernel's changes, of whatever groups a socket has subscribed to.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,7 +9,7 @@ use rustix::net::{Protocol, RecvFlags, sockopt};
 use crate::message::{Message, Messages};
 use crate::socket::{self, Buffer};
 
-/// Becomes readable when the kernel has news, of the network namespace that it was opened in.
+/// Becomes readable when the kernel has changes, of the network namespace that it was opened in.
 #[derive(Debug)]
 pub struct Subscription {
     socket: OwnedFd,

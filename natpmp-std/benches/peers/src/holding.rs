@@ -133,7 +133,7 @@ impl Keeper {
     fn end(mut self) -> Held {
         self.output.read_line(&mut String::new()).expect("all are open");
         let (usage, memory, failures) = if self.name == NATPMPC_LOOP {
-            self.told_by_itself()
+            self.measured_by_itself()
         } else {
             let process = self.child.0.id();
             (Usage::of_process(process), Memory::of_process(process), 0)
@@ -142,7 +142,7 @@ impl Keeper {
         Held { name: self.name, count: self.count, usage, memory, failures }
     }
 
-    fn told_by_itself(&mut self) -> (Usage, Memory, u64) {
+    fn measured_by_itself(&mut self) -> (Usage, Memory, u64) {
         let mut text = String::new();
         self.output.read_to_string(&mut text).expect("it says what it has cost");
         let numbers: Vec<u64> = text.split_whitespace().map(|word| word.parse().expect("a number")).collect();

@@ -9,8 +9,8 @@ use std::time::Duration;
 use natpmp_proto::Instant;
 use natpmp_proto::client::RequestError;
 
-use super::state::State;
-use super::waiters::{Answer, Awaited, Outcome};
+use super::state::ClientState;
+use super::waiters::{Answer, Awaited, CallOutcome};
 use super::{ClientHandle, Error};
 
 /// A future of what the gateway says to a request.
@@ -42,7 +42,7 @@ impl<T> Call<T> {
         awaited: Awaited,
         bound: Option<Duration>,
         read: fn(Answer) -> Option<T>,
-        command: impl FnOnce(&mut State, Instant) -> Result<Option<T>, Error>,
+        command: impl FnOnce(&mut ClientState, Instant) -> Result<Option<T>, Error>,
     ) -> Self {
         let (call, began) = handle.shared.command(|state, now| {
             let call = match command(state, now) {
@@ -56,30 +56,30 @@ impl<T> Call<T> {
         Self { handle: Arc::clone(handle), state: call, began, bound, read, awaited }
     }
 
-    fn result(&self, state: &mut State, now: Instant, outcome: Outcome) -> Result<T, Error> {
-        if let Outcome::Answered(Answer::Mapping(mapping)) = outcome {
+    fn result(&self, state: &mut ClientState, now: Instant, outcome: CallOutcome) -> Result<T, Error> {
+        if let CallOutcome::Answered(Answer::Mapping(mapping)) = outcome {
             state.owners.mark_reported(mapping.protocol, mapping.internal_port);
         }
-        if outcome == Outcome::TimedOut && matches!(self.awaited, Awaited::Ending(..)) {
+        if outcome == CallOutcome::TimedOut && matches!(self.awaited, Awaited::Ending(..)) {
             state.is_gateway_silent = true;
         }
         let gateway = state.machine.gateway();
         let waited = now.saturating_since(self.began);
         let failed = |error| Err(Error::from_machine(error, gateway, waited, state.network_error));
         match outcome {
-            Outcome::Answered(answer) => (self.read)(answer).ok_or(Error::Interrupted),
-            Outcome::Failed(error) => failed(error),
-            Outcome::Interrupted => Err(Error::Interrupted),
-            Outcome::TimedOut => match self.last_error(state) {
+            CallOutcome::Answered(answer) => (self.read)(answer).ok_or(Error::Interrupted),
+            CallOutcome::Failed(error) => failed(error),
+            CallOutcome::Interrupted => Err(Error::Interrupted),
+            CallOutcome::TimedOut => match self.last_error(state) {
                 Some(error) => failed(error),
                 None => Err(Error::NoAnswer { gateway, waited: self.bound.unwrap_or(waited) }),
             },
-            Outcome::Stopped => Err(Error::Stopped),
+            CallOutcome::Stopped => Err(Error::Stopped),
         }
     }
 
     /// Why a kept mapping is not open so far.
-    fn last_error(&self, state: &State) -> Option<RequestError> {
+    fn last_error(&self, state: &ClientState) -> Option<RequestError> {
         match self.awaited {
             Awaited::Open(protocol, port) => state.machine.mapping(protocol, port)?.last_error,
             _ => None,

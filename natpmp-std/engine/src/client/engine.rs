@@ -9,8 +9,8 @@ use natpmp_proto::client::{MappingState, MappingStatus};
 use natpmp_proto::{Instant, Transmit};
 
 use super::previous_gateway::PreviousGateway;
-use super::sockets::{Received, Register, Sockets, Source};
-use super::state::{NetworkError, State, Step};
+use super::sockets::{ClientInput, Register, Sockets, Source};
+use super::state::{ClientState, ClientStep, NetworkError};
 use super::{CallbackRunner, ClientConfig, ClientShared};
 use crate::os::clock::Timer;
 use crate::os::network::{Network, NetworkChange, Routing, SystemRouting};
@@ -111,9 +111,9 @@ impl<R: Register> ClientEngine<R> {
             loop {
                 let now = shared.now();
                 match state.step(now) {
-                    Step::Send(transmit) => self.send(state, now, &transmit),
-                    Step::Wait(deadline) => return Some(deadline),
-                    Step::End => return None,
+                    ClientStep::Send(transmit) => self.send(state, now, &transmit),
+                    ClientStep::Wait(deadline) => return Some(deadline),
+                    ClientStep::End => return None,
                 }
             }
         });
@@ -168,14 +168,14 @@ impl<R: Register> ClientEngine<R> {
                 let received = self.sockets.receive(source, &mut self.buffer);
                 let now = shared.now();
                 match received {
-                    Received::Nothing => return false,
-                    Received::Later => {
+                    ClientInput::Nothing => return false,
+                    ClientInput::Later => {
                         self.note_readable(source);
                         return false;
                     }
-                    Received::Unreachable => state.machine.handle_unreachable(now),
-                    Received::Down(error) => state.handle_network_down(now, &error),
-                    Received::Datagram(from, bytes) => state.handle_datagram(now, source, from, bytes),
+                    ClientInput::Unreachable => state.machine.handle_unreachable(now),
+                    ClientInput::Down(error) => state.handle_network_down(now, &error),
+                    ClientInput::Datagram(from, bytes) => state.handle_datagram(now, source, from, bytes),
                 }
                 state.dispatch_events(now);
             }
@@ -226,7 +226,7 @@ impl<R: Register> ClientEngine<R> {
         });
     }
 
-    fn apply_network_change(&mut self, state: &mut State, now: Instant, change: NetworkChange) {
+    fn apply_network_change(&mut self, state: &mut ClientState, now: Instant, change: NetworkChange) {
         let is_new_address = match change {
             NetworkChange::Path { is_new_address } => {
                 state.machine.network_changed(now);
@@ -248,7 +248,7 @@ impl<R: Register> ClientEngine<R> {
     }
 
     /// Has what is kept deleted at the gateway that is about to be left.
-    fn delete_at_previous_gateway(&mut self, state: &State, now: Instant) {
+    fn delete_at_previous_gateway(&mut self, state: &ClientState, now: Instant) {
         let gateway = state.machine.gateway();
         // What was made once is its maker's, and outlives the client; what is kept may have been granted without an answer.
         let is_there = |status: &MappingStatus| status.is_kept || status.state == MappingState::Closing;
@@ -268,7 +268,7 @@ impl<R: Register> ClientEngine<R> {
         }
     }
 
-    fn send(&mut self, state: &mut State, now: Instant, transmit: &Transmit) {
+    fn send(&mut self, state: &mut ClientState, now: Instant, transmit: &Transmit) {
         debug!("to {}: {:?} (resends: {})", transmit.to, transmit.payload, transmit.resends());
         let Err(error) = self.sockets.send(now, &transmit.payload, transmit.resends()) else { return };
         debug!("sending failed: {error}");

@@ -10,7 +10,7 @@ use natpmp_proto::{Instant, MapRequest, Mapping, Protocol};
 
 use super::callbacks::{Callback, CallbackRunner};
 use super::sockets::Addresses;
-use super::state::{NetworkError, State};
+use super::state::{ClientState, NetworkError};
 use super::waiters::{Answer, Awaited};
 use super::{Call, ClientConfig, Error, KeptHandle, MappingReport};
 use crate::os::network::NetworkCheck;
@@ -200,13 +200,13 @@ impl Drop for ClientHandle {
 
 /// The machine of a client under its lock, which handles and driver share.
 pub struct ClientShared {
-    machine_lock: SharedMachine<State>,
+    machine_lock: SharedMachine<ClientState>,
     addresses: Addresses,
 }
 
 impl ClientShared {
     pub(crate) fn new(config: &ClientConfig, announcement_error: Option<NetworkError>) -> (Arc<Self>, CallbackRunner) {
-        let (mut state, callbacks) = State::new(config.machine);
+        let (mut state, callbacks) = ClientState::new(config.machine);
         state.announcement_error = announcement_error;
         let shared = Self { machine_lock: SharedMachine::new(state), addresses: config.addresses.clone() };
         (Arc::new(shared), callbacks)
@@ -218,7 +218,7 @@ impl ClientShared {
     }
 
     /// Gives the machine a command, dispatches the events that it leads to at once, and wakes the driver for the rest.
-    pub(crate) fn command<T>(&self, command: impl FnOnce(&mut State, Instant) -> T) -> T {
+    pub(crate) fn command<T>(&self, command: impl FnOnce(&mut ClientState, Instant) -> T) -> T {
         self.machine_lock.command(|state, now| {
             let result = command(state, now);
             state.dispatch_events(now);
@@ -227,12 +227,12 @@ impl ClientShared {
     }
 
     /// Takes the lock and looks at the state, without a change.
-    pub(crate) fn read<T>(&self, read: impl FnOnce(&State, Instant) -> T) -> T {
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&ClientState, Instant) -> T) -> T {
         self.machine_lock.with(|state, now| read(state, now))
     }
 
     /// Takes the lock and works on the state; for the driver, which dispatches the events itself.
-    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut State, Instant) -> T) -> T {
+    pub(crate) fn with<T>(&self, work: impl FnOnce(&mut ClientState, Instant) -> T) -> T {
         self.machine_lock.with(work)
     }
 

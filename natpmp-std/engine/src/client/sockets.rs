@@ -75,7 +75,7 @@ impl Source {
 
 /// What a socket had.
 #[derive(Debug)]
-pub(crate) enum Received<'a> {
+pub(crate) enum ClientInput<'a> {
     Datagram(SocketAddrV4, &'a [u8]),
     /// ICMP port unreachable.
     Unreachable,
@@ -149,20 +149,20 @@ impl<R: Register> Sockets<R> {
     }
 
     /// What a socket has next. After an error the request socket is opened anew for the next send.
-    pub(crate) fn receive<'a>(&mut self, source: Source, buffer: &'a mut [u8]) -> Received<'a> {
-        let Some(socket) = self.socket(source) else { return Received::Nothing };
+    pub(crate) fn receive<'a>(&mut self, source: Source, buffer: &'a mut [u8]) -> ClientInput<'a> {
+        let Some(socket) = self.socket(source) else { return ClientInput::Nothing };
         match socket.receive(buffer) {
-            Ok((length, SocketAddr::V4(from))) => Received::Datagram(from, buffer.get(..length).unwrap_or_default()),
-            Ok(_) => Received::Later,
+            Ok((length, SocketAddr::V4(from))) => ClientInput::Datagram(from, buffer.get(..length).unwrap_or_default()),
+            Ok(_) => ClientInput::Later,
             Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock => Received::Nothing,
-                io::ErrorKind::Interrupted => Received::Later,
-                _ if source == Source::Announcements => Received::Later,
+                io::ErrorKind::WouldBlock => ClientInput::Nothing,
+                io::ErrorKind::Interrupted => ClientInput::Later,
+                _ if source == Source::Announcements => ClientInput::Later,
                 // Windows reports port unreachable as a reset.
-                io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Received::Unreachable,
+                io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => ClientInput::Unreachable,
                 _ => {
                     self.forget_request();
-                    Received::Down(error)
+                    ClientInput::Down(error)
                 }
             },
         }

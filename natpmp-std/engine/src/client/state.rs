@@ -20,7 +20,7 @@ use crate::shared_machine::PendingWakers;
 /// All that the handles of a client share with its driver, under one lock.
 ///
 /// No event stays in the machine when the lock is given back: a call that comes next does not get what belongs to an earlier one.
-pub(crate) struct State {
+pub(crate) struct ClientState {
     pub(crate) machine: Box<Machine<CLIENT_CAPACITY>>,
     pub(crate) waiters: Waiters,
     pub(crate) events: Subscribers<Event>,
@@ -36,13 +36,13 @@ pub(crate) struct State {
     /// A deletion was waited for in vain, and nothing was answered since: there is no point in waiting again.
     pub(crate) is_gateway_silent: bool,
     address_watch: AddressWatch,
-    lifecycle: Lifecycle,
+    lifecycle: ClientLifecycle,
     pub(crate) pending_wakers: Vec<Waker>,
 }
 
 /// How far a client is from its end.
 #[derive(Clone, Copy, Debug)]
-enum Lifecycle {
+enum ClientLifecycle {
     /// Handles exist. It has no deadline.
     Running,
     /// The last handle is gone, and deletions are under way. Deadline: `resend_at`, when each deletion that has no answer yet, or has
@@ -84,7 +84,7 @@ impl NetworkError {
 
 /// What is to be done now.
 #[derive(Debug)]
-pub(crate) enum Step {
+pub(crate) enum ClientStep {
     /// Send this.
     Send(Transmit),
     /// Wait until then, or until something happens.
@@ -93,13 +93,13 @@ pub(crate) enum Step {
     End,
 }
 
-impl PendingWakers for State {
+impl PendingWakers for ClientState {
     fn pending_wakers(&mut self) -> &mut Vec<Waker> {
         &mut self.pending_wakers
     }
 }
 
-impl State {
+impl ClientState {
     pub(crate) fn new(config: Config) -> (Self, CallbackRunner) {
         let (callbacks, runner) = Callbacks::new();
         let state = Self {
@@ -114,37 +114,40 @@ impl State {
             network_check: NetworkCheck::None,
             is_gateway_silent: false,
             address_watch: AddressWatch::Off,
-            lifecycle: Lifecycle::Running,
+            lifecycle: ClientLifecycle::Running,
             pending_wakers: Vec::new(),
         };
         (state, runner)
     }
 
     /// What is to be done next. The events on the way there are dispatched.
-    pub(crate) fn step(&mut self, now: Instant) -> Step {
+    pub(crate) fn step(&mut self, now: Instant) -> ClientStep {
         self.waiters.handle_timeout(now, &mut self.pending_wakers);
         loop {
             match self.machine.poll(now) {
-                Output::Transmit(transmit) => return Step::Send(transmit),
+                Output::Transmit(transmit) => return ClientStep::Send(transmit),
                 Output::Event(event) => self.dispatch_event(now, event),
                 Output::Wait(deadline) => {
                     let until = match self.lifecycle {
-                        Lifecycle::Running => None,
-                        Lifecycle::Deleting { until, .. } | Lifecycle::AwaitingLastAnswers { until, .. }
+                        ClientLifecycle::Running => None,
+                        ClientLifecycle::Deleting { until, .. }
+                        | ClientLifecycle::AwaitingLastAnswers { until, .. }
                             if until <= now || !self.is_deleting() =>
                         {
-                            return Step::End;
+                            return ClientStep::End;
                         }
-                        Lifecycle::Deleting { bound, resend_at, until } if resend_at <= now => {
-                            self.lifecycle = Lifecycle::AwaitingLastAnswers { bound, until };
+                        ClientLifecycle::Deleting { bound, resend_at, until } if resend_at <= now => {
+                            self.lifecycle = ClientLifecycle::AwaitingLastAnswers { bound, until };
                             self.machine.hasten_deletions(now);
                             continue;
                         }
-                        Lifecycle::Deleting { resend_at, .. } => Some(resend_at),
-                        Lifecycle::AwaitingLastAnswers { until, .. } => Some(until),
-                        Lifecycle::Closed => return Step::End,
+                        ClientLifecycle::Deleting { resend_at, .. } => Some(resend_at),
+                        ClientLifecycle::AwaitingLastAnswers { until, .. } => Some(until),
+                        ClientLifecycle::Closed => return ClientStep::End,
                     };
-                    return Step::Wait([deadline, until, self.waiters.poll_timeout()].into_iter().flatten().min());
+                    return ClientStep::Wait(
+                        [deadline, until, self.waiters.poll_timeout()].into_iter().flatten().min(),
+                    );
                 }
             }
         }
@@ -163,7 +166,7 @@ impl State {
             }
         }
         let resend_at = if self.is_gateway_silent { now } else { now + bound / 2 };
-        self.lifecycle = Lifecycle::Deleting { bound, resend_at, until: now + bound };
+        self.lifecycle = ClientLifecycle::Deleting { bound, resend_at, until: now + bound };
     }
 
     /// The network is down, as the system says.
@@ -211,12 +214,12 @@ impl State {
 
     /// Whether there is no driver any more.
     pub(crate) const fn is_closed(&self) -> bool {
-        matches!(self.lifecycle, Lifecycle::Closed)
+        matches!(self.lifecycle, ClientLifecycle::Closed)
     }
 
     /// Ends all calls, queues and callbacks: nobody will answer any more.
     pub(crate) fn close(&mut self) {
-        self.lifecycle = Lifecycle::Closed;
+        self.lifecycle = ClientLifecycle::Closed;
         self.waiters.close(&mut self.pending_wakers);
         self.events.close(&mut self.pending_wakers);
         self.announcements.close(&mut self.pending_wakers);
@@ -259,10 +262,10 @@ impl State {
     /// The deletions go on, and may for as long as they do.
     fn extend_goodbye(&mut self, now: Instant) {
         match &mut self.lifecycle {
-            Lifecycle::Deleting { bound, until, .. } | Lifecycle::AwaitingLastAnswers { bound, until } => {
+            ClientLifecycle::Deleting { bound, until, .. } | ClientLifecycle::AwaitingLastAnswers { bound, until } => {
                 *until = now + *bound;
             }
-            Lifecycle::Running | Lifecycle::Closed => {}
+            ClientLifecycle::Running | ClientLifecycle::Closed => {}
         }
     }
 

@@ -44,7 +44,7 @@ impl Answer {
 
 /// How a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum CallOutcome {
     Answered(Answer),
     Failed(RequestError),
     /// Something else was done with the mapping meanwhile.
@@ -67,7 +67,7 @@ struct Waiting {
     id: u64,
     awaited: Awaited,
     deadline: Option<Instant>,
-    outcome: Option<Outcome>,
+    outcome: Option<CallOutcome>,
     waker: Waker,
 }
 
@@ -81,11 +81,13 @@ impl Waiters {
 
     /// The outcome, if it is there: then the call waits no longer. If not, `waker` is woken when it is; the one before it comes
     /// back, to be dropped without any lock.
-    pub(crate) fn take(&mut self, id: u64, waker: Waker) -> Result<Outcome, Waker> {
-        let Some(index) = self.waiting.iter().position(|waiting| waiting.id == id) else { return Ok(Outcome::Stopped) };
+    pub(crate) fn take(&mut self, id: u64, waker: Waker) -> Result<CallOutcome, Waker> {
+        let Some(index) = self.waiting.iter().position(|waiting| waiting.id == id) else {
+            return Ok(CallOutcome::Stopped);
+        };
         match self.waiting.get_mut(index) {
             Some(waiting) if waiting.outcome.is_none() => Err(std::mem::replace(&mut waiting.waker, waker)),
-            _ => Ok(self.waiting.swap_remove(index).outcome.unwrap_or(Outcome::Stopped)),
+            _ => Ok(self.waiting.swap_remove(index).outcome.unwrap_or(CallOutcome::Stopped)),
         }
     }
 
@@ -103,7 +105,7 @@ impl Waiters {
     /// Ends the waits that were to last no longer than to `now`.
     pub(crate) fn handle_timeout(&mut self, now: Instant, pending_wakers: &mut Vec<Waker>) {
         self.resolve(pending_wakers, |waiting| {
-            waiting.deadline.filter(|&deadline| deadline <= now).map(|_| Outcome::TimedOut)
+            waiting.deadline.filter(|&deadline| deadline <= now).map(|_| CallOutcome::TimedOut)
         });
     }
 
@@ -115,10 +117,10 @@ impl Waiters {
 
     /// Ends all waits: nobody will answer any more.
     pub(crate) fn close(&mut self, pending_wakers: &mut Vec<Waker>) {
-        self.resolve(pending_wakers, |_| Some(Outcome::Stopped));
+        self.resolve(pending_wakers, |_| Some(CallOutcome::Stopped));
     }
 
-    fn resolve(&mut self, pending_wakers: &mut Vec<Waker>, outcome: impl Fn(&Waiting) -> Option<Outcome>) {
+    fn resolve(&mut self, pending_wakers: &mut Vec<Waker>, outcome: impl Fn(&Waiting) -> Option<CallOutcome>) {
         for waiting in self.waiting.iter_mut().filter(|waiting| waiting.outcome.is_none()) {
             waiting.outcome = outcome(waiting);
             if waiting.outcome.is_some() {
@@ -130,7 +132,7 @@ impl Waiters {
 
 impl Awaited {
     /// What the event means to a call that waits; `None` if it is not about it.
-    fn outcome(self, event: &Event) -> Option<Outcome> {
+    fn outcome(self, event: &Event) -> Option<CallOutcome> {
         match (self, *event) {
             (Self::ExternalAddress, Event::ExternalAddress(result)) => Some(outcome(result.map(Answer::Address))),
             (Self::UnmappedAll(awaited), Event::UnmappedAll { protocol, result }) if protocol == awaited => {
@@ -151,30 +153,30 @@ impl Awaited {
     }
 }
 
-fn outcome_of_mapping(event: Event) -> Option<Outcome> {
+fn outcome_of_mapping(event: Event) -> Option<CallOutcome> {
     match event {
         Event::Mapped(mapping) | Event::Renewed(mapping) | Event::PortChanged { mapping, .. } => {
-            Some(Outcome::Answered(Answer::Mapping(mapping)))
+            Some(CallOutcome::Answered(Answer::Mapping(mapping)))
         }
         Event::Failed { error, .. } | Event::Ended { ending: Ending::NotMapped(error), .. } => {
-            Some(Outcome::Failed(error))
+            Some(CallOutcome::Failed(error))
         }
         // It was to be renewed, and no answer came in time.
-        Event::Ended { ending: Ending::Expired, .. } => Some(Outcome::Failed(RequestError::NoAnswer)),
-        Event::Ended { .. } => Some(Outcome::Interrupted),
+        Event::Ended { ending: Ending::Expired, .. } => Some(CallOutcome::Failed(RequestError::NoAnswer)),
+        Event::Ended { .. } => Some(CallOutcome::Interrupted),
         _ => None,
     }
 }
 
-fn outcome_of_ending(event: Event) -> Option<Outcome> {
+fn outcome_of_ending(event: Event) -> Option<CallOutcome> {
     match event {
-        Event::Ended { ending: Ending::NotUnmapped(error), .. } => Some(Outcome::Failed(error)),
-        Event::Ended { ending, .. } => Some(Outcome::Answered(Answer::Ended(ending))),
-        Event::Mapped(_) | Event::PortChanged { .. } => Some(Outcome::Interrupted),
+        Event::Ended { ending: Ending::NotUnmapped(error), .. } => Some(CallOutcome::Failed(error)),
+        Event::Ended { ending, .. } => Some(CallOutcome::Answered(Answer::Ended(ending))),
+        Event::Mapped(_) | Event::PortChanged { .. } => Some(CallOutcome::Interrupted),
         _ => None,
     }
 }
 
-fn outcome(result: Result<Answer, RequestError>) -> Outcome {
-    result.map_or_else(Outcome::Failed, Outcome::Answered)
+fn outcome(result: Result<Answer, RequestError>) -> CallOutcome {
+    result.map_or_else(CallOutcome::Failed, CallOutcome::Answered)
 }

@@ -12,13 +12,13 @@ use natpmp_proto::Instant;
 use natpmp_proto::gateway::{Config, Event, Gateway, Output};
 
 use super::admission::Admission;
-use super::handle::{Command, Lifecycle, SERVER_CAPACITY, ServerShared, SharedState};
+use super::handle::{Command, SERVER_CAPACITY, ServerLifecycle, ServerShared, SharedState};
 use super::interfaces::{InterfaceWatch, LocalAddress, local_addresses, resolve, sides};
 use super::nat_thread::NatThread;
 use super::saver::{Saver, save_within};
-use super::sockets::{LONGEST_REQUEST, Received, Sockets};
+use super::sockets::{LONGEST_REQUEST, ServerInput, Sockets};
 use super::unconfirmed::UnconfirmedMappings;
-use super::{External, ServerError, ServerHandle, ServerOptions, StartNat, State};
+use super::{External, ServerError, ServerHandle, ServerOptions, StartNat, StoredState};
 use crate::DatagramSocket;
 use crate::events::{EventQueue, UNBOUNDED, event_queue};
 
@@ -54,7 +54,7 @@ pub enum Turn {
 }
 
 /// What a step under the lock came to.
-enum Step {
+enum ServerStep {
     /// There is more to read.
     Continue,
     /// Nothing to do before this moment.
@@ -91,8 +91,8 @@ impl<S: DatagramSocket> ServerEngine<S> {
         if served.iter().any(|local| external == External::Address(local.address)) {
             return Err(ServerError::SameSides);
         }
-        let state = state_file.as_deref().map(State::load).transpose()?.flatten();
-        let mut state = state.unwrap_or_else(State::now);
+        let state = state_file.as_deref().map(StoredState::load).transpose()?.flatten();
+        let mut state = state.unwrap_or_else(StoredState::now);
         if let Some(path) = &state_file {
             // A file that cannot be written fails the start, and not the first save.
             state.save(path)?;
@@ -150,13 +150,13 @@ impl<S: DatagramSocket> ServerEngine<S> {
         let mut buffer = [0; LONGEST_REQUEST];
         for _ in 0..STEPS_IN_A_TURN {
             match shared.with(|state, now| self.step(state, now, locals.take(), &mut buffer)) {
-                Step::Continue => {}
-                Step::Wait(deadline) => {
+                ServerStep::Continue => {}
+                ServerStep::Wait(deadline) => {
                     let wait = deadline.map(|at| at.saturating_since(shared.now()).min(LONGEST_WAIT));
                     return Turn::Wait(wait);
                 }
-                Step::WaitForThreads => return Turn::Wait(None),
-                Step::End => return Turn::End,
+                ServerStep::WaitForThreads => return Turn::Wait(None),
+                ServerStep::End => return Turn::End,
             }
         }
         Turn::Yield
@@ -191,8 +191,8 @@ impl<S: DatagramSocket> ServerEngine<S> {
         now: Instant,
         locals: Option<Vec<LocalAddress>>,
         buffer: &mut [u8],
-    ) -> Step {
-        if state.lifecycle == Lifecycle::Ending {
+    ) -> ServerStep {
+        if state.lifecycle == ServerLifecycle::Ending {
             return self.end_state();
         }
         // First, so that what the owner has asked for counts for a client that asks later.
@@ -203,7 +203,7 @@ impl<S: DatagramSocket> ServerEngine<S> {
         let (deadline, has_more) = self.handle_inputs(state, now, buffer);
         state.events.push_all(&self.events, &mut state.pending_wakers);
         self.events.clear();
-        if state.lifecycle == Lifecycle::Stopping {
+        if state.lifecycle == ServerLifecycle::Stopping {
             self.begin_end(state, now);
             return self.end_state();
         }
@@ -211,9 +211,9 @@ impl<S: DatagramSocket> ServerEngine<S> {
             self.save(state, now, false);
         }
         if has_more {
-            return Step::Continue;
+            return ServerStep::Continue;
         }
-        Step::Wait([deadline, self.save_at, self.interfaces.deadline()].into_iter().flatten().min())
+        ServerStep::Wait([deadline, self.save_at, self.interfaces.deadline()].into_iter().flatten().min())
     }
 
     /// Does everything that the machine says, and gives it the next input whenever it has nothing more to say, within the bounds of a
@@ -253,12 +253,12 @@ impl<S: DatagramSocket> ServerEngine<S> {
     ) -> Option<usize> {
         while left.datagrams > 0 && left.socket < self.sockets.len() {
             let (socket, from, bytes) = match self.sockets.receive(left.socket, buffer) {
-                Received::Datagram(socket, from, bytes) => (socket, from, bytes),
-                Received::Error => {
+                ServerInput::Datagram(socket, from, bytes) => (socket, from, bytes),
+                ServerInput::Error => {
                     left.datagrams = left.datagrams.saturating_sub(1);
                     continue;
                 }
-                Received::Nothing => {
+                ServerInput::Nothing => {
                     left.socket = left.socket.saturating_add(1);
                     continue;
                 }
@@ -352,17 +352,17 @@ impl<S: DatagramSocket> ServerEngine<S> {
     fn save(&mut self, state: &mut SharedState, now: Instant, is_final: bool) {
         self.save_at = None;
         if let Some(saver) = &self.saver {
-            let stored = State { is_final, ..self.unconfirmed.to_stored(state, now) };
+            let stored = StoredState { is_final, ..self.unconfirmed.to_stored(state, now) };
             saver.save(stored, &mut state.pending_wakers);
         }
     }
 
     /// Closes the sockets, saves the state, and has the NAT taken down, once.
     fn begin_end(&mut self, state: &mut SharedState, now: Instant) {
-        if matches!(state.lifecycle, Lifecycle::Ending | Lifecycle::Over) {
+        if matches!(state.lifecycle, ServerLifecycle::Ending | ServerLifecycle::Over) {
             return;
         }
-        state.lifecycle = Lifecycle::Ending;
+        state.lifecycle = ServerLifecycle::Ending;
         self.sockets.close();
         // Final, since nothing is granted any more.
         self.save(state, now, true);
@@ -371,9 +371,9 @@ impl<S: DatagramSocket> ServerEngine<S> {
     }
 
     /// What a step comes to while the end is under way.
-    fn end_state(&mut self) -> Step {
+    fn end_state(&mut self) -> ServerStep {
         let is_over = self.nat.is_over() && self.saver.as_mut().is_none_or(Saver::is_over);
-        if is_over { Step::End } else { Step::WaitForThreads }
+        if is_over { ServerStep::End } else { ServerStep::WaitForThreads }
     }
 }
 

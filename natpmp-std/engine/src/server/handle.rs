@@ -10,7 +10,7 @@ use natpmp_proto::Instant;
 use natpmp_proto::gateway::{Event, Gateway, Mapping};
 
 use super::store::unix_time;
-use super::{State, StoredMapping};
+use super::{StoredMapping, StoredState};
 use crate::events::{EventQueue, EventSender, Subscribers};
 use crate::shared_machine::{PendingWakers, SharedMachine};
 
@@ -53,15 +53,18 @@ impl ServerHandle {
     #[must_use]
     pub fn mappings(&self) -> Vec<Mapping> {
         self.shared.with(|state, _| match state.lifecycle {
-            Lifecycle::Over => Vec::new(),
-            Lifecycle::Running | Lifecycle::Stopping | Lifecycle::Ending => state.gateway.mappings().collect(),
+            ServerLifecycle::Over => Vec::new(),
+            ServerLifecycle::Running | ServerLifecycle::Stopping | ServerLifecycle::Ending => {
+                state.gateway.mappings().collect()
+            }
         })
     }
 
     /// The external address; none when the driver is gone.
     #[must_use]
     pub fn external_address(&self) -> Option<Ipv4Addr> {
-        self.shared.with(|state, _| state.gateway.external_address().filter(|_| state.lifecycle != Lifecycle::Over))
+        self.shared
+            .with(|state, _| state.gateway.external_address().filter(|_| state.lifecycle != ServerLifecycle::Over))
     }
 
     /// How many requests were dropped, since their clients asked too often.
@@ -106,13 +109,13 @@ pub(super) struct SharedState {
     pub(super) events: Subscribers<Event>,
     /// All events since the start, for the first who subscribes.
     pub(super) first_events: Option<EventQueue<Event>>,
-    pub(super) lifecycle: Lifecycle,
+    pub(super) lifecycle: ServerLifecycle,
     pub(super) pending_wakers: Vec<Waker>,
 }
 
 /// How far a server has come on the way to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lifecycle {
+pub(super) enum ServerLifecycle {
     /// It serves its clients. Its deadlines are those of the machine, of the state file and of the interfaces.
     Running,
     /// The owner is gone, or the adapter cannot wait any more. No deadline: the engine begins the end with its next turn.
@@ -133,7 +136,7 @@ pub(super) enum Command {
 
 impl SharedState {
     /// The state of the machine as the file is to have it.
-    pub(super) fn to_stored(&self, now: Instant) -> State {
+    pub(super) fn to_stored(&self, now: Instant) -> StoredState {
         let saved_at = unix_time();
         // Others wait for the lock meanwhile: one allocation is faster than several.
         let mut mappings = Vec::with_capacity(self.gateway.len());
@@ -141,15 +144,15 @@ impl SharedState {
             let left = open.expires?.saturating_since(now);
             Some(StoredMapping { mapping: open.mapping, expires_at: saved_at.saturating_add(left.as_secs()) })
         }));
-        State { saved_at, epoch: self.gateway.epoch(now), is_final: false, mappings }
+        StoredState { saved_at, epoch: self.gateway.epoch(now), is_final: false, mappings }
     }
 }
 
 impl SharedState {
     /// The engine is to end, if it has not begun to already.
     pub(super) fn stop(&mut self) {
-        if self.lifecycle == Lifecycle::Running {
-            self.lifecycle = Lifecycle::Stopping;
+        if self.lifecycle == ServerLifecycle::Running {
+            self.lifecycle = ServerLifecycle::Stopping;
         }
     }
 }
@@ -164,8 +167,13 @@ impl ServerShared {
     pub(super) fn new(gateway: Box<Gateway<SERVER_CAPACITY>>, addresses: Vec<SocketAddrV4>) -> Arc<Self> {
         let mut events = Subscribers::new();
         let first_events = Some(events.subscribe());
-        let state =
-            SharedState { gateway, events, first_events, lifecycle: Lifecycle::Running, pending_wakers: Vec::new() };
+        let state = SharedState {
+            gateway,
+            events,
+            first_events,
+            lifecycle: ServerLifecycle::Running,
+            pending_wakers: Vec::new(),
+        };
         Arc::new(Self { machine: SharedMachine::new(state), addresses, dropped: AtomicU64::new(0) })
     }
 
@@ -177,7 +185,7 @@ impl ServerShared {
     /// There is no driver any more: ends the subscriptions.
     pub(super) fn close(&self) {
         self.with(|state, _| {
-            state.lifecycle = Lifecycle::Over;
+            state.lifecycle = ServerLifecycle::Over;
             state.events.close(&mut state.pending_wakers);
         });
         self.machine.set_waker(Waker::noop());

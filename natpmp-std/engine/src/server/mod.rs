@@ -22,4 +22,4 @@ pub use engine::{ServerEngine, Turn};
 pub use error::ServerError;
 pub use handle::{SERVER_CAPACITY, ServerHandle};
 pub use options::{External, Internal, ServerOptions, Sides, StartNat};
-pub use store::{State, StateError, StoredMapping};
+pub use store::{StateError, StoredMapping, StoredState};

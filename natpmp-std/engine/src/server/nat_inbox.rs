@@ -1,4 +1,4 @@
-//! Where the thread of the NAT waits: for work, for the NAT's own news, and for a deadline.
+//! Where the thread of the NAT waits: for work, for the changes that the NAT reports, and for a deadline.
 
 use std::io;
 use std::time::Instant;
@@ -19,7 +19,7 @@ pub(super) enum Next<T> {
     Work(T),
     /// The NAT is to be verified.
     #[cfg(unix)]
-    News,
+    Changes,
     /// The deadline has come.
     Due,
     /// There will be no more work.
@@ -79,8 +79,12 @@ mod unix {
     }
 
     impl<T> NatInbox<T> {
-        /// Waits for work, for the deadline, or until `news` is readable.
-        pub(in super::super) fn wait_with_news(&mut self, news: BorrowedFd<'_>, deadline: Option<Instant>) -> Next<T> {
+        /// Waits for work, for the deadline, or until `changes` is readable.
+        pub(in super::super) fn wait_or_changes(
+            &mut self,
+            changes: BorrowedFd<'_>,
+            deadline: Option<Instant>,
+        ) -> Next<T> {
             loop {
                 match self.work.poll_next(&mut Context::from_waker(&self.wake_pipe.waker)) {
                     Poll::Ready(Some(work)) => return Next::Work(work),
@@ -91,7 +95,7 @@ mod unix {
                 let timeout = left.and_then(|left| Timespec::try_from(left).ok());
                 let mut waiting = [
                     PollFd::new(&self.wake_pipe.receiver, PollFlags::IN),
-                    PollFd::from_borrowed_fd(news, PollFlags::IN),
+                    PollFd::from_borrowed_fd(changes, PollFlags::IN),
                 ];
                 // An interrupted wait begins again.
                 let _ = poll(&mut waiting, timeout.as_ref());
@@ -100,7 +104,7 @@ mod unix {
                     // One read is enough: a later wake ends the next wait.
                     let _ = self.wake_pipe.receiver.read(&mut [0; 64]);
                 } else if has_news {
-                    return Next::News;
+                    return Next::Changes;
                 } else if left.is_some_and(|left| left.is_zero()) {
                     return Next::Due;
                 }
@@ -130,9 +134,9 @@ mod unix {
         fn it_waits_for_work_for_news_and_for_the_deadline() {
             let (sender, queue) = event_queue(UNBOUNDED);
             let mut inbox = NatInbox::new(queue).unwrap();
-            let (news, mut announcer) = UnixStream::pair().unwrap();
+            let (changes, mut announcer) = UnixStream::pair().unwrap();
             let soon = || Some(Instant::now() + Duration::from_millis(20));
-            assert_eq!(inbox.wait_with_news(news.as_fd(), soon()), Next::Due);
+            assert_eq!(inbox.wait_or_changes(changes.as_fd(), soon()), Next::Due);
             assert_eq!(inbox.wait(soon()), Next::Due);
             thread::scope(|scope| {
                 scope.spawn(|| {
@@ -141,14 +145,14 @@ mod unix {
                     thread::sleep(Duration::from_millis(20));
                     announcer.write_all(b"!").unwrap();
                 });
-                assert_eq!(inbox.wait_with_news(news.as_fd(), None), Next::Work(1));
-                assert_eq!(inbox.wait_with_news(news.as_fd(), None), Next::News);
+                assert_eq!(inbox.wait_or_changes(changes.as_fd(), None), Next::Work(1));
+                assert_eq!(inbox.wait_or_changes(changes.as_fd(), None), Next::Changes);
             });
             sender.send(2);
-            assert_eq!(inbox.wait_with_news(news.as_fd(), None), Next::Work(2), "what was asked for comes first");
-            assert_eq!(inbox.wait_with_news(news.as_fd(), None), Next::News, "until it is read");
+            assert_eq!(inbox.wait_or_changes(changes.as_fd(), None), Next::Work(2), "what was asked for comes first");
+            assert_eq!(inbox.wait_or_changes(changes.as_fd(), None), Next::Changes, "until it is read");
             drop(sender);
-            assert_eq!(inbox.wait_with_news(news.as_fd(), None), Next::End);
+            assert_eq!(inbox.wait_or_changes(changes.as_fd(), None), Next::End);
         }
     }
 }

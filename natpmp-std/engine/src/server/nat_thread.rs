@@ -22,14 +22,14 @@ use crate::events::{EventQueue, EventSender, UNBOUNDED, event_queue};
 pub(super) struct NatThread {
     // Dropped before the thread, which ends with it.
     work: Option<EventSender<Work>>,
-    outcomes: EventQueue<Outcome>,
+    outcomes: EventQueue<NatOutcome>,
     /// Wakes the engine.
     waker: Waker,
     thread: WorkerThread,
 }
 
 /// A request, and what came of it.
-type Outcome = (NatRequest, Result<(), NatFailure>);
+type NatOutcome = (NatRequest, Result<(), NatFailure>);
 
 /// What the thread does, in this order.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl NatThread {
     }
 
     /// Takes the next outcome, or has the engine woken when there is one.
-    pub(super) fn next_outcome(&mut self) -> Option<Outcome> {
+    pub(super) fn next_outcome(&mut self) -> Option<NatOutcome> {
         match self.outcomes.poll_next(&mut Context::from_waker(&self.waker)) {
             Poll::Ready(outcome) => outcome,
             Poll::Pending => None,
@@ -99,7 +99,7 @@ impl NatThread {
     }
 }
 
-fn run(nat: Box<dyn Nat>, work: &mut NatInbox<Work>, outcomes: EventSender<Outcome>) {
+fn run(nat: Box<dyn Nat>, work: &mut NatInbox<Work>, outcomes: EventSender<NatOutcome>) {
     let mut batch = Batch { requests: Vec::new(), outcomes };
     // The panic drops the NAT, so that nothing of it is used afterwards.
     if catch_unwind(AssertUnwindSafe(|| serve(nat, work, &mut batch))).is_ok() {
@@ -144,7 +144,7 @@ fn serve(mut nat: Box<dyn Nat>, work: &mut NatInbox<Work>, batch: &mut Batch) {
                 upkeep.settle_soon();
             }
             #[cfg(unix)]
-            Next::News => upkeep.verify(&mut *nat),
+            Next::Changes => upkeep.verify(&mut *nat),
             Next::Due => {}
             Next::End => break,
         }
@@ -154,8 +154,8 @@ fn serve(mut nat: Box<dyn Nat>, work: &mut NatInbox<Work>, batch: &mut Batch) {
 
 #[cfg(unix)]
 fn wait(nat: &dyn Nat, work: &mut NatInbox<Work>, deadline: Option<Instant>) -> Next<Work> {
-    match nat.news() {
-        Some(news) => work.wait_with_news(news, deadline),
+    match nat.changes() {
+        Some(changes) => work.wait_or_changes(changes, deadline),
         None => work.wait(deadline),
     }
 }
@@ -230,7 +230,7 @@ fn later(now: Instant, delay: Duration) -> Instant {
 /// The requests of the next call of the NAT.
 struct Batch {
     requests: Vec<NatRequest>,
-    outcomes: EventSender<Outcome>,
+    outcomes: EventSender<NatOutcome>,
 }
 
 impl Batch {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use natpmp_proto::gateway::Event;
 
-use super::State;
+use super::StoredState;
 use super::nat_thread::WorkerThread;
 use crate::events::{EventQueue, EventSender, event_queue};
 
@@ -17,7 +17,7 @@ use crate::events::{EventQueue, EventSender, event_queue};
 #[derive(Debug)]
 pub(super) struct Saver {
     // Dropped before the thread, which ends with it.
-    states: Option<EventSender<State>>,
+    states: Option<EventSender<StoredState>>,
     thread: WorkerThread,
 }
 
@@ -30,7 +30,7 @@ impl Saver {
     }
 
     /// Has a state written, in place of one that still waits.
-    pub(super) fn save(&self, state: State, pending_wakers: &mut Vec<Waker>) {
+    pub(super) fn save(&self, state: StoredState, pending_wakers: &mut Vec<Waker>) {
         if let Some(states) = &self.states {
             states.push(state, pending_wakers);
         }
@@ -67,7 +67,7 @@ pub(super) fn save_within(event: &Event, mappings: usize) -> Option<Duration> {
     }
 }
 
-fn run(path: &Path, states: &mut EventQueue<State>) {
+fn run(path: &Path, states: &mut EventQueue<StoredState>) {
     while let Some(state) = states.wait_next(None) {
         if let Err(error) = state.save(path) {
             log::warn!("{error}");
@@ -131,12 +131,12 @@ mod tests {
         let mut saver = Saver::start(path.clone(), Waker::noop().clone()).unwrap();
         for epoch in 0..10 {
             let mut wakers = Vec::new();
-            saver.save(State { epoch, mappings: mappings.clone(), ..State::default() }, &mut wakers);
+            saver.save(StoredState { epoch, mappings: mappings.clone(), ..StoredState::default() }, &mut wakers);
             wakers.into_iter().for_each(Waker::wake);
         }
         saver.join();
         assert!(saver.is_over());
-        let stored = State::load(&path).unwrap().unwrap();
+        let stored = StoredState::load(&path).unwrap().unwrap();
         assert_eq!((stored.epoch, stored.mappings.len()), (9, mappings.len()));
         std::fs::remove_dir_all(&directory).unwrap();
     }
@@ -145,7 +145,7 @@ mod tests {
     fn of_the_states_that_wait_for_a_slow_disk_only_the_last_is_kept() {
         let (states, mut waiting) = event_queue(LATEST);
         for epoch in 0..1_000 {
-            states.send(State { epoch, ..State::default() });
+            states.send(StoredState { epoch, ..StoredState::default() });
         }
         drop(states);
         let taken: Vec<u32> = std::iter::from_fn(|| waiting.wait_next(None)).map(|state| state.epoch).collect();

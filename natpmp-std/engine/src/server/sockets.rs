@@ -13,7 +13,7 @@ use crate::DatagramSocket;
 /// The sockets, each as the adapter waits for it.
 pub(super) struct Sockets<S> {
     sockets: Vec<Open<S>>,
-    register: Register<S>,
+    register: RegisterFn<S>,
     /// Where the server listened when it started. A port that the system chose then stays.
     addresses: Vec<SocketAddrV4>,
     announce_to: SocketAddrV4,
@@ -32,11 +32,11 @@ struct Open<S> {
 }
 
 /// Makes the adapter wait for a socket.
-type Register<S> = Box<dyn FnMut(UdpSocket) -> io::Result<S> + Send>;
+type RegisterFn<S> = Box<dyn FnMut(UdpSocket) -> io::Result<S> + Send>;
 
 /// What a socket had to read.
 #[derive(Debug)]
-pub(super) enum Received<'a> {
+pub(super) enum ServerInput<'a> {
     /// A datagram, with the number of the socket and its sender.
     Datagram(SocketId, SocketAddrV4, &'a [u8]),
     /// An error about one client: its port is unreachable, for example, because it is gone.
@@ -148,14 +148,14 @@ impl<S: DatagramSocket> Sockets<S> {
     }
 
     /// Reads from a socket, by its place.
-    pub(super) fn receive<'a>(&self, index: usize, buffer: &'a mut [u8]) -> Received<'a> {
-        let Some(Open { id, socket, .. }) = self.sockets.get(index) else { return Received::Nothing };
+    pub(super) fn receive<'a>(&self, index: usize, buffer: &'a mut [u8]) -> ServerInput<'a> {
+        let Some(Open { id, socket, .. }) = self.sockets.get(index) else { return ServerInput::Nothing };
         match socket.receive(buffer) {
             Ok((length, SocketAddr::V4(from))) => {
-                Received::Datagram(*id, from, buffer.get(..length).unwrap_or_default())
+                ServerInput::Datagram(*id, from, buffer.get(..length).unwrap_or_default())
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Received::Nothing,
-            _ => Received::Error,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => ServerInput::Nothing,
+            _ => ServerInput::Error,
         }
     }
 

@@ -16,7 +16,7 @@ use natpmp_proto::gateway::NatMapping;
 
 /// What the state file holds: the mappings and the epoch of a gateway at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct State {
+pub struct StoredState {
     /// When that was, in seconds since 1970.
     pub saved_at: u64,
     /// The epoch then, in seconds (RFC 6886, section 3.6).
@@ -36,7 +36,7 @@ pub struct StoredMapping {
     pub expires_at: u64,
 }
 
-impl State {
+impl StoredState {
     /// An empty table whose epoch begins now.
     pub(super) fn now() -> Self {
         Self { saved_at: unix_time(), ..Self::default() }
@@ -126,7 +126,7 @@ impl State {
 }
 
 /// The text of the file.
-impl fmt::Display for State {
+impl fmt::Display for StoredState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = String::from(HEADER);
         let end = if self.is_final { format!(" {FINAL}") } else { String::new() };

@@ -10,7 +10,7 @@ use natpmp_proto::gateway::NatMapping;
 
 use super::handle::SharedState;
 use super::store::unix_time;
-use super::{State, StoredMapping};
+use super::{StoredMapping, StoredState};
 
 /// The mappings of the start that the NAT has not confirmed or refused yet.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl UnconfirmedMappings {
     }
 
     /// The state to be saved: what the machine has, and what is unconfirmed.
-    pub(super) fn to_stored(&self, shared: &SharedState, now: Instant) -> State {
+    pub(super) fn to_stored(&self, shared: &SharedState, now: Instant) -> StoredState {
         let mut state = shared.to_stored(now);
         let unconfirmed = self.stored.iter();
         state.mappings.extend(unconfirmed.map(|(&mapping, &expires_at)| StoredMapping { mapping, expires_at }));

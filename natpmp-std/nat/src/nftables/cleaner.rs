@@ -179,7 +179,7 @@ impl LinuxTracker {
         Ok(Self { rules: BatchSocket::open()? })
     }
 
-    /// The port that the kernel's news of what it commits bears.
+    /// The port that the kernel names in its notifications of what this commits.
     pub(super) const fn port(&self) -> u32 {
         self.rules.port()
     }

@@ -1,4 +1,4 @@
-//! What the NAT uses of the kernel: transactions of nftables, what its own table has, and news of what others do to it.
+//! What the NAT uses of the kernel: transactions of nftables, what its own table has, and the kernel's notifications of what others do to it.
 
 use std::fmt;
 use std::io;
@@ -19,15 +19,15 @@ pub(super) trait Kernel: Send + fmt::Debug {
     /// Reads what the kernel has of the table.
     fn contents(&mut self) -> io::Result<Contents>;
     /// Becomes readable when somebody else may have changed the table.
-    fn news(&self) -> Option<BorrowedFd<'_>>;
+    fn changes(&self) -> Option<BorrowedFd<'_>>;
 }
 
 /// The kernel of this host, or of the network namespace that the calling thread is in.
 #[derive(Debug)]
 pub(super) struct Linux {
     rules: BatchSocket,
-    news: Subscription,
-    /// Whether somebody else has changed the table, as far as news was read.
+    changes: Subscription,
+    /// Whether somebody else has changed the table, as far as the notifications were read.
     is_touched: bool,
     /// The table, sets, chains and rules that were made last, in order.
     made: Vec<Part>,
@@ -38,17 +38,17 @@ pub(super) struct Linux {
 impl Linux {
     /// `other` is the port of whoever else changes the table for this NAT.
     pub(super) fn open(other: u32) -> io::Result<Self> {
-        let news = Subscription::open(Some(NETFILTER), netfilter::GROUP_NFTABLES)?;
+        let changes = Subscription::open(Some(NETFILTER), netfilter::GROUP_NFTABLES)?;
         let rules = BatchSocket::open()?;
         let ports = [rules.port(), other];
-        Ok(Self { rules, news, is_touched: false, made: Vec::new(), ports })
+        Ok(Self { rules, changes, is_touched: false, made: Vec::new(), ports })
     }
 
-    fn read_news(&mut self) {
+    fn read_notifications(&mut self) {
         let ports = self.ports;
         let mut is_touched = false;
         let is_whole =
-            self.news.read(|message| is_touched |= !ports.contains(&message.port) && is_of_own_table(&message));
+            self.changes.read(|message| is_touched |= !ports.contains(&message.port) && is_of_own_table(&message));
         self.is_touched |= is_touched || !is_whole;
     }
 }
@@ -58,8 +58,8 @@ impl Kernel for Linux {
         let batch = operation::batch(operations);
         let mut made = Vec::new();
         let result = self.rules.commit(&batch, |message| made.extend(Part::read(&message)));
-        // What was done here is news too.
-        self.read_news();
+        // The kernel notifies of this process's own commits too.
+        self.read_notifications();
         match result {
             Ok(()) => {
                 if !made.is_empty() {
@@ -81,7 +81,7 @@ impl Kernel for Linux {
     }
 
     fn was_touched(&mut self) -> bool {
-        self.read_news();
+        self.read_notifications();
         std::mem::take(&mut self.is_touched)
     }
 
@@ -89,7 +89,7 @@ impl Kernel for Linux {
         readback::contents(&self.made)
     }
 
-    fn news(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.news.as_fd())
+    fn changes(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.changes.as_fd())
     }
 }

@@ -59,7 +59,7 @@ use schema::{Interfaces, Table};
 ///
 /// # When somebody else changes the table
 /// The reload of a firewall may remove it, a saved rule set may bring an older one back, and anybody may change its rules and
-/// elements by hand. The kernel tells of all that ([`news`](Nat::news)), and [`verify`](Nat::verify) makes the table anew, as
+/// elements by hand. The kernel notifies of all that ([`changes`](Nat::changes)), and [`verify`](Nat::verify) makes the table anew, as
 /// does the next [`apply`](Nat::apply).
 ///
 /// # Limits
@@ -232,8 +232,8 @@ impl Nat for Nftables {
         self.finish_cleaning();
     }
 
-    fn news(&self) -> Option<BorrowedFd<'_>> {
-        self.kernel.news()
+    fn changes(&self) -> Option<BorrowedFd<'_>> {
+        self.kernel.changes()
     }
 
     fn verify(&mut self) -> Verdict {

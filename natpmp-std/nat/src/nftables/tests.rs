@@ -65,7 +65,7 @@ impl Kernel for FakeKernel {
         })
     }
 
-    fn news(&self) -> Option<BorrowedFd<'_>> {
+    fn changes(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 }

@@ -23,7 +23,7 @@ impl Mapped {
         let there = router_lab.install(mappings[0]);
         router_lab.install(mappings[1]);
         let mapped = Self { router_lab, mappings, there };
-        assert!(!mapped.has_news(0), "what the NAT did itself is no news");
+        assert!(!mapped.has_news(0), "what the NAT did itself is no changes");
         mapped.passes();
         Some(mapped)
     }
@@ -39,7 +39,7 @@ impl Mapped {
     /// Whether the kernel tells of a change within so many milliseconds.
     fn has_news(&self, milliseconds: i64) -> bool {
         let nat = self.router_lab.nat.as_ref().unwrap();
-        let mut descriptor = [PollFd::from_borrowed_fd(nat.news().unwrap(), PollFlags::IN)];
+        let mut descriptor = [PollFd::from_borrowed_fd(nat.changes().unwrap(), PollFlags::IN)];
         let timeout = Timespec { tv_sec: 0, tv_nsec: milliseconds * 1_000_000 };
         poll(&mut descriptor, Some(&timeout)).unwrap() > 0
     }

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::Ipv4Addr;
 
-use natpmp_std::server::{External, Internal, ServerError, State, StateError};
+use natpmp_std::server::{External, Internal, ServerError, StateError, StoredState};
 use natpmp_suites::{Adapter, ServerSetup, ServerUnderTest, on_each_adapter};
 
 use super::notes::Notes;
@@ -44,7 +44,7 @@ fn a_start_that_fails_is_no_crash<A: Adapter>() {
     let setup = ServerSetup { state_file: Some(path.clone()), ..setup(&Notes::default()) };
     let result = A::Server::start(ServerSetup { start_nat: |_| Err(io::Error::other("no NAT")), ..setup });
     assert!(matches!(result, Err(ServerError::Nat(_))), "{result:?}");
-    assert_eq!(State::load(&path).unwrap(), Some(state));
+    assert_eq!(StoredState::load(&path).unwrap(), Some(state));
 }
 
 fn a_damaged_state_is_refused_and_kept_aside_and_the_next_start_goes_on_without<A: Adapter>() {

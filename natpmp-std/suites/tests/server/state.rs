@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use natpmp_proto::gateway;
-use natpmp_std::server::{External, NatMapping, State, StoredMapping};
+use natpmp_std::server::{External, NatMapping, StoredMapping, StoredState};
 use natpmp_std::{Ending, Event, MapRequest, Protocol};
 use natpmp_suites::{Adapter, ClientUnderTest, ServerSetup, ServerUnderTest, SubscriptionUnderTest, on_each_adapter};
 use natpmp_testkit::waiting::{SOON, begin, eventually, in_time};
@@ -29,7 +29,7 @@ fn a_restart_with_its_state_is_none_to_its_clients<A: Adapter>() {
     let directory = Directory::new();
     let (path, nat) = (directory.file("state"), Notes::default());
     // As if it had run for a while.
-    State { mappings: Vec::new(), ..state_with_a_mapping() }.save(&path).unwrap();
+    StoredState { mappings: Vec::new(), ..state_with_a_mapping() }.save(&path).unwrap();
     let server = start::<A>(ServerSetup { state_file: Some(path.clone()), ..setup(&nat) });
     let address = server.addresses()[0];
     let client = client::<A>(&server);
@@ -56,14 +56,14 @@ fn after_a_crash_the_leases_stand_and_the_epoch_begins_anew<A: Adapter>() {
     let (path, nat) = (directory.file("state"), Notes::default());
     state_with_a_mapping().save(&path).unwrap();
     let server = start::<A>(ServerSetup { state_file: Some(path.clone()), ..setup(&nat) });
-    assert!(!State::load(&path).unwrap().unwrap().is_final, "it may be killed from now on");
+    assert!(!StoredState::load(&path).unwrap().unwrap().is_final, "it may be killed from now on");
     assert!(Asker::new(&server).external_address().0 >= 1_000, "the one before ended in order");
     client::<A>(&server).map(&MapRequest::new(Protocol::Udp, 4_001)).unwrap();
-    eventually("the change is in the file", || State::load(&path).unwrap().unwrap().mappings.len() == 2);
-    let crashed = State::load(&path).unwrap().unwrap();
+    eventually("the change is in the file", || StoredState::load(&path).unwrap().unwrap().mappings.len() == 2);
+    let crashed = StoredState::load(&path).unwrap().unwrap();
     assert!(!crashed.is_final);
     drop(server);
-    let ended = State::load(&path).unwrap().unwrap();
+    let ended = StoredState::load(&path).unwrap().unwrap();
     assert!(ended.is_final && ended.epoch >= 1_000, "{ended:?}");
 
     crashed.save(&path).unwrap();
@@ -71,7 +71,7 @@ fn after_a_crash_the_leases_stand_and_the_epoch_begins_anew<A: Adapter>() {
     assert!(Asker::new(&server).external_address().0 < 60);
     eventually("it is taken up", || nat.standing().len() == 2);
     drop(server);
-    let ended = State::load(&path).unwrap().unwrap();
+    let ended = StoredState::load(&path).unwrap().unwrap();
     assert!(ended.is_final && ended.epoch < 60, "{ended:?}");
     assert_eq!(ended.mappings.len(), 2);
 }
@@ -90,10 +90,10 @@ fn without_an_external_address_an_end_is_in_order_too<A: Adapter>() {
         });
         if is_cleared {
             server.clear();
-            eventually("the file is emptied", || State::load(&path).unwrap().unwrap().mappings.is_empty());
+            eventually("the file is emptied", || StoredState::load(&path).unwrap().unwrap().mappings.is_empty());
         }
         drop(server);
-        let ended = State::load(&path).unwrap().unwrap();
+        let ended = StoredState::load(&path).unwrap().unwrap();
         assert!(ended.is_final, "{ended:?}");
         let expected = if is_cleared { Vec::new() } else { state.mappings };
         assert_eq!((ended.epoch >= 1_000, ended.mappings), (!is_cleared, expected));
@@ -112,7 +112,7 @@ fn what_the_nat_does_not_have_yet_stays_in_the_state<A: Adapter>() {
     std::fs::remove_file(&path).unwrap();
     let ending = begin(move || drop(server));
     eventually("the state is saved", || path.exists());
-    let stored = State::load(&path).unwrap().unwrap();
+    let stored = StoredState::load(&path).unwrap().unwrap();
     assert_eq!(stored.mappings, state.mappings);
     nat.set(Manner::Well);
     ending.recv_timeout(SOON).unwrap();
@@ -130,7 +130,8 @@ fn what_is_not_taken_up_again_leaves_the_state<A: Adapter>() {
     let server = start::<A>(ServerSetup { state_file: Some(path.clone()), ..setup(&nat) });
     eventually("it is taken up", || nat.standing() == [standing]);
     drop(server);
-    let stored: Vec<_> = State::load(&path).unwrap().unwrap().mappings.iter().map(|stored| stored.mapping).collect();
+    let stored: Vec<_> =
+        StoredState::load(&path).unwrap().unwrap().mappings.iter().map(|stored| stored.mapping).collect();
     assert_eq!(stored, [standing]);
 }
 
@@ -143,7 +144,7 @@ fn what_was_taken_up_and_is_deleted_leaves_the_state<A: Adapter>() {
     eventually("it is taken up", || !server.mappings().is_empty() && !nat.standing().is_empty());
     assert_eq!(client::<A>(&server).unmap(Protocol::Tcp, 4_000).unwrap(), Ending::Unmapped);
     drop(server);
-    assert_eq!(State::load(&path).unwrap().unwrap().mappings, []);
+    assert_eq!(StoredState::load(&path).unwrap().unwrap().mappings, []);
 }
 
 fn dropping_the_server_takes_the_nat_down_and_saves_the_state_and_ends_the_events<A: Adapter>() {
@@ -156,7 +157,7 @@ fn dropping_the_server_takes_the_nat_down_and_saves_the_state_and_ends_the_event
     in_time(move || drop(server));
     assert!(nat.has_ended());
     assert_eq!(nat.standing(), []);
-    assert_eq!(State::load(&path).unwrap().unwrap().mappings[0].mapping.internal, inside(4_000));
+    assert_eq!(StoredState::load(&path).unwrap().unwrap().mappings[0].mapping.internal, inside(4_000));
     in_time(move || {
         assert!(matches!(events.next(), Some(gateway::Event::Opened(_))));
         assert_eq!(events.next(), None, "there will be no more");
@@ -172,19 +173,19 @@ fn a_change_is_in_the_file_while_the_server_runs<A: Adapter>() {
     for _ in 0..2 {
         asker.external_address();
     }
-    let stored = || State::load(&path).unwrap().unwrap().mappings;
+    let stored = || StoredState::load(&path).unwrap().unwrap().mappings;
     assert_eq!(stored(), []);
     asker.map(4_000);
     eventually("it is in the file", || !stored().is_empty());
 }
 
 /// Of a server that has had it for some while.
-pub(crate) fn state_with_a_mapping() -> State {
+pub(crate) fn state_with_a_mapping() -> StoredState {
     let saved_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     let mapping = NatMapping { protocol: Protocol::Tcp, internal: inside(4_000), external_port: 5_000 };
     // The day after tomorrow, so that no test is at the edge of it.
     let stored = StoredMapping { mapping, expires_at: saved_at / DAY * DAY + 2 * DAY };
-    State { saved_at, epoch: 1_000, is_final: true, mappings: vec![stored] }
+    StoredState { saved_at, epoch: 1_000, is_final: true, mappings: vec![stored] }
 }
 
 /// A directory that goes with the test.

@@ -14,7 +14,7 @@ fn without_a_default_route_keep_says_so_once_and_maps_as_soon_as_there_is_one() 
     let mut kept = Keep::start(&lab, "udp 4000");
     let reported = kept.event("retrying");
     assert!(reported["error"].as_str().is_some_and(|error| error.contains("default route")), "{reported}");
-    // A pause of the back-off and more; news that are none; and nothing comes of either.
+    // A pause of the back-off and more; a change that is none; and nothing comes of either.
     for _ in 0..2 {
         ip(lab.client(), "address add 192.168.1.99/24 dev eth0");
         std::thread::sleep(AT_ONCE / 2);

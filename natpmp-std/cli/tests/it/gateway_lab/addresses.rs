@@ -89,7 +89,7 @@ fn a_changed_external_address_is_announced_and_mappings_move_with_it(nat: Nat) {
 
 /// G04, G18.
 fn without_an_external_address_requests_fail_until_there_is_one_again(nat: Nat) {
-    let Some(setup) = Peer::Natpmpc.house_or_skip(nat, 1, &[]) else { return };
+    let Some(setup) = Peer::Natpmpc.setup_or_skip(nat, 1, &[]) else { return };
     let (client, address) = (setup.client(0), setup.lab.external_address());
     let _echo = echo(client, Protocol::Udp, 4000);
     Peer::Natpmpc.map(client, Protocol::Udp, 4000, 5000, 600).unwrap();

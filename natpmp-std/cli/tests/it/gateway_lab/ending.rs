@@ -40,7 +40,7 @@ fn its_end_leaves_nothing_open_and_the_rules_as_they_were(nat: Nat) {
 
 /// G21.
 fn a_connection_ends_with_its_mapping(nat: Nat) {
-    let Some(setup) = Peer::Natpmpc.house_or_skip(nat, 1, &[]) else { return };
+    let Some(setup) = Peer::Natpmpc.setup_or_skip(nat, 1, &[]) else { return };
     let listener = setup.client(0).within(|| TcpListener::bind(("0.0.0.0", 4000)).unwrap());
     Peer::Natpmpc.map(setup.client(0), Protocol::Tcp, 4000, 5000, 600).unwrap();
     let mut outer = setup.lab.internet().within(|| TcpStream::connect(setup.external(5000)).unwrap());
@@ -70,7 +70,7 @@ fn a_connection_ends_with_its_mapping(nat: Nat) {
 }
 
 fn its_json_is_an_object_a_line_and_tells_what_happened(nat: Nat) {
-    let Some(mut setup) = Peer::Natpmpc.house_or_skip(nat, 1, &["--per-client", "2"]) else { return };
+    let Some(mut setup) = Peer::Natpmpc.setup_or_skip(nat, 1, &["--per-client", "2"]) else { return };
     let (client, address) = (setup.client(0).address().to_string(), setup.lab.external_address().to_string());
     let map = |protocol, internal, external, lifetime| {
         Peer::Natpmpc.map(setup.client(0), protocol, internal, external, lifetime)

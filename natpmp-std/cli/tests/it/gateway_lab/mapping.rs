@@ -29,7 +29,7 @@ fn the_client_for_python_maps_sends_and_unmaps(nat: Nat) {
 
 /// G04, G07, G08, G13: the address, and mappings of both protocols that are open from their request to their deletion.
 fn a_peer_maps_sends_and_unmaps(nat: Nat, peer: Peer) {
-    let Some(setup) = peer.house_or_skip(nat, 1, &[]) else { return };
+    let Some(setup) = peer.setup_or_skip(nat, 1, &[]) else { return };
     let client = setup.client(0);
     assert_eq!(peer.external_address(client), Ok(setup.lab.external_address()));
     let _echoes = [Protocol::Udp, Protocol::Tcp].map(|protocol| echo(client, protocol, 4000));
@@ -51,7 +51,7 @@ fn a_peer_maps_sends_and_unmaps(nat: Nat, peer: Peer) {
 
 /// G16.
 fn a_lease_that_nobody_renews_ends_and_its_port_closes(nat: Nat) {
-    let Some(mut setup) = Peer::Natpmpc.house_or_skip(nat, 1, &[]) else { return };
+    let Some(mut setup) = Peer::Natpmpc.setup_or_skip(nat, 1, &[]) else { return };
     let _echoes = [Protocol::Udp, Protocol::Tcp].map(|protocol| echo(setup.client(0), protocol, 4000));
     let asked = Instant::now();
     for protocol in [Protocol::Udp, Protocol::Tcp] {
@@ -70,7 +70,7 @@ fn a_lease_that_nobody_renews_ends_and_its_port_closes(nat: Nat) {
 
 /// G07, G10, G13: and neither can close the port of the other.
 fn two_clients_that_want_the_same_port_get_one_each(nat: Nat) {
-    let Some(setup) = Peer::Natpmpc.house_or_skip(nat, 2, &[]) else { return };
+    let Some(setup) = Peer::Natpmpc.setup_or_skip(nat, 2, &[]) else { return };
     let _echoes = setup.lab.clients().iter().map(|client| echo(client, Protocol::Udp, 4000)).collect::<Vec<_>>();
     let map = |client: usize| Peer::Natpmpc.map(setup.client(client), Protocol::Udp, 4000, 5000, 600).unwrap();
     let (first, second) = (map(0).external_port, map(1).external_port);
@@ -85,7 +85,7 @@ fn two_clients_that_want_the_same_port_get_one_each(nat: Nat) {
 
 /// G22.
 fn a_client_reaches_another_and_itself_by_the_external_address(nat: Nat) {
-    let Some(setup) = Peer::Natpmpc.house_or_skip(nat, 2, &[]) else { return };
+    let Some(setup) = Peer::Natpmpc.setup_or_skip(nat, 2, &[]) else { return };
     // A bridge that filters turns packets round by itself, but never back to the port they came from.
     setup.lab.router().host().within(|| {
         let filter = Path::new("/proc/sys/net/bridge/bridge-nf-call-iptables");
@@ -105,7 +105,7 @@ fn a_client_reaches_another_and_itself_by_the_external_address(nat: Nat) {
 
 /// G14.
 fn deleting_all_of_a_protocol_leaves_the_other_one_and_other_clients_alone(nat: Nat) {
-    let Some(setup) = Peer::Natpmpc.house_or_skip(nat, 2, &[]) else { return };
+    let Some(setup) = Peer::Natpmpc.setup_or_skip(nat, 2, &[]) else { return };
     let _echoes = [
         echo(setup.client(0), Protocol::Udp, 4000),
         echo(setup.client(0), Protocol::Udp, 4001),

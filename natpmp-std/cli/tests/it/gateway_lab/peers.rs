@@ -29,7 +29,7 @@ pub(crate) struct Granted {
 
 impl Peer {
     /// A lab in which it can run, with a gateway.
-    pub(crate) fn house_or_skip(self, nat: Nat, clients: u8, options: &[&str]) -> Option<Setup> {
+    pub(crate) fn setup_or_skip(self, nat: Nat, clients: u8, options: &[&str]) -> Option<Setup> {
         let mut setup = Setup::empty_or_skip(nat, clients, &[self.program()])?;
         if matches!(self, Self::Python) && !python_has_the_module(setup.client(0)) {
             let reason = "Python has no module natpmp: pip install --no-deps --target DIRECTORY NAT-PMP==1.3.2, PYTHONPATH=DIRECTORY";

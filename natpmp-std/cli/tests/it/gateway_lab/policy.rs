@@ -11,7 +11,7 @@ const PEERS: [Peer; 2] = [Peer::Natpmpc, Peer::Python];
 fn each_peer(clients: u8, options: &[&str], check: impl Fn(Peer, &Setup)) {
     for peer in PEERS {
         // The rules are the machine's, whatever does the NAT.
-        let Some(setup) = peer.house_or_skip(Nat::Relay, clients, options) else { continue };
+        let Some(setup) = peer.setup_or_skip(Nat::Relay, clients, options) else { continue };
         check(peer, &setup);
     }
 }

@@ -70,7 +70,7 @@ fn with_its_state_nobody_notices_that_it_was_away(nat: Nat) {
 }
 
 fn after_a_crash_without_state_nothing_stays_open(nat: Nat) {
-    let Some(mut setup) = Peer::Natpmpc.house_or_skip(nat, 1, &[]) else { return };
+    let Some(mut setup) = Peer::Natpmpc.setup_or_skip(nat, 1, &[]) else { return };
     let _echoes = [Protocol::Udp, Protocol::Tcp].map(|protocol| echo(setup.client(0), protocol, 4000));
     for protocol in [Protocol::Udp, Protocol::Tcp] {
         Peer::Natpmpc.map(setup.client(0), protocol, 4000, 5000, 600).unwrap();

@@ -12,10 +12,10 @@ use natpmp_proto::gateway::NatMapping;
 
 use super::*;
 
-/// A NAT that records its calls, and has news when somebody writes to it.
+/// A NAT that records its calls, and reports a change when somebody writes to it.
 struct RecordingNat {
     calls: Sender<Call>,
-    news: UnixStream,
+    changes: UnixStream,
     verdicts: Vec<Verdict>,
 }
 
@@ -38,12 +38,12 @@ impl Nat for RecordingNat {
 
     fn set_external_address(&mut self, _address: Option<Ipv4Addr>) {}
 
-    fn news(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.news.as_fd())
+    fn changes(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.changes.as_fd())
     }
 
     fn verify(&mut self) -> Verdict {
-        let _ = self.news.read(&mut [0; 8]);
+        let _ = self.changes.read(&mut [0; 8]);
         self.calls.send(Call::Verify).unwrap();
         self.verdicts.pop().unwrap_or(Verdict::Intact)
     }
@@ -53,9 +53,9 @@ impl Nat for RecordingNat {
 
 fn started(verdicts: &[Verdict]) -> (NatThread, Receiver<Call>, UnixStream) {
     let (calls, called) = mpsc::channel();
-    let (news, announcer) = UnixStream::pair().unwrap();
-    news.set_nonblocking(true).unwrap();
-    let nat = RecordingNat { calls, news, verdicts: verdicts.iter().rev().copied().collect() };
+    let (changes, announcer) = UnixStream::pair().unwrap();
+    changes.set_nonblocking(true).unwrap();
+    let nat = RecordingNat { calls, changes, verdicts: verdicts.iter().rev().copied().collect() };
     let thread = NatThread::start(Box::new(nat), Waker::noop().clone()).unwrap();
     let mut wakers = Vec::new();
     thread.begin(&mut wakers);

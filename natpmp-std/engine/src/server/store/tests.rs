@@ -1,6 +1,6 @@
 use super::*;
 
-fn state() -> State {
+fn state() -> StoredState {
     let mapping = |protocol, port| StoredMapping {
         mapping: NatMapping {
             protocol,
@@ -9,7 +9,7 @@ fn state() -> State {
         },
         expires_at: 1_800_000_000,
     };
-    State {
+    StoredState {
         saved_at: 1_700_000_000,
         epoch: 77,
         is_final: true,
@@ -19,21 +19,21 @@ fn state() -> State {
 
 #[test]
 fn what_is_written_is_read_back() {
-    for state in [state(), State { is_final: false, ..state() }, State::default()] {
-        assert_eq!(State::parse(&state.to_string()).unwrap(), state);
+    for state in [state(), StoredState { is_final: false, ..state() }, StoredState::default()] {
+        assert_eq!(StoredState::parse(&state.to_string()).unwrap(), state);
     }
 }
 
 #[test]
 fn the_epoch_goes_on_after_an_end_and_begins_anew_after_a_crash() {
     let saved_at = unix_time() - 100;
-    let ended = State { saved_at, ..state() };
+    let ended = StoredState { saved_at, ..state() };
     assert!((177..180).contains(&ended.epoch_now()), "{}", ended.epoch_now());
-    assert_eq!(State { is_final: false, ..ended.clone() }.epoch_now(), 0);
-    let old = State { epoch: u32::MAX, ..ended.clone() };
+    assert_eq!(StoredState { is_final: false, ..ended.clone() }.epoch_now(), 0);
+    let old = StoredState { epoch: u32::MAX, ..ended.clone() };
     assert_eq!(old.epoch_now(), u32::MAX);
     // A clock that was set back.
-    let future = State { saved_at: u64::MAX, ..ended };
+    let future = StoredState { saved_at: u64::MAX, ..ended };
     assert_eq!(future.epoch_now(), 77);
 }
 
@@ -45,10 +45,10 @@ fn no_other_word_says_that_it_is_final() {
         checksum.add(&text);
         format!("{text}end 0 {checksum}\n")
     };
-    assert!(State::parse(&text(" final")).unwrap().is_final);
-    assert!(!State::parse(&text("")).unwrap().is_final);
+    assert!(StoredState::parse(&text(" final")).unwrap().is_final);
+    assert!(!StoredState::parse(&text("")).unwrap().is_final);
     for end in [" ", " Final", " final ", " final final", "  final", " running"] {
-        assert!(State::parse(&text(end)).is_err(), "{end:?}");
+        assert!(StoredState::parse(&text(end)).is_err(), "{end:?}");
     }
 }
 
@@ -59,7 +59,7 @@ fn what_a_killed_gateway_left_half_written_is_gone_after_the_next_save() {
     let (path, longer) = (directory.join("state"), state().to_string().repeat(2));
     fs::write(directory.join("state.new"), longer).unwrap();
     state().save(&path).unwrap();
-    assert_eq!(State::load(&path).unwrap(), Some(state()));
+    assert_eq!(StoredState::load(&path).unwrap(), Some(state()));
     assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
     fs::remove_dir_all(&directory).unwrap();
 }
@@ -68,7 +68,7 @@ fn what_a_killed_gateway_left_half_written_is_gone_after_the_next_save() {
 fn a_file_that_was_cut_anywhere_is_refused() {
     let text = state().to_string();
     for length in 0..text.len() {
-        assert!(State::parse(&text[..length]).is_err(), "cut to {length} bytes");
+        assert!(StoredState::parse(&text[..length]).is_err(), "cut to {length} bytes");
     }
 }
 
@@ -81,13 +81,13 @@ fn a_file_in_which_any_byte_was_changed_or_added_is_refused() {
             let is_same = bytes[index] == byte;
             bytes[index] = byte;
             let changed = String::from_utf8(bytes).unwrap();
-            assert!(is_same || State::parse(&changed).is_err(), "byte {index} changed to {byte}");
+            assert!(is_same || StoredState::parse(&changed).is_err(), "byte {index} changed to {byte}");
             let mut longer = text.clone();
             longer.insert(index, char::from(byte));
-            assert!(State::parse(&longer).is_err(), "{byte} added at {index}");
+            assert!(StoredState::parse(&longer).is_err(), "{byte} added at {index}");
         }
     }
-    assert!(State::parse(&format!("{text}\n")).is_err());
+    assert!(StoredState::parse(&format!("{text}\n")).is_err());
 }
 
 #[cfg(unix)]
@@ -104,7 +104,7 @@ fn only_the_owner_may_read_it_and_no_link_is_followed() {
     let written = fs::symlink_metadata(&path).unwrap();
     assert!(written.is_file(), "the link was replaced");
     assert_eq!(written.permissions().mode() & 0o777, 0o600);
-    assert_eq!(State::load(&path).unwrap(), Some(state()));
+    assert_eq!(StoredState::load(&path).unwrap(), Some(state()));
     assert_eq!(fs::read_dir(&directory).unwrap().count(), 2);
     fs::remove_dir_all(&directory).unwrap();
 }
@@ -113,13 +113,13 @@ fn only_the_owner_may_read_it_and_no_link_is_followed() {
 fn a_damaged_file_is_kept_aside_and_the_next_start_has_none() {
     let directory = directory("damaged");
     let path = directory.join("state");
-    assert_eq!(State::load(&path).unwrap(), None);
+    assert_eq!(StoredState::load(&path).unwrap(), None);
     state().save(&path).unwrap();
-    assert_eq!(State::load(&path).unwrap(), Some(state()));
+    assert_eq!(StoredState::load(&path).unwrap(), Some(state()));
     fs::write(&path, "natpmp gateway state 1\nsaved").unwrap();
-    let Err(StateError::Damaged { kept_as: Some(aside), .. }) = State::load(&path) else { panic!("damaged") };
+    let Err(StateError::Damaged { kept_as: Some(aside), .. }) = StoredState::load(&path) else { panic!("damaged") };
     assert_eq!(fs::read(aside).unwrap(), b"natpmp gateway state 1\nsaved");
-    assert_eq!(State::load(&path).unwrap(), None);
+    assert_eq!(StoredState::load(&path).unwrap(), None);
     fs::remove_dir_all(&directory).unwrap();
 }
 
