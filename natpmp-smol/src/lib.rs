@@ -28,7 +28,7 @@
 //! - [`Client`]: a [`Call`] for each one-shot request, and [`Client::keep`] for mappings that stay.
 //! - [`KeptMapping`]: its state, refresh, stop.
 //! - [`Client::events`]: what happens, as a `Stream`.
-//! - [`discover_gateway`]: the default gateway.
+//! - [`discover_gateway`]: the default gateway; [`list_gateways`]: what it was chosen from, and why.
 //!
 //! The names are those of `natpmp-std`, which does the same on a thread; the protocol itself, and every type that is not about
 //! sockets or waiting, comes from [`natpmp_proto`].
