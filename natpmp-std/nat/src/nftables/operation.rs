@@ -178,12 +178,13 @@ impl Element {
 fn ports_to_leave_from(internal: u16, external: u16) -> (u16, u16) {
     let (internal, external) = (u32::from(internal), u32::from(external));
     let above = PORTS.saturating_sub(external);
-    let (first, count) = if internal <= above {
-        // As many as the client's port: nothing is left over, and the external port is the first.
-        (external, internal)
-    } else if internal < external {
+    // nft lists a range of one port in a form that it cannot load again, so port 1 takes more than itself where that can be.
+    let (first, count) = if internal < external && (internal > above || internal == 1) {
         // More than the client's port, which is left over.
         (external.saturating_sub(internal), above.saturating_add(internal))
+    } else if internal <= above {
+        // As many as the client's port: nothing is left over, and the external port is the first.
+        (external, internal)
     } else {
         // More than half of the client's port, and so many that the last is the last there is.
         let count = above.saturating_add(internal) / 2;
@@ -297,7 +298,9 @@ mod tests {
                 if internal >= 1024 && external < 60_000 {
                     assert!(last - first >= 511, "there is something to fall back to");
                 }
-                if u32::from(internal) + u32::from(external) <= 65_536 {
+                // A range of one port cannot be loaded from nft's listing; only 1 on 1 leaves no other choice.
+                assert!(first < last || (internal, external) == (1, 1), "{internal} {external}: {first}");
+                if internal > 1 && u32::from(internal) + u32::from(external) <= 65_536 {
                     assert_eq!(first, external, "nothing below it is taken");
                 }
             }
