@@ -93,6 +93,8 @@ pub struct Nftables {
     ending: HashSet<(NatMapping, Ipv4Addr)>,
     /// When it was last said that somebody else changed the table.
     warned: Option<Instant>,
+    /// When it was last said that somebody changes the table all the time, which no earlier warning holds back.
+    warned_of_contest: Option<Instant>,
     repairs: Repairs,
 }
 
@@ -172,6 +174,7 @@ impl Nftables {
             cleaner: FlowCleaner::start(tracker)?,
             ending: HashSet::new(),
             warned: None,
+            warned_of_contest: None,
             repairs: Repairs::default(),
         })
     }
@@ -256,7 +259,12 @@ impl Nat for Nftables {
         }
         let was_suspect = self.table == TableState::Suspect;
         if !self.repairs.begin() {
-            self.warn_of_change("somebody else changes the table ip natpmp all the time: mappings may lead nowhere");
+            if self.warned_of_contest.is_none_or(|at| at.elapsed() >= QUIET) {
+                self.warned_of_contest = Some(Instant::now());
+                log::warn!(
+                    "somebody else changes the table ip natpmp all the time, another gateway on this host perhaps: mappings may lead nowhere"
+                );
+            }
             return Verdict::Broken;
         }
         match self.rebuild() {
