@@ -63,6 +63,8 @@ use schema::{Interfaces, Table};
 /// does the next [`apply`](Nat::apply).
 ///
 /// # Limits
+/// - A rule that somebody replaces (`nft replace rule`) keeps the kernel's number for it, and `verify` does not see that.
+/// - When `verify` makes the table anew, TCP connections whose mapping had ended before are not reset any more.
 /// - A flow that the client began before the mapping keeps the port that it had, and goes on when the mapping ends.
 /// - Where the external port equals the internal one, a flow that the client began stays after a crash as well: nobody can
 ///   tell any more whether it is older than the mapping.

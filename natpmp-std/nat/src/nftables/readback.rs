@@ -24,7 +24,8 @@ pub(super) struct Contents {
     pub(super) strange: usize,
 }
 
-/// A table, set, chain or rule. The kernel gives each a number that it never gives again to another of the same table.
+/// A table, set, chain or rule. The kernel gives each a number that it never gives again to another of the same table; a rule that
+/// is replaced keeps the number of the one before.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Part {
     kind: u8,
