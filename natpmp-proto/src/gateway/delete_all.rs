@@ -33,7 +33,7 @@ enum DeletionResult {
 }
 
 impl<const N: usize> Gateway<N> {
-    /// All mappings of this client and protocol are to go. `false` if too many such deletions are under way.
+    /// Marks all mappings of this client and protocol for removal. `false` if too many such deletions are under way.
     pub(super) fn unmap_all(&mut self, asked: &Asked) -> bool {
         let Key { client, protocol, .. } = asked.key;
         // The one that is under way goes on, and the last who asked is answered.

@@ -360,7 +360,7 @@ impl<const N: usize> Gateway<N> {
         Some(index)
     }
 
-    /// It is to go, as soon as the NAT has done what it does.
+    /// Marks a mapping for removal. The NAT removes it once it has finished what it is doing with it.
     fn mark_for_removal(&mut self, index: u16) {
         let Some(entry) = self.table.get_mut(index) else { return };
         entry.set_owner(Owner::Nobody);

@@ -103,7 +103,7 @@ pub(super) enum Phase {
 /// Who wants a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
-    /// Nobody any more: it is to go, as soon as the NAT has done what it does. Deadline: [`Phase::Open`]'s, if the removal failed.
+    /// Nobody any more: the NAT removes it once it has finished what it is doing with it. Deadline: [`Phase::Open`]'s, if the removal failed.
     Nobody,
     /// Its client. Deadline: the end of its lease.
     Client,
@@ -344,7 +344,7 @@ impl Entry {
         self.marks & STATIC != 0
     }
 
-    /// Somebody wants it; otherwise it is to go.
+    /// Whether somebody wants it. If nobody does, the NAT removes it.
     pub(super) const fn is_wanted(&self) -> bool {
         self.marks & WANTED != 0
     }

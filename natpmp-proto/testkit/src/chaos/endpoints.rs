@@ -86,7 +86,7 @@ impl Host {
     }
 }
 
-/// A NAT that keeps a record of what it has, and is slow and fails as it is told to.
+/// A NAT that keeps a record of what it has, and that is slow or fails when the test sets that.
 #[derive(Debug, Default)]
 pub struct Nat {
     /// Who is behind each port.

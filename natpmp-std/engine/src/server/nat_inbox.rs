@@ -99,11 +99,11 @@ mod unix {
                 ];
                 // An interrupted wait begins again.
                 let _ = poll(&mut waiting, timeout.as_ref());
-                let [is_woken, has_news] = waiting.map(|descriptor| !descriptor.revents().is_empty());
+                let [is_woken, has_changed] = waiting.map(|descriptor| !descriptor.revents().is_empty());
                 if is_woken {
                     // One read is enough: a later wake ends the next wait.
                     let _ = self.wake_pipe.receiver.read(&mut [0; 64]);
-                } else if has_news {
+                } else if has_changed {
                     return Next::Changes;
                 } else if left.is_some_and(|left| left.is_zero()) {
                     return Next::Due;

@@ -137,7 +137,7 @@ pub fn run_steps(setup: Setup, steps: &[Step]) {
     run.heal();
 }
 
-/// The network, with what was asked of the client and the events that it reported.
+/// The network, the commands that the client got, and the events that it reported.
 #[derive(Debug)]
 pub struct Run {
     sim: Sim,
